@@ -1,0 +1,1 @@
+"""Audio in: bytes of any supported container -> :class:`~serve_app.audio.clip.AudioClip`."""

@@ -1,0 +1,38 @@
+"""The audio value that flows through the server."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE_RATE_HZ = 16_000
+"""Whisper's input rate (Radford et al. 2022, section 2.2)."""
+
+INT16_SCALE = 32_768.0
+"""int16 full scale: float sample = int16 sample / 32768."""
+
+Pcm = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class AudioClip:
+    """Decoded mono audio at 16 kHz.
+
+    ``samples`` is one-dimensional: int16 as received (half the bytes to move between processes)
+    or float32 in [-1, 1] where decoding or resampling produced floats.
+    ``received_seconds`` is the length before resampling: what the response calls ``duration``.
+    """
+
+    samples: Pcm
+    received_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Length at 16 kHz, in seconds."""
+        return len(self.samples) / SAMPLE_RATE_HZ
+
+    def float32(self) -> npt.NDArray[np.float32]:
+        """Samples as float32 in [-1, 1], shape [n]."""
+        if self.samples.dtype == np.int16:
+            return self.samples.astype(np.float32) / np.float32(INT16_SCALE)
+        return self.samples.astype(np.float32, copy=False)

@@ -1,0 +1,1 @@
+"""The engine: scheduler -> CTranslate2 -> transcript. Only this package knows faster-whisper."""

@@ -1,0 +1,96 @@
+"""The one exception hierarchy. ``serve_app.api.errors`` maps it to HTTP, nothing else does."""
+
+from typing import Any
+
+
+class WhisperOxError(Exception):
+    """An error with a stable ``code`` that a client may branch on.
+
+    ``message`` is for the person who reads it and says what to do; ``status`` is the HTTP status
+    that a protocol adapter answers with; ``field`` names the offending request field, if one does.
+    Instances cross process borders, so they pickle with all four.
+    """
+
+    code = "internal_error"
+    status = 500
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        field: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.status = status or type(self).status
+        self.field = field
+        self.retry_after_seconds = retry_after_seconds
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.__dict__.copy()))
+
+
+def _rebuild(cls: type[WhisperOxError], message: str, state: dict[str, Any]) -> WhisperOxError:
+    error = cls(message)
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidRequest(WhisperOxError):
+    """The request is malformed: a missing file part, two of them, a broken multipart body."""
+
+    code = "invalid_request"
+    status = 400
+
+
+class InvalidOption(WhisperOxError):
+    """An option has the wrong type, is out of range or does not fit the model."""
+
+    code = "invalid_option"
+    status = 422
+
+
+class InvalidAudio(WhisperOxError):
+    """The bytes claim to be audio but cannot be decoded (empty, truncated, lying header)."""
+
+    code = "invalid_audio"
+    status = 400
+
+
+class UnsupportedAudio(WhisperOxError):
+    """The bytes are no audio format that this server reads."""
+
+    code = "unsupported_audio"
+    status = 415
+
+
+class AudioTooLarge(WhisperOxError):
+    """The audio is larger or longer than the configured limit."""
+
+    code = "audio_too_large"
+    status = 413
+
+
+class Unauthorized(WhisperOxError):
+    """The API key is missing or wrong."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class NotReady(WhisperOxError):
+    """No model replica can serve yet, or none is left."""
+
+    code = "not_ready"
+    status = 503
+
+
+class Overloaded(WhisperOxError):
+    """The queue is longer than the configured bound."""
+
+    code = "overloaded"
+    status = 429

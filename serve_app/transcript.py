@@ -1,0 +1,47 @@
+"""What a transcription yields, before any protocol renders it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word; times in seconds from the start of the received audio, probability in [0, 1]."""
+
+    start: float
+    end: float
+    word: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment; times in seconds from the start of the received audio.
+
+    ``text`` is as decoded (may start with a space); ``avg_logprob`` is the mean log-probability
+    of its window's tokens; ``tokens`` are ids of the model's vocabulary.
+    """
+
+    start: float
+    end: float
+    text: str
+    avg_logprob: float
+    no_speech_prob: float
+    compression_ratio: float
+    temperature: float
+    seek: int
+    tokens: tuple[int, ...]
+    words: tuple[Word, ...] | None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The result of one request. ``duration_seconds`` is that of the audio as received."""
+
+    segments: tuple[Segment, ...]
+    language: str
+    language_probability: float
+    duration_seconds: float
+    speech_seconds: float
+    """Audio left after VAD."""
+    engine_seconds: float
+    """Wall time from the engine's receipt of the clip to its last segment."""
