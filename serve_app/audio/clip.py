@@ -34,5 +34,7 @@ class AudioClip:
     def float32(self) -> npt.NDArray[np.float32]:
         """Samples as float32 in [-1, 1], shape [n]."""
         if self.samples.dtype == np.int16:
-            return self.samples.astype(np.float32) / np.float32(INT16_SCALE)
+            scaled = self.samples.astype(np.float32)
+            scaled /= np.float32(INT16_SCALE)
+            return scaled
         return self.samples.astype(np.float32, copy=False)

@@ -1,0 +1,79 @@
+# Whisper OX. `make help` lists the targets; `make serve` and `make test` are all a newcomer needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+MODEL ?= base
+HOST ?= 127.0.0.1
+PORT ?= 8000
+PROFILE ?= dev
+
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.PHONY: help serve transcribe test test-unit lint format wer equality overhead lock docs clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.runtime ## Run the server (MODEL=base HOST=127.0.0.1 PORT=8000 PROFILE=dev)
+	@exec $(PY) -m serve_app --config $(PROFILE) --model $(MODEL) --host $(HOST) --port $(PORT)
+
+transcribe: $(VENV)/.runtime ## Post FILE=x.wav to the running server and print the transcript
+	@test -n "$(FILE)" || { echo 'usage: make transcribe FILE=speech.wav' >&2; exit 2; }
+	@$(PY) -m serve_app.transcribe "$(FILE)" --url http://$(HOST):$(PORT) $(ARGS)
+
+test: lint ## Check style and types, then run every test (unit, contract, resilience)
+	$(PY) -m pytest $(ARGS)
+
+test-unit: $(VENV)/.dev ## Run the tests that need no server, in seconds
+	$(PY) -m pytest tests/unit $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, format and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(VENV)/.dev ## Format the code and fix what can be fixed
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+wer: $(VENV)/.dev ## Word error rates of our server and of plain faster-whisper, tiny.en and base
+	$(PY) -m loadtest.wer_report $(ARGS)
+
+equality: $(VENV)/.dev ## Compare our text with plain faster-whisper's on every clip
+	$(PY) -m loadtest.equality $(ARGS)
+
+overhead: $(VENV)/.dev ## Time that the server adds to the engine's, for one idle 15 s request
+	$(PY) -m loadtest.overhead $(ARGS)
+
+docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
+	$(PY) -m serve_app.options > docs/options.md
+
+lock: $(VENV)/.dev ## Resolve the dependencies anew (all Pythons and systems) and pin their hashes
+	$(LOCK) --extra dev --output-file requirements-dev.lock
+	$(LOCK) --constraints requirements-dev.lock --output-file requirements.lock
+
+LOCK = $(PY) -m uv pip compile pyproject.toml --extra build --universal --python-version 3.10 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
+clean: ## Remove the environment and caches (models stay: python -m models path)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps: one per set of dependencies, remade when its lock changes. dev contains runtime.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info < (3, 14); \
+	  sys.exit(0 if ok else "Python 3.10 to 3.13 is needed, this is %d.%d; set PYTHON=" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the server's dependencies into $(VENV) (a minute or two) ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "Installing the development tools into $(VENV) ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@

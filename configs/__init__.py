@@ -1,0 +1,1 @@
+"""One complete Serve config per profile; :mod:`configs.profile` reads them."""

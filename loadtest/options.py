@@ -1,0 +1,52 @@
+"""The options that the evaluation tools send: the example of the contract, per clip and model."""
+
+from typing import TypedDict
+
+from loadtest.speech import Clip
+
+EVALUATED_MODELS = ("tiny.en", "base")
+"""The models whose weights install from a package registry, so that every machine has them."""
+
+COMPUTE_TYPE = "int8"
+"""CTranslate2 compute type of both sides of every comparison."""
+
+
+class TranscribeOptions(TypedDict):
+    """The JSON object of ``generate_kwargs``; ``language`` None asks for detection."""
+
+    multilingual: bool
+    vad_filter: bool
+    task: str
+    language: str | None
+    batch_size: int
+    beam_size: int
+    condition_on_previous_text: bool
+
+
+def is_english_only(model: str) -> bool:
+    """Whether a Whisper model of this name knows English only (OpenAI's naming: ``*.en``)."""
+    return model.endswith(".en")
+
+
+def contract_options(model: str, language: str, batch_size: int) -> TranscribeOptions:
+    """The contract's example for one clip; ``language`` is "" where the clip holds no speech.
+
+    ``batch_size`` 1 means faster-whisper's sequential pipeline, more its batched one.
+    """
+    english_only = is_english_only(model)
+    return TranscribeOptions(
+        multilingual=not english_only,
+        vad_filter=True,
+        task="transcribe",
+        language=language or ("en" if english_only else None),
+        batch_size=batch_size,
+        beam_size=5,
+        condition_on_previous_text=True,
+    )
+
+
+def clips_for(model: str, clips: list[Clip]) -> list[Clip]:
+    """The clips that ``model`` can be asked to transcribe: English and nonspeech for ``*.en``."""
+    if not is_english_only(model):
+        return clips
+    return [clip for clip in clips if clip.language in ("en", "")]

@@ -1,0 +1,81 @@
+"""Our server as a subprocess, for evaluations that are not given a running one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from serve_app.errors import NotReady
+
+READY_TIMEOUT_SECONDS = 300.0
+"""Ray's start and the model's load on two busy cores."""
+STOP_TIMEOUT_SECONDS = 20.0
+POLL_SECONDS = 0.25
+LOG_TAIL_CHARACTERS = 4000
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def start_server(model: str, flags: Sequence[str] = ()) -> Iterator[str]:
+    """Run ``python -m serve_app --model MODEL --port FREE`` and yield its base URL once ready.
+
+    Ready means ``GET /readyz`` answers 200. Raises ``NotReady`` with the end of the server's log
+    when it exits or takes longer than ``READY_TIMEOUT_SECONDS``. Leaving the block interrupts the
+    server as Ctrl-C would, and kills its process group if that takes too long.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", "serve_app", "--model", model, "--port", str(port), *flags]
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.NamedTemporaryFile(prefix="whisper-ox-", suffix=".log") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            _wait_until_ready(url, process, Path(log.name))
+            yield url
+        finally:
+            _stop(process)
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+    with httpx.Client(timeout=5.0) as client:
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise NotReady(f"the server exited with {process.returncode}:\n{_tail(log)}")
+            try:
+                if client.get(f"{url}/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            time.sleep(POLL_SECONDS)
+    raise NotReady(f"the server is not ready after {READY_TIMEOUT_SECONDS:.0f} s:\n{_tail(log)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:]

@@ -1,0 +1,123 @@
+"""The directory that holds fetched models: one folder a model, put there whole by a rename."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import ModelError, ModelInvalid
+from models.locks import file_lock
+from models.manifest import MANIFEST_NAME, Manifest
+
+MODELS_DIR_ENV = "WHISPER_OX_MODELS_DIR"
+
+
+def default_models_dir() -> Path:
+    """``$WHISPER_OX_MODELS_DIR``, else ``$XDG_CACHE_HOME/whisper-ox/models``, else ``~/.cache``."""
+    if configured := os.environ.get(MODELS_DIR_ENV):
+        return Path(configured).expanduser().absolute()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    # The XDG base directory specification says to ignore relative paths.
+    base = Path(cache) if cache and os.path.isabs(cache) else Path.home() / ".cache"
+    return base / "whisper-ox" / "models"
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """Installed models under ``root``; hidden folders hold partial downloads and locks."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, cache_dir: Path | None) -> "ModelStore":
+        """The store in ``cache_dir``, or in the configured place."""
+        return cls(Path(cache_dir).absolute() if cache_dir else default_models_dir())
+
+    def directory(self, folder: str) -> Path:
+        """Where the model of this folder name lies or would lie."""
+        return self.root / folder
+
+    def has_unrecorded(self, folder: str) -> bool:
+        """Whether the folder has files but no manifest: somebody's own copy."""
+        directory = self.directory(folder)
+        if not directory.is_dir():
+            return directory.exists()
+        return not (directory / MANIFEST_NAME).exists() and any(directory.iterdir())
+
+    def require_free(self, folder: str) -> None:
+        """Raise ``ModelInvalid`` where an install would replace somebody's own files."""
+        if self.has_unrecorded(folder):
+            raise ModelInvalid(
+                f"{self.directory(folder)} holds files that no manifest records; move them away"
+            )
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder on the store's disk, one user at a time, removed at the end."""
+        with self.locked("scratch"):
+            path = self.root / ".partial" / "scratch"
+            shutil.rmtree(path, ignore_errors=True)  # left by a killed process
+            path.mkdir(parents=True)
+            try:
+                yield path
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def staging(self, folder: str) -> Path:
+        """Where its partial files collect; kept after a failure, so that the next run resumes."""
+        return self.root / ".partial" / folder
+
+    @contextmanager
+    def locked(self, folder: str) -> Iterator[None]:
+        """One writer per model on this machine; raises ``ModelError`` if root is not writable."""
+        with ExitStack() as held:
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                held.enter_context(file_lock(self.root / ".locks" / f"{folder}.lock"))
+            except OSError as error:
+                raise ModelError(
+                    f"cannot write to the models directory {self.root} ({error.strerror}); make "
+                    f"it writable or set {MODELS_DIR_ENV} to another"
+                ) from error
+            yield
+
+    def install(self, complete: Path, folder: str, manifest: Manifest) -> Path:
+        """Record ``complete`` (on the same disk) and give it its final name; return that path.
+
+        A recorded model of that name gives way, files put there by hand do not. Call with the
+        lock held. Raises ``DiskFull`` and ``ModelInvalid``.
+        """
+        final = self.directory(folder)
+        self.require_free(folder)
+        manifest.write(complete)
+        for file in manifest.files:
+            _flush(complete / file.name)
+        replaced = self.staging(folder).with_name(f"{folder}.replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
+        replaced.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            final.replace(replaced)
+        complete.replace(final)
+        _flush(self.root)
+        shutil.rmtree(replaced, ignore_errors=True)
+        return final
+
+    def installed(self) -> list[tuple[Path, Manifest]]:
+        """Every recorded model, by folder name; unreadable records are left out."""
+        found = []
+        for directory in sorted(self.root.glob("[!.]*")):
+            with suppress(ModelError):
+                if manifest := Manifest.read(directory):
+                    found.append((directory, manifest))
+        return found
+
+
+def _flush(path: Path) -> None:
+    """Bring a file or directory entry to the disk: a record must not outlive its files."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,154 @@
+"""``python -m serve_app``: Whisper OX on this machine, on a private Ray of its own."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+import urllib.request
+from types import FrameType
+
+from serve_app.errors import NotReady, WhisperOxError
+
+OBJECT_STORE_BYTES = 256 * 1024 * 1024
+"""Clips pass through it between Ingress and Transcriber: 2.2 hours of 16 kHz PCM16 at once."""
+
+READY_POLL_SECONDS = 0.25
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    # Ray reads these when it is imported; its usage statistics would be an outbound connection.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _serve(options)
+    except WhisperOxError as error:
+        print(f"whisper-ox: {error.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nwhisper-ox: stopped", file=sys.stderr)
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serve_app",
+        description="Serve speech to text on this machine. Settings: configs/dev.yaml.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--config", default="dev", metavar="PROFILE", help="profile name or YAML file"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="catalogue name, directory or Hugging Face id"
+    )
+    parser.add_argument("--host", help="address to listen on; 0.0.0.0: every interface")
+    parser.add_argument("--port", type=int, help="port to listen on")
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from configs.profile import load_profile
+    from models import resolve
+
+    profile = load_profile(options.config)
+    settings = profile.settings
+    if options.model:
+        engine = settings.engine.model_copy(update={"model": options.model})
+        settings = settings.model_copy(update={"engine": engine})
+    http = profile.config.http_options.model_dump(exclude_unset=True)
+    if options.host:
+        http["host"] = options.host
+    if options.port:
+        http["port"] = options.port
+    local = resolve(settings.engine.model)  # with a progress bar here, not in a worker's log
+    print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
+
+    import ray
+    from ray import serve
+
+    from serve_app.deployments import assemble
+
+    quiet = {"log_level": "WARNING", "enable_access_log": False}  # ours says more in one line
+    for chatty in ("ray.serve", "ray._private.authentication.authentication_token_setup"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    try:
+        ray.init(
+            address="local",
+            namespace="serve",
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            logging_level="WARNING",
+        )
+        serve.start(
+            proxy_location=profile.config.proxy_location,
+            http_options=http,
+            logging_config=quiet,
+        )
+        application = serve.RunTarget(
+            assemble(settings, profile.deployment_options),
+            name=profile.application.name,
+            route_prefix=profile.application.route_prefix,
+            logging_config=quiet,
+        )
+        serve.run_many([application], wait_for_applications_running=False)
+        host = "127.0.0.1" if http["host"] in ("0.0.0.0", "::") else http["host"]
+        _wait_until_ready(f"http://{host}:{http['port']}")
+        while True:
+            time.sleep(3600)
+    finally:
+        _stop()
+
+
+def _wait_until_ready(url: str) -> None:
+    """Return when ``/readyz`` says so, having said where to send audio.
+
+    Raises ``NotReady`` once Serve has given up on starting the model.
+    """
+    from ray import serve
+    from ray.serve.schema import ApplicationStatus
+
+    from serve_app.api.examples import EXAMPLE_CLIP, curl_example
+
+    began = time.monotonic()
+    while not _is_ready(url):
+        for application in serve.status().applications.values():
+            if application.status is ApplicationStatus.DEPLOY_FAILED:
+                raise NotReady(f"the model failed to start: {application.message}")
+        time.sleep(READY_POLL_SECONDS)
+    print(
+        f"whisper-ox: ready after {time.monotonic() - began:.0f} s on {url} "
+        f"(documentation: {url}/docs; Ctrl-C stops). Try:\n\n"
+        f"  {curl_example(url, EXAMPLE_CLIP)}\n",
+        flush=True,
+    )
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:  # refused, reset, timed out, or 503: urllib's HTTPError is one
+        return False
+
+
+def _stop() -> None:
+    """End Serve and Ray; a second Ctrl-C does not cut it short, since that would leave processes."""
+    import ray
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if ray.is_initialized():
+        ray.shutdown()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Thin protocol adapters over :class:`serve_app.core.SpeechCore`. Only this package knows HTTP."""

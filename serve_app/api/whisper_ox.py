@@ -1,0 +1,147 @@
+"""The contract: multipart WAV and ``generate_kwargs`` in, segments out."""
+
+import json
+import time
+from typing import Any
+
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import JSONResponse
+
+from serve_app.api.examples import CURL_EXAMPLE, RESPONSE_EXAMPLE, RESPONSE_SCHEMA
+from serve_app.api.multipart import read_form
+from serve_app.audio.clip import AudioClip
+from serve_app.audio.decode import decode_audio, is_fast
+from serve_app.core import SpeechCore
+from serve_app.options import CONTRACT_EXAMPLE, parse_generate_kwargs
+from serve_app.settings import AppSettings
+from serve_app.transcript import Segment, Transcript
+
+IGNORED_HEADER = "X-Ignored-Options"
+
+
+def install_contract(app: FastAPI, core: SpeechCore, settings: AppSettings, **route: Any) -> None:
+    """Answer the contract's POST under every configured path of ``app``.
+
+    ``route`` goes to each route, which is how authentication gets there.
+    """
+    router = APIRouter(tags=["transcribe"])
+
+    async def transcribe(request: Request) -> JSONResponse:
+        form = await read_form(request)
+        parsed = parse_generate_kwargs(
+            form.field("generate_kwargs"),
+            limits=settings.options,
+            strict=settings.http.strict_options,
+        )
+        began = time.perf_counter()
+        clip = await _decode(form.audio(), settings)
+        decoded = time.perf_counter()
+        transcript = await core.transcribe(clip, parsed.options)
+        headers = {"Server-Timing": _timing(decoded - began, transcript.engine_seconds)}
+        if parsed.ignored:
+            headers[IGNORED_HEADER] = ", ".join(_header_safe(name) for name in parsed.ignored)
+        request.state.log = {
+            "audio_s": round(clip.received_seconds, 2),
+            "engine_s": round(transcript.engine_seconds, 2),
+            "language": transcript.language,
+            "segments": len(transcript.segments),
+            **({"ignored_options": headers[IGNORED_HEADER]} if parsed.ignored else {}),
+        }
+        return JSONResponse(render(transcript), headers=headers)
+
+    paths = (*settings.http.transcribe_paths, *settings.http.extra_transcribe_paths)
+    for number, path in enumerate(dict.fromkeys(paths)):
+        router.add_api_route(
+            path,
+            transcribe,
+            methods=["POST"],
+            summary="Transcribe one audio file",
+            description=f"Try it:\n\n```sh\n{CURL_EXAMPLE}\n```",
+            operation_id="transcribe" if number == 0 else None,
+            include_in_schema=number == 0,  # the others are aliases
+            openapi_extra=_OPENAPI,
+            response_model=None,
+            **route,
+        )
+    app.include_router(router)
+
+
+def render(transcript: Transcript) -> dict[str, Any]:
+    """The contract's response body."""
+    return {
+        "segments": [_render_segment(segment) for segment in transcript.segments],
+        "language": transcript.language,
+        "duration": round(transcript.duration_seconds, 3),
+    }
+
+
+def _render_segment(segment: Segment) -> dict[str, Any]:
+    words = None
+    if segment.words is not None:
+        words = [
+            {"start": w.start, "end": w.end, "word": w.word, "probability": round(w.probability, 6)}
+            for w in segment.words
+        ]
+    return {
+        "start": segment.start,
+        "end": segment.end,
+        "text": segment.text.strip(),
+        "sequence_confidence": round(segment.avg_logprob, 6),
+        "words": words,
+    }
+
+
+async def _decode(payload: bytes, settings: AppSettings) -> AudioClip:
+    if is_fast(payload):
+        return decode_audio(payload, limits=settings.audio)
+    # FFmpeg needs milliseconds to minutes: never on the event loop.
+    return await anyio.to_thread.run_sync(
+        lambda: decode_audio(payload, limits=settings.audio), abandon_on_cancel=True
+    )
+
+
+def _timing(decode_seconds: float, engine_seconds: float) -> str:
+    """W3C Server-Timing, milliseconds."""
+    return f"decode;dur={decode_seconds * 1000:.1f}, engine;dur={engine_seconds * 1000:.1f}"
+
+
+def _header_safe(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else "?" for c in name)[:64]
+
+
+_OPENAPI: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "The audio: WAV (16 kHz, 16-bit, mono is fastest), "
+                            "FLAC, MP3, OGG, M4A, WebM ...",
+                        },
+                        "generate_kwargs": {
+                            "type": "string",
+                            "description": "JSON object of options; see docs/options.md. "
+                            "Unknown keys are ignored and named in X-Ignored-Options.",
+                            "default": json.dumps(CONTRACT_EXAMPLE),
+                        },
+                    },
+                }
+            }
+        },
+    },
+    "responses": {
+        "200": {
+            "description": "The transcript; `segments` is empty for silence.",
+            "content": {
+                "application/json": {"schema": RESPONSE_SCHEMA, "example": RESPONSE_EXAMPLE}
+            },
+        }
+    },
+}

@@ -1,0 +1,73 @@
+"""Executes batches on CTranslate2: the only place that calls the model."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import ctranslate2
+import numpy as np
+import numpy.typing as npt
+
+from serve_app.engine.policy import Stage
+
+
+class WhisperBackend:
+    """Batches of window stages on CTranslate2 models.
+
+    ``shared`` has one worker per scheduler thread. ``whole`` is a second instance whose only worker
+    owns every core: on a CPU a lone window is done sooner there, while under load one thread per
+    worker yields more (no barriers). CTranslate2 fixes threads at load, hence two instances.
+    """
+
+    def __init__(
+        self,
+        shared: ctranslate2.models.Whisper,
+        whole: ctranslate2.models.Whisper | None = None,
+    ) -> None:
+        self._shared = shared
+        self._whole = whole
+
+    def run(
+        self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
+    ) -> Sequence[Any]:
+        """Run one batch; see :class:`serve_app.engine.window_model.WindowModel` for payloads."""
+        model = self._whole if alone and self._whole is not None else self._shared
+        if stage is Stage.ENCODE:
+            return _encode(model, payloads)
+        features = _stack([encoded for encoded, _ in payloads])
+        arguments = [argument for _, argument in payloads]
+        if stage is Stage.DETECT:
+            return list(model.detect_language(features))
+        options: dict[str, Any] = dict(key)  # type: ignore[call-overload]  # WindowModel made it
+        if stage is Stage.GENERATE:
+            return list(model.generate(features, arguments, **_generate_options(options)))
+        tokens = [text_tokens for text_tokens, _ in arguments]
+        frames = [n_frames for _, n_frames in arguments]
+        start = list(options.pop("start_sequence"))
+        return list(model.align(features, start, tokens, frames, **options))
+
+
+def _encode(
+    model: ctranslate2.models.Whisper, features: Sequence[npt.NDArray[np.float32]]
+) -> list[npt.NDArray[Any]]:
+    """Encoder outputs, one array [1, n_frames / 2, d_model] per window [1, n_mels, n_frames]."""
+    batch = features[0] if len(features) == 1 else np.concatenate(features)
+    view = ctranslate2.StorageView.from_array(np.ascontiguousarray(batch))
+    output = model.encode(view, to_cpu=True)
+    if output.dtype == ctranslate2.DataType.bfloat16:
+        output = output.to(ctranslate2.DataType.float32)  # numpy has no bfloat16
+    host = np.asarray(output)
+    return [host[n : n + 1] for n in range(len(features))]
+
+
+def _stack(encoded: Sequence[npt.NDArray[Any]]) -> ctranslate2.StorageView:
+    batch = encoded[0] if len(encoded) == 1 else np.concatenate(encoded)
+    return ctranslate2.StorageView.from_array(np.ascontiguousarray(batch))
+
+
+def _generate_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Drop what only tells batches apart; lists became tuples to be hashable."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in options.items()
+        if name != "prompt_shape"
+    }

@@ -1,0 +1,48 @@
+"""What this process may use: CPUs by affinity and cgroup quota, GPUs as CTranslate2 sees them."""
+
+import math
+import os
+from pathlib import Path
+
+import ctranslate2
+
+
+def available_cpus(cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
+    """CPUs that this process may keep busy: its affinity mask, cut by the cgroup's CPU quota."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota = _cgroup_quota(cgroup_root)
+    return max(1, min(affinity or 1, math.floor(quota) if quota else affinity or 1))
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """CPUs granted by cgroup v2 ``cpu.max`` or v1 ``cpu.cfs_quota_us``; None if unlimited.
+
+    Formats: kernel documentation, admin-guide/cgroup-v2 (cpu.max) and scheduler/sched-bwc.
+    """
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        micros = int((root / "cpu" / "cpu.cfs_quota_us").read_text())
+        period_micros = int((root / "cpu" / "cpu.cfs_period_us").read_text())
+        return micros / period_micros if micros > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def pick_device(wanted: str) -> str:
+    """``cpu`` or ``cuda``; ``auto`` takes a GPU where CTranslate2 finds one."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if ctranslate2.get_cuda_device_count() > 0 else "cpu"
+
+
+def pick_compute_type(wanted: str, device: str) -> str:
+    """A compute type that the device has; ``auto``: int8 on CPU, float16 on GPU, else float32."""
+    if wanted != "auto":
+        return wanted
+    supported = ctranslate2.get_supported_compute_types(device)
+    preferred = ("int8",) if device == "cpu" else ("float16", "int8_float16", "int8_float32")
+    return next((name for name in preferred if name in supported), "float32")

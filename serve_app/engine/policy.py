@@ -1,0 +1,156 @@
+"""Who goes next and which windows share a batch: pure functions over plain data.
+
+No threads, no clock, no Ray, no CTranslate2: :mod:`serve_app.engine.scheduler` is the mechanism,
+and ``tests/unit/test_policy.py`` checks this file by simulation.
+
+A window passes the stages ENCODE -> (DETECT) -> GENERATE -> (ALIGN). Each stage of each window is
+one :class:`Item`. Order between requests is start-time fair queueing over audio seconds: an item's
+``tag`` is the virtual time at which its request is due this window, and virtual time advances by
+the audio seconds put into service divided by the number of active requests. So a long file's
+windows carry tags ever further in the future, a newcomer starts at the present and passes ahead of
+them, and no tag is ever overtaken for good because time moves past it.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class Stage(IntEnum):
+    """Stages in the order in which a window passes them."""
+
+    ENCODE = 0
+    DETECT = 1
+    GENERATE = 2
+    ALIGN = 3
+
+
+@dataclass(frozen=True)
+class Item:
+    """One stage of one window of ``seconds``. Items batch iff ``stage`` and ``key`` are equal."""
+
+    sequence: int
+    request: int
+    stage: Stage
+    key: Hashable
+    tag: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How many windows one call takes, by stage; and how far fairness bends for bigger batches.
+
+    ``slack_seconds``: a due item waits for other requests' earlier stages (which will join its
+    batch) only if they are due within this many virtual seconds.
+    """
+
+    encode: int = 1
+    decode: int = 8
+    slack_seconds: float = 15.0
+
+    def of(self, stage: Stage) -> int:
+        """The largest batch of ``stage``."""
+        return self.encode if stage is Stage.ENCODE else self.decode
+
+
+@dataclass
+class _Account:
+    """What one open request has been promised so far."""
+
+    due: float
+    weight: float
+
+
+@dataclass
+class FairQueue:
+    """The pending items of all open requests, and the virtual clock that orders them."""
+
+    limits: BatchLimits
+    virtual_seconds: float = 0.0
+    items: list[Item] = field(default_factory=list)
+    _accounts: dict[int, _Account] = field(default_factory=dict)
+    _next_sequence: int = 0
+
+    def open(self, request: int, weight: float = 1.0) -> None:
+        """Admit a request; it is due from now on. Twice the weight: twice the service."""
+        self._accounts[request] = _Account(due=self.virtual_seconds, weight=weight)
+
+    def close(self, request: int) -> list[Item]:
+        """Forget a request; returns its items that were still waiting."""
+        self._accounts.pop(request, None)
+        dropped = [item for item in self.items if item.request == request]
+        if dropped:
+            self.items = [item for item in self.items if item.request != request]
+        return dropped
+
+    def charge(self, request: int, audio_seconds: float) -> float:
+        """Book one window of ``audio_seconds`` on a request; returns the tag of all its stages."""
+        account = self._accounts[request]
+        tag = max(self.virtual_seconds, account.due)
+        account.due = tag + audio_seconds / account.weight
+        return tag
+
+    def add(self, request: int, stage: Stage, key: Hashable, tag: float, seconds: float) -> Item:
+        """Queue one stage of a window of ``seconds`` of audio."""
+        item = Item(self._next_sequence, request, stage, key, tag, seconds)
+        self._next_sequence += 1
+        self.items.append(item)
+        return item
+
+    def take(self, idle_workers: int = 1) -> list[Item]:
+        """Remove and return the batch that a free worker should run now; [] if nothing waits.
+
+        ``idle_workers`` (this one included) share what is ready, so that no worker stands idle
+        beside one that took a full batch. Virtual time advances as windows enter service.
+        """
+        if not self.items:
+            return []
+        head = self._head()
+        mates = sorted(
+            (item for item in self.items if item.stage is head.stage and item.key == head.key),
+            key=_order,
+        )
+        share = -(-len(mates) // max(1, idle_workers))
+        batch = mates[: min(self.limits.of(head.stage), share)]
+        taken = {item.sequence for item in batch}
+        self.items = [item for item in self.items if item.sequence not in taken]
+        if head.stage is Stage.ENCODE:
+            weights = sum(account.weight for account in self._accounts.values())
+            self.virtual_seconds += sum(item.seconds for item in batch) / max(1.0, weights)
+        return batch
+
+    def _head(self) -> Item:
+        """The item whose batch goes next.
+
+        Batches of later stages grow while earlier stages run, so among items that are due about
+        now the earliest stage goes first, unless a later stage can already fill its batch.
+        """
+        due = min(self.items, key=_order)
+        contenders = [
+            item
+            for item in self.items
+            if item.request == due.request or item.tag <= due.tag + self.limits.slack_seconds
+        ]
+        full = self._full_batch(contenders)
+        if full is not None:
+            return full
+        return min(contenders, key=lambda item: (item.stage, *_order(item)))
+
+    def _full_batch(self, contenders: list[Item]) -> Item | None:
+        """The first item of the latest decode stage that already fills a whole batch."""
+        counts: dict[tuple[Stage, Hashable], int] = {}
+        for item in contenders:
+            if item.stage is not Stage.ENCODE:
+                kind = (item.stage, item.key)
+                counts[kind] = counts.get(kind, 0) + 1
+        full = [
+            item
+            for item in contenders
+            if counts.get((item.stage, item.key), 0) >= self.limits.of(item.stage)
+        ]
+        return min(full, key=lambda item: (-item.stage, *_order(item)), default=None)
+
+
+def _order(item: Item) -> tuple[float, int]:
+    return (item.tag, item.sequence)

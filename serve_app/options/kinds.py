@@ -1,0 +1,170 @@
+"""The kinds of value an option can be: how each is read leniently and what it allows.
+
+A kind stands in a field's annotation, ``Annotated[int, Whole(1, 10)]``. Pydantic then reads the
+field through it, the error message and the documentation take their wording from it.
+"""
+
+import math
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic_core import core_schema
+from typing_extensions import override
+
+from serve_app.options.limits import OptionLimits
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_FLAGS = {
+    "true": True, "yes": True, "on": True, "1": True,
+    "false": False, "no": False, "off": False, "0": False,
+}  # fmt: skip
+_OFF = ("off", "none", "false")
+
+
+class Kind(ABC):
+    """Reads one option. ``limits`` are the server's."""
+
+    @abstractmethod
+    def read(self, value: object, limits: OptionLimits) -> object:
+        """The option's value. Raises ``ValueError``, with a reason where there is one to add."""
+
+    @abstractmethod
+    def allowed(self, limits: OptionLimits) -> str:
+        """What :meth:`read` accepts, in words."""
+
+    def json_schema(self) -> dict[str, Any]:
+        """What to add to the option's JSON schema."""
+        return {}
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.with_info_before_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), **self.json_schema()}
+
+    def _validate(self, value: object, info: ValidationInfo) -> object:
+        if value is None:
+            return None
+        limits = info.context if isinstance(info.context, OptionLimits) else OptionLimits()
+        try:
+            return self.read(value, limits)
+        except ValueError as refused:
+            reason = f"{refused}; " if refused.args else ""
+            raise ValueError(f"{reason}allowed: {self.allowed(limits)}") from None
+
+
+def number(value: object) -> float:
+    """A finite number, given as such or as a string; whole ones stay ``int``."""
+    if isinstance(value, str) and _NUMBER.fullmatch(text := value.strip()):
+        # A string of digits may be longer than int() takes, so only short ones stay exact.
+        value = int(text) if len(text) < 16 and text.lstrip("+-").isdigit() else float(text)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an int beyond the largest float
+        finite = False
+    if not finite:
+        raise ValueError
+    return value
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """True or false, also as a string or as 0 and 1."""
+
+    @override
+    def read(self, value: object, limits: OptionLimits) -> bool:
+        if isinstance(value, str):
+            value = _FLAGS.get(value.strip().lower())
+        if value in (0, 1):
+            return bool(value)
+        raise ValueError
+
+    @override
+    def allowed(self, limits: OptionLimits) -> str:
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number. ``most`` names a field of :class:`OptionLimits`, is a number, or None."""
+
+    least: int
+    most: int | str | None = None
+
+    def _most(self, limits: OptionLimits) -> int | None:
+        return getattr(limits, self.most) if isinstance(self.most, str) else self.most
+
+    @override
+    def read(self, value: object, limits: OptionLimits) -> int:
+        given = number(value)
+        most = self._most(limits)
+        if given != int(given) or given < self.least or (most is not None and given > most):
+            raise ValueError
+        return int(given)
+
+    @override
+    def allowed(self, limits: OptionLimits) -> str:
+        most = self._most(limits)
+        return f"a whole number from {self.least}" + (f" to {most}" if most is not None else " up")
+
+    @override
+    def json_schema(self) -> dict[str, Any]:
+        return {
+            "minimum": self.least,
+            **({} if self.most is None else {"maximum": self._most(OptionLimits())}),
+        }
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A number. ``off`` says that "off", "none" and false turn the option off (None)."""
+
+    least: float
+    most: float
+    off: bool = False
+
+    @override
+    def read(self, value: object, limits: OptionLimits) -> float | None:
+        if self.off and (
+            value is False or (isinstance(value, str) and value.strip().lower() in _OFF)
+        ):
+            return None
+        given = float(number(value))
+        if not self.least <= given <= self.most:
+            raise ValueError
+        return given + 0.0  # no negative zero
+
+    @override
+    def allowed(self, limits: OptionLimits) -> str:
+        off = ', or "off"' if self.off else ""
+        return f"a number from {self.least:g} to {self.most:g}{off}"
+
+    @override
+    def json_schema(self) -> dict[str, Any]:
+        return {"minimum": self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of some words, in any case."""
+
+    words: tuple[str, ...]
+
+    @override
+    def read(self, value: object, limits: OptionLimits) -> str:
+        if isinstance(value, str) and (word := value.strip().lower()) in self.words:
+            return word
+        raise ValueError
+
+    @override
+    def allowed(self, limits: OptionLimits) -> str:
+        return " or ".join(f'"{word}"' for word in self.words)

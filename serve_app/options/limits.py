@@ -1,0 +1,33 @@
+"""How much work the options of one request may ask for."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class OptionLimits(BaseModel):
+    """Bounds that the operator sets. Beyond one, the answer is 422; ``batch_size`` is lowered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_batch_size: int = Field(
+        default=64, ge=1, le=1024, description="Largest batch_size; a larger one is lowered to it."
+    )
+    max_beam_size: int = Field(default=10, ge=1, le=100, description="Largest beam_size.")
+    max_best_of: int = Field(default=10, ge=1, le=100, description="Largest best_of.")
+    max_temperatures: int = Field(
+        default=10,
+        ge=1,
+        le=100,
+        description="Most temperatures in one list: each may decode once more.",
+    )
+    max_clips: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Most clips in clip_timestamps: each decodes once.",
+    )
+    max_json_characters: int = Field(
+        default=65_536,
+        ge=1024,
+        le=16_777_216,
+        description="Longest generate_kwargs, in characters.",
+    )

@@ -1,0 +1,70 @@
+"""The documentation of the options, from the models themselves."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from serve_app.languages import LANGUAGES
+from serve_app.options.kinds import Kind
+from serve_app.options.limits import OptionLimits
+from serve_app.options.transcribe import TranscribeOptions
+from serve_app.options.vad import VadParameters
+
+_INTRODUCTION = """\
+# Options
+
+`generate_kwargs` is a JSON object with any of these keys. Numbers and booleans may come as
+strings, `null` stands for the default, unknown keys are ignored and named in the answer. A wrong
+type or a value out of range is answered with 422 and names the option, what came and what is
+allowed.
+
+This page is printed by `python -m serve_app.options > docs/options.md`; a test keeps it current.
+"""
+
+
+def options_table() -> str:
+    """docs/options.md."""
+    codes = ", ".join(f"`{code}` {name}" for code, name in sorted(LANGUAGES.items()))
+    return "\n".join(
+        [
+            _INTRODUCTION,
+            _table(TranscribeOptions),
+            "\n## vad_parameters\n",
+            "An object; only the keys that are given are passed on.\n",
+            _table(VadParameters),
+            "\n## Languages\n",
+            "A code, an English name or a tag with a region (`de`, `German`, `de-CH`), in any "
+            "case. A model knows all of them or, English-only, `en`; `yue` came with large-v3.\n",
+            f"{codes}.",
+            "\n## The server's limits\n",
+            "Settings of the operator, under `options`.\n",
+            "| Setting | Default | Meaning |",
+            "|---|---|---|",
+            *(
+                f"| `{name}` | {field.default} | {field.description} |"
+                for name, field in OptionLimits.model_fields.items()
+            ),
+            "",
+        ]
+    )
+
+
+def _table(model: type[BaseModel]) -> str:
+    rows = [
+        f"| `{name}` | {_allowed(name, field)} | {_default(field.default)} | {field.description} |"
+        for name, field in model.model_fields.items()
+    ]
+    return "\n".join(["| Option | Allowed | Default | Meaning |", "|---|---|---|---|", *rows])
+
+
+def _allowed(name: str, field: FieldInfo) -> str:
+    if name == "language":
+        return "see [Languages](#languages)"
+    kinds = [entry for entry in field.metadata if isinstance(entry, Kind)]
+    return kinds[0].allowed(OptionLimits()) if kinds else "an object"
+
+
+def _default(value: Any) -> str:
+    return f"`{json.dumps(value, ensure_ascii=False)}`"

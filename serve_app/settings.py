@@ -1,0 +1,115 @@
+"""Every setting and its default, stated once. Unknown keys are errors."""
+
+import os
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from serve_app.audio.limits import AudioLimits
+from serve_app.options import OptionLimits
+
+DEFAULT_MODEL = "base"
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(_Settings):
+    """The model and the machine under it; a change restarts the Transcriber replicas."""
+
+    model: str = Field(
+        default=DEFAULT_MODEL,
+        description="Catalogue name, local directory or Hugging Face id of the model.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the model runs; auto takes a GPU if there is one."
+    )
+    compute_type: Literal[
+        "auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16",
+        "int16", "float16", "bfloat16", "float32",
+    ] = Field(default="auto", description="CTranslate2 compute type; auto: int8 on CPU, float16 on GPU.")  # fmt: skip
+    workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Batches in flight at once; 0: one per available CPU core, on a GPU 2.",
+    )
+    threads_per_worker: int = Field(
+        default=1, ge=1, le=256, description="CPU threads of each worker."
+    )
+    whole_machine_worker: bool = Field(
+        default=True,
+        description="On a CPU, keep a second copy of the weights whose one worker uses every "
+        "core, for a request that has the machine to itself.",
+    )
+    max_concurrent_requests: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        description="Requests whose windows may be in the scheduler at once.",
+    )
+
+
+class EngineTunables(_Settings):
+    """What may change while the engine runs (Serve ``user_config`` of the Transcriber)."""
+
+    encode_batch: int = Field(
+        default=0, ge=0, le=64, description="Windows per encoder call; 0: 1 on CPU, 8 on a GPU."
+    )
+    decode_batch: int = Field(default=8, ge=1, le=64, description="Windows per decoder call.")
+    slack_seconds: float = Field(
+        default=15.0,
+        ge=0,
+        le=600,
+        description="How far fair order bends so that windows of several requests share a batch, "
+        "in seconds of audio.",
+    )
+
+
+class HttpSettings(_Settings):
+    """The HTTP side: paths, limits, strictness."""
+
+    transcribe_paths: tuple[str, ...] = Field(
+        default=("/transcribe", "/v1/transcribe", "/"),
+        description="Paths that answer the contract's POST.",
+    )
+    extra_transcribe_paths: tuple[str, ...] = Field(
+        default=(), description="Further aliases, for a caller whose path is fixed."
+    )
+    strict_options: bool = Field(
+        default=False,
+        description="Answer 422 to unknown keys in generate_kwargs instead of ignoring them.",
+    )
+    max_body_bytes: int = Field(
+        default=512 * 1024 * 1024, ge=1024, description="Largest request body, in bytes."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Level of the application's log; LOG_LEVEL overrides it."
+    )
+
+
+class AppSettings(_Settings):
+    """Arguments of the Serve application (``args`` in a Serve config)."""
+
+    engine: EngineSettings = EngineSettings()
+    http: HttpSettings = HttpSettings()
+    audio: AudioLimits = AudioLimits()
+    options: OptionLimits = OptionLimits()
+
+
+class ApiKey(_Settings):
+    """The optional API key of the contract. It comes from the environment, never from a file."""
+
+    key: SecretStr | None = Field(default=None, description="WHISPER_API_KEY; unset: open.")
+    header: str = Field(default="X-API-Key", description="WHISPER_API_KEY_HEADER.")
+
+    @classmethod
+    def from_environment(cls) -> "ApiKey":
+        """Read ``WHISPER_API_KEY`` and ``WHISPER_API_KEY_HEADER``; an empty value is unset."""
+        key = os.environ.get("WHISPER_API_KEY")
+        header = os.environ.get("WHISPER_API_KEY_HEADER")
+        return cls(
+            key=SecretStr(key) if key else None,
+            header=header or cls.model_fields["header"].default,
+        )
