@@ -7,8 +7,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -30,41 +31,60 @@ def free_port(host: str = "127.0.0.1") -> int:
         return port
 
 
-@contextmanager
-def start_server(model: str, flags: Sequence[str] = ()) -> Iterator[str]:
-    """Run ``python -m serve_app --model MODEL --port FREE`` and yield its base URL once ready.
+@dataclass(frozen=True)
+class Server:
+    """A running server of ours: its base URL, its process and the file that its log goes to."""
 
-    Ready means ``GET /readyz`` answers 200. Raises ``NotReady`` with the end of the server's log
-    when it exits or takes longer than ``READY_TIMEOUT_SECONDS``. Leaving the block interrupts the
-    server as Ctrl-C would, and kills its process group if that takes too long.
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@contextmanager
+def start_server(
+    model: str, flags: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Run ``python -m serve_app --model MODEL --port FREE`` and yield it once it is ready.
+
+    Ready means ``GET /readyz`` answers 200. ``environment`` is added to this process's. Raises
+    ``NotReady`` with the end of the server's log when it exits or takes longer than
+    ``READY_TIMEOUT_SECONDS``. Leaving the block interrupts the server as Ctrl-C would, and kills
+    its process group if that takes too long.
     """
     port = free_port()
     command = [sys.executable, "-m", "serve_app", "--model", model, "--port", str(port), *flags]
-    url = f"http://127.0.0.1:{port}"
     with tempfile.NamedTemporaryFile(prefix="whisper-ox-", suffix=".log") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
+        server = Server(f"http://127.0.0.1:{port}", process, Path(log.name))
         try:
-            _wait_until_ready(url, process, Path(log.name))
-            yield url
+            _wait_until_ready(server)
+            yield server
         finally:
             _stop(process)
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(server: Server) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_SECONDS
     with httpx.Client(timeout=5.0) as client:
         while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise NotReady(f"the server exited with {process.returncode}:\n{_tail(log)}")
+            status = server.process.poll()
+            if status is not None:
+                raise NotReady(f"the server exited with {status}:\n{_tail(server.log)}")
             try:
-                if client.get(f"{url}/readyz").status_code == 200:
+                if client.get(f"{server.url}/readyz").status_code == 200:
                     return
             except httpx.TransportError:
                 pass  # not listening yet
             time.sleep(POLL_SECONDS)
-    raise NotReady(f"the server is not ready after {READY_TIMEOUT_SECONDS:.0f} s:\n{_tail(log)}")
+    raise NotReady(
+        f"the server is not ready after {READY_TIMEOUT_SECONDS:.0f} s:\n{_tail(server.log)}"
+    )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -51,5 +51,5 @@ def server_of(model: str, servers: Mapping[str, str]) -> Iterator[str]:
     if model in servers:
         yield servers[model]
     else:
-        with start_server(model) as url:
-            yield url
+        with start_server(model) as server:
+            yield server.url

@@ -9,11 +9,12 @@ imported, and it works offline afterwards.
 import hashlib
 import json
 import os
-import wave
 import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import soundfile
 
 from serve_app.errors import WhisperOxError
 
@@ -160,14 +161,12 @@ def _manifest_clips(manifest: Path, folder: Path, split: str) -> Iterator[Clip]:
 
 
 def _registry_clip(folder: Path, path: Path) -> Clip:
-    with wave.open(str(path)) as audio:
-        seconds = audio.getnframes() / audio.getframerate()
     return Clip(
         id=path.relative_to(folder).with_suffix("").as_posix(),
         path=path,
         language=path.parent.name,
         text=path.with_suffix(".txt").read_text(encoding="utf-8").strip(),
-        seconds=seconds,
+        seconds=soundfile.info(path).duration,
         kind="read",
         ref_quality="prompt",
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),

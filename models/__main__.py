@@ -47,7 +47,7 @@ def _fetch(options: argparse.Namespace) -> None:
 def _verify(options: argparse.Namespace) -> None:
     """Every model is checked before the first failure is raised, so that one run names them all."""
     store = ModelStore.at(options.models_dir)
-    names = options.models or [manifest.name for _, manifest in store.installed()]
+    names = options.models or [str(directory) for directory in store.installed()]
     failures: list[ModelError] = []
     for name in names:
         try:

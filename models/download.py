@@ -6,7 +6,6 @@ import re
 import shutil
 import ssl
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -185,7 +184,7 @@ def _fetch_whole(fetch: _Fetch) -> None:
 def _fetch_once(fetch: _Fetch) -> None:
     part, label = fetch.part, fetch.label
     offset = _size(part)
-    validator = part.with_name(part.name + ".etag")
+    validator = _validator(part)
     # identity: a compressed answer would have other offsets.
     headers = {"Accept-Encoding": "identity"}
     if offset:
@@ -216,15 +215,13 @@ def _fetch_once(fetch: _Fetch) -> None:
     with response:
         offset = _accepted_offset(response, offset)
         etag = response.headers.get("ETag")
-        with suppress(FileNotFoundError):
-            validator.unlink()
+        validator.unlink(missing_ok=True)
         if etag and not etag.startswith("W/"):  # If-Range needs a strong validator
             validator.write_text(etag)
         length = response.headers.get("Content-Length")
         total = offset + int(length) if length else None
         _append(response, fetch, offset, total)
-    with suppress(FileNotFoundError):
-        validator.unlink()
+    validator.unlink(missing_ok=True)
 
 
 def _accepted_offset(response: Any, asked: int) -> int:
@@ -252,6 +249,7 @@ def _append(response: IO[bytes], fetch: _Fetch, offset: int, total: int | None) 
     except OSError as error:
         if is_disk_full(error):
             part.unlink()
+            _validator(part).unlink(missing_ok=True)
             raise disk_full(part, error) from error
         raise
     if total is not None and done != total:
@@ -269,6 +267,11 @@ def _read(response: IO[bytes]) -> bytes:
 def _total_bytes(content_range: str | None) -> int | None:
     match = re.match(r"bytes \*/(\d+)$", content_range or "")
     return int(match[1]) if match else None
+
+
+def _validator(part: Path) -> Path:
+    """The file beside a part file that keeps the ETag it belongs to."""
+    return part.with_name(part.name + ".etag")
 
 
 def _size(path: Path) -> int:

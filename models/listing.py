@@ -1,12 +1,12 @@
 """The table that ``python -m models list`` prints."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from models.catalogue import ALIASES, CATALOGUE
 from models.entry import COMPUTE_TYPES, HuggingFaceSource, Source
 from models.errors import ModelError
-from models.local import resolve
-from models.reference import parse_name
+from models.manifest import Manifest
 from models.store import ModelStore
 
 _HEADINGS = (
@@ -34,30 +34,44 @@ def table(store: ModelStore) -> str:
         for entry in CATALOGUE.values()
     ]
     rows += [
-        (
-            manifest.name,
-            "many" if manifest.multilingual else "English",
-            manifest.licence or "?",
-            f"{sum(file.size_bytes for file in manifest.files) / _MEGABYTE:.0f}",
-            *("" for _ in COMPUTE_TYPES),
-            _state(manifest.name, store),
-            f"{manifest.source} @ {(manifest.revision or '')[:10]}",
-        )
-        for _, manifest in store.installed()
-        if manifest.name not in CATALOGUE
+        _unlisted(directory) for directory in store.installed() if directory.name not in CATALOGUE
     ]
     aliases = ", ".join(f"{alias} = {name}" for alias, name in ALIASES.items())
     return f"{_aligned([_HEADINGS, *rows])}\n\nAliases: {aliases}\nModels directory: {store.root}"
 
 
-def _state(name: str, store: ModelStore) -> str:
-    """By sizes, like ``resolve``: listing must not read gigabytes."""
-    if store.has_unrecorded(parse_name(name).folder):
-        return "by hand"
+def _unlisted(directory: Path) -> tuple[str, ...]:
+    """The row of an installed model that the catalogue does not know."""
+    blanks = [""] * len(COMPUTE_TYPES)
     try:
-        resolve(name, cache_dir=store.root, allow_download=False)
-    except ModelError as error:
-        return "no" if error.code == "offline" else "broken"
+        manifest = Manifest.read(directory)
+    except ModelError:
+        manifest = None
+    if manifest is None:
+        return (directory.name, "?", "?", "?", *blanks, "broken", "?")
+    return (
+        manifest.name,
+        "many" if manifest.multilingual else "English",
+        manifest.licence or "?",
+        f"{sum(file.size_bytes for file in manifest.files) / _MEGABYTE:.0f}",
+        *blanks,
+        _state(directory.name, ModelStore(directory.parent)),
+        f"{manifest.source} @ {(manifest.revision or '')[:10]}",
+    )
+
+
+def _state(folder: str, store: ModelStore) -> str:
+    """Whether a model is installed, by its files' sizes: listing must not read gigabytes."""
+    if store.has_unrecorded(folder):
+        return "by hand"
+    directory = store.directory(folder)
+    try:
+        manifest = Manifest.read(directory)
+        if manifest is None:
+            return "no"
+        manifest.check_sizes(directory)
+    except ModelError:
+        return "broken"
     return "yes"
 
 

@@ -124,6 +124,7 @@ def refetch(
     if isinstance(reference, Path):
         raise ModelInvalid(f"{reference} is a local directory, there is nothing to fetch")
     store = ModelStore.at(cache_dir)
+    store.require_free(reference.folder)
     with store.locked(reference.folder):
         fetch(reference, store, progress=progress, patience=patience)
     return resolve(model, cache_dir=cache_dir, allow_download=False)

@@ -48,7 +48,11 @@ def parse_reference(model: str) -> Path | ModelReference:
     if ALIASES.get(model, model) in CATALOGUE:
         return parse_name(model)
     path = Path(model).expanduser()
-    if model.startswith(("/", "./", "../", "~")) or model in {".", ".."} or path.is_dir():
+    if (
+        model.startswith(("/", "./", "../", "~"))
+        or model in {".", ".."}
+        or (model and path.is_dir())
+    ):
         return path.absolute()
     return parse_name(model)
 

@@ -104,14 +104,9 @@ class ModelStore:
         shutil.rmtree(replaced, ignore_errors=True)
         return final
 
-    def installed(self) -> list[tuple[Path, Manifest]]:
-        """Every recorded model, by folder name; unreadable records are left out."""
-        found = []
-        for directory in sorted(self.root.glob("[!.]*")):
-            with suppress(ModelError):
-                if manifest := Manifest.read(directory):
-                    found.append((directory, manifest))
-        return found
+    def installed(self) -> list[Path]:
+        """The directory of every recorded model, sorted; sound or not."""
+        return sorted(record.parent for record in self.root.glob(f"[!.]*/{MANIFEST_NAME}"))
 
 
 def _flush(path: Path) -> None:

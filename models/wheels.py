@@ -118,6 +118,7 @@ def join_members(parts: Iterable[tuple[Path, str]], target: Path) -> str:
         raise ModelInvalid(f"cannot unpack {target.name}: {error}") from error
     except OSError as error:
         if is_disk_full(error):
+            target.unlink()
             raise disk_full(target, error) from error
         raise
     return digest.hexdigest()

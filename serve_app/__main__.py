@@ -1,6 +1,7 @@
 """``python -m serve_app``: Whisper OX on this machine, on a private Ray of its own."""
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -9,12 +10,16 @@ import time
 import urllib.request
 from types import FrameType
 
+import psutil
+
 from serve_app.errors import NotReady, WhisperOxError
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Clips pass through it between Ingress and Transcriber: 2.2 hours of 16 kHz PCM16 at once."""
 
 READY_POLL_SECONDS = 0.25
+EXIT_SECONDS = 3.0
+"""How long processes may take to end by themselves."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -137,13 +142,22 @@ def _is_ready(url: str) -> bool:
 
 
 def _stop() -> None:
-    """End Serve and Ray; a second Ctrl-C does not cut it short, since that would leave processes."""
+    """End Serve and Ray, deaf to a second Ctrl-C, which would leave processes behind.
+
+    Ray ends its own processes but not what those started: HAProxy would live on.
+    """
     import ray
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    family = psutil.Process().children(recursive=True)
     if ray.is_initialized():
         ray.shutdown()
+    _, left = psutil.wait_procs(family, timeout=EXIT_SECONDS)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=EXIT_SECONDS)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -148,7 +148,7 @@ class Ingress:
         self._settings = settings
         self._core = RayCore(transcriber)
 
-    def __serve_build_asgi_app__(self) -> FastAPI:  # noqa: PLW3201 - Serve's name
+    def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve once per replica."""
         return build_api(self._core, self._settings, ApiKey.from_environment())
 

@@ -26,9 +26,18 @@ class EngineSettings(_Settings):
         default="auto", description="Where the model runs; auto takes a GPU if there is one."
     )
     compute_type: Literal[
-        "auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16",
-        "int16", "float16", "bfloat16", "float32",
-    ] = Field(default="auto", description="CTranslate2 compute type; auto: int8 on CPU, float16 on GPU.")  # fmt: skip
+        "auto",
+        "int8",
+        "int8_float32",
+        "int8_float16",
+        "int8_bfloat16",
+        "int16",
+        "float16",
+        "bfloat16",
+        "float32",
+    ] = Field(
+        default="auto", description="CTranslate2 compute type; auto: int8 on CPU, float16 on GPU."
+    )
     workers: int = Field(
         default=0,
         ge=0,

@@ -8,7 +8,7 @@ from serve_app.audio.container import SUPPORTED_FORMATS, sniff, without_id3
 from serve_app.audio.extent import claimed_bytes, flac_frames
 from serve_app.audio.limits import AudioLimits
 from serve_app.audio.mp4 import check_mp4
-from serve_app.audio.wav import parse_wav
+from serve_app.audio.wav import COMPRESSED_TAGS, parse_wav
 from serve_app.errors import InvalidAudio, UnsupportedAudio
 
 
@@ -64,6 +64,11 @@ def _decode_wav(payload: memoryview, limits: AudioLimits) -> AudioClip:
     if not len(wave.data):
         return AudioClip(np.zeros(0, np.int16), 0.0)
     if not wave.format.is_linear:
+        if wave.format.tag not in COMPRESSED_TAGS:
+            raise UnsupportedAudio(
+                f"The WAV file's codec ({wave.format.tag:#06x}) is not supported. Supported: PCM, "
+                "float, A-law, mu-law, MS and IMA ADPCM, GSM 6.10, MPEG audio, AAC."
+            )
         decoded = ffmpeg.decode("wav", wave.canonical(), limits)
         return AudioClip(decoded.samples, decoded.seconds)
     n_frames = len(wave.data) // wave.format.block_align

@@ -9,6 +9,8 @@ from serve_app.audio.mp4 import root_boxes
 
 _EBML_SEGMENT = b"\x18\x53\x80\x67"
 _MAX_CHUNKS = 1_000
+_MP3_SLACK = 256
+"""LAME and FFmpeg count to the byte; others may count an ID3v1 tag (128 bytes) that was cut off."""
 
 
 def claimed_bytes(kind: str, payload: bytes | memoryview) -> int | None:
@@ -42,9 +44,8 @@ def _mp3_bytes(view: memoryview) -> int | None:
         if head[side_info : side_info + 4] in (b"Xing", b"Info"):
             flags = head[side_info + 7]
             at = side_info + 8 + 4 * (flags & 1)
-            # Counts differ by a frame between encoders; a frame has at most 1,441 bytes.
-            n_bytes = int.from_bytes(head[at : at + 4], "big") if flags & 2 else 0
-            return start + n_bytes - 1_441
+            if flags & 2:
+                return start + int.from_bytes(head[at : at + 4], "big") - _MP3_SLACK
     return None
 
 

@@ -108,6 +108,7 @@ class _Decoding:
         self.shape: tuple[str, str, int] | None = None
         self.fifo: av.AudioFifo
         self.resampler: av.AudioResampler
+        self.averages = False
 
     def run(self, container: "av.container.InputContainer", stream: "av.AudioStream") -> Decoded:
         try:
@@ -145,14 +146,15 @@ class _Decoding:
             self.earlier_seconds, self.n_shape_frames = self.seconds, 0
             self.shape = shape
             self.fifo = av.AudioFifo()
-            self.resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+            self.resampler = _resampler()
+            self.averages = not _is_mixable(frame)
         self.n_frames += frame.samples
         self.n_shape_frames += frame.samples
         self.n_bytes += frame.samples * frame.layout.nb_channels * frame.format.bytes
         self.limits.check_seconds(self.seconds)
         self.limits.check_decoded_bytes(self.n_bytes)
         frame.pts = None  # gaps and jumps in time stamps are not the resampler's business
-        self.fifo.write(frame)
+        self.fifo.write(_average(frame) if self.averages else frame)
         if self.fifo.samples >= _GROUP_SAMPLES:
             self._resample(self.fifo.read())
 
@@ -166,6 +168,35 @@ class _Decoding:
     def _resample(self, group: "av.AudioFrame | None") -> None:
         for frame in self.resampler.resample(group):
             self.pcm += frame.to_ndarray().data
+
+
+def _resampler() -> "av.AudioResampler":
+    return av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+
+
+def _is_mixable(frame: "av.AudioFrame") -> bool:
+    """Whether FFmpeg has a down-mix for the channels; of 9, 11 or 64 it has none."""
+    if frame.layout.nb_channels <= 8:
+        return True
+    try:
+        _resampler().resample(frame)
+    except av.FFmpegError:
+        return False
+    return True
+
+
+def _average(frame: "av.AudioFrame") -> "av.AudioFrame":
+    """A mono float frame with the mean of all channels."""
+    samples = frame.to_ndarray()
+    if frame.format.is_packed:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    mean = samples.mean(axis=0, dtype=np.float64, keepdims=True)
+    if samples.dtype.kind != "f":
+        full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        mean = mean / full_scale - (samples.dtype.kind == "u")
+    mono = av.AudioFrame.from_ndarray(mean.astype(np.float32), format="fltp", layout="mono")
+    mono.sample_rate = frame.sample_rate
+    return mono
 
 
 class _Reader(io.RawIOBase):

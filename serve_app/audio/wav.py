@@ -17,6 +17,10 @@ MAX_CHANNELS = 256
 
 TAG_PCM, TAG_FLOAT, TAG_ALAW, TAG_MULAW, TAG_EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 
+COMPRESSED_TAGS = frozenset({0x02, 0x11, 0x31, 0x50, 0x55, 0xFF})
+"""MS ADPCM, IMA ADPCM, GSM 6.10, MPEG layer 2, MP3, AAC. A list, since some numbers of ``mmreg.h``
+mean another codec to FFmpeg, which then decodes noise."""
+
 STREAMING_SIZE_MIN = 0x7FFF_F000
 """Data sizes from here on are placeholders of encoders that write to a pipe: sox 0x7FFFF000,
 arecord 0x7FFFFFC0, others 0x7FFFFFFF, ffmpeg 0xFFFFFFFF. Azure's SDK and GStreamer write 0."""

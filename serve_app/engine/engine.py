@@ -37,6 +37,9 @@ of a muted source. Decoded without VAD, Whisper would hear words in it."""
 GPU_WORKERS = 2
 GPU_ENCODE_BATCH = 8
 
+_PROMPT_TOO_LONG = ("max_new_tokens", "maximum decoding length must be > 0")
+"""How faster-whisper and CTranslate2 word that a prompt leaves no room to decode."""
+
 
 class Engine:
     """A model ready to transcribe many requests at once. Thread-safe."""
@@ -70,10 +73,16 @@ class Engine:
             sot=tokenizer.token_to_id("<|startoftranscript|>"),
             no_timestamps=tokenizer.token_to_id("<|notimestamps|>"),
         )
+        multilingual: bool = self._whisper.model.is_multilingual
         self.facts = ModelFacts(
             name=local.name,
-            multilingual=self._whisper.model.is_multilingual,
-            languages=tuple(self._whisper.supported_languages),
+            multilingual=multilingual,
+            # faster-whisper lists Cantonese for every model; only large-v3 has the token.
+            languages=tuple(
+                code
+                for code in self._whisper.supported_languages
+                if not multilingual or tokenizer.token_to_id(f"<|{code}|>") is not None
+            ),
             vocabulary_size=tokenizer.get_vocab_size(),
         )
         self.scheduler = Scheduler(
@@ -159,13 +168,13 @@ class Transcription:
                 segments, info.language, info.language_probability, info.duration_after_vad
             )
         except ValueError as error:
-            if "max_new_tokens" not in str(error):
+            if not any(sign in str(error) for sign in _PROMPT_TOO_LONG):
                 raise
             raise InvalidOption(
                 "initial_prompt, hotwords and prefix together with max_new_tokens exceed the "
                 f"decoder's {whisper.max_length} tokens: shorten the prompt or lower "
                 "max_new_tokens.",
-                field="generate_kwargs.max_new_tokens",
+                field="generate_kwargs.initial_prompt",
             ) from error
 
     def _transcript(

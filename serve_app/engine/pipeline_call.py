@@ -55,7 +55,7 @@ def pipeline_arguments(
     if options.without_timestamps is not None:  # the pipelines' own defaults differ
         arguments["without_timestamps"] = options.without_timestamps
     if options.vad_parameters is not None:
-        arguments["vad_parameters"] = options.vad_parameters.model_dump(exclude_unset=True)
+        arguments["vad_parameters"] = options.vad_parameters.given()
     clips = clips_within(options, seconds)
     if batched:
         arguments["batch_size"] = options.batch_size

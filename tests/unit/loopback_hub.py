@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 
 REPO = "someone/tiny-whisper"
@@ -36,7 +38,8 @@ def write_model(directory: Path) -> Path:
 class LoopbackHub:
     """Serves ``files`` of one repository. ``model.bin`` is large-file storage: it redirects to
     another host name, as the hub does. ``cut_after``: bytes of each answer's body at which the
-    connection is dropped, one entry used up per answer.
+    connection is dropped, one entry used up per answer. ``stall_after``: bytes at which the answer
+    waits for ``go_on`` after it has set ``stalled``.
     """
 
     files: dict[str, bytes] = field(default_factory=lambda: dict(MODEL_FILES))
@@ -44,6 +47,9 @@ class LoopbackHub:
     commit: str = COMMIT
     token: str | None = None
     cut_after: list[int] = field(default_factory=list)
+    stall_after: list[int] = field(default_factory=list)
+    stalled: Event = field(default_factory=Event)
+    go_on: Event = field(default_factory=Event)
     hits: Counter[str] = field(default_factory=Counter)
     ranges: list[str] = field(default_factory=list)
     storage_authorizations: list[str] = field(default_factory=list)
@@ -55,7 +61,7 @@ class LoopbackHub:
             def do_GET(self) -> None:
                 self.answer(hub)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
         return self
@@ -89,6 +95,12 @@ class LoopbackHub:
         ]
         siblings.append({"rfilename": "README.md", "size": 3})
         return {"sha": self.commit, "siblings": siblings, "cardData": {"license": "mit"}}
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # clients that give up are usual
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -127,6 +139,12 @@ class _Handler(BaseHTTPRequestHandler):
             if start >= len(content):
                 return self._send(416, b"", {"Content-Range": f"bytes */{len(content)}"})
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if hub.stall_after:
+            self._send(206 if asked else 200, content[start:], headers, hub.stall_after.pop())
+            self.wfile.flush()
+            hub.stalled.set()
+            hub.go_on.wait(timeout=30)
+            return
         cut = hub.cut_after.pop(0) if hub.cut_after else None
         self._send(206 if asked else 200, content[start:], headers, cut)
 

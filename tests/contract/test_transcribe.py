@@ -1,0 +1,170 @@
+"""The contract as its caller sees it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from loadtest.server import Server
+from loadtest.speech import registry_clips
+from tests.contract.wire import encoded, post, silence, wav, words_of
+
+CONTRACT_OPTIONS: dict[str, Any] = {
+    "multilingual": True,
+    "vad_filter": True,
+    "task": "transcribe",
+    "language": "en",
+    "batch_size": 8,
+    "beam_size": 5,
+    "condition_on_previous_text": True,
+}
+
+
+def test_the_contracts_example_gets_the_contracts_answer(base: Server, hello: bytes) -> None:
+    response = post(f"{base.url}/transcribe", hello, CONTRACT_OPTIONS)
+    body = response.json()
+    assert list(body) == ["segments", "language", "duration"]
+    assert list(body["segments"][0]) == ["start", "end", "text", "sequence_confidence", "words"]
+    assert words_of(response) == "hello world"
+    assert body["segments"][0]["words"] is None
+    assert -2 < body["segments"][0]["sequence_confidence"] < 0
+    assert (body["language"], body["duration"]) == ("en", 1.143)
+
+
+@pytest.mark.parametrize("path", ["/", "/transcribe", "/v1/transcribe"])
+def test_every_alias_answers(tiny_en: Server, hello: bytes, path: str) -> None:
+    assert words_of(post(tiny_en.url + path, hello)) == "hello world"
+
+
+@pytest.mark.parametrize("field", ["audio", "audio_file", "upload", "data"])
+def test_the_only_file_part_is_the_audio_whatever_its_name(
+    tiny_en: Server, hello: bytes, field: str
+) -> None:
+    assert words_of(post(f"{tiny_en.url}/transcribe", hello, field=field)) == "hello world"
+
+
+def test_the_part_named_file_wins_over_others(tiny_en: Server, hello: bytes) -> None:
+    files = {"cover": ("cover.png", b"\x89PNG"), "file": ("speech.wav", hello)}
+    response = httpx.post(f"{tiny_en.url}/transcribe", files=files, timeout=60)
+    assert words_of(response) == "hello world"
+
+
+def test_a_file_part_without_a_file_name_is_understood(tiny_en: Server, hello: bytes) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="file"\r\nContent-Type: audio/wav\r\n\r\n'
+        + hello
+        + b"\r\n--b--\r\n"
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    response = httpx.post(f"{tiny_en.url}/transcribe", content=body, headers=headers, timeout=60)
+    assert words_of(response) == "hello world"
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("vad_filter", [True, False])
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 5.0, 40.0])
+def test_silence_gives_no_segments(
+    tiny_en: Server, seconds: float, vad_filter: bool, batch_size: int
+) -> None:
+    options = {"vad_filter": vad_filter, "batch_size": batch_size}
+    response = post(f"{tiny_en.url}/transcribe", silence(seconds), options)
+    assert response.status_code == 200
+    assert response.json() == {"segments": [], "language": "en", "duration": seconds}
+
+
+def test_noise_without_speech_gives_no_segments(base: Server) -> None:
+    noise = np.random.default_rng(7).normal(0, 300, 16_000 * 3).astype(np.int16)
+    response = post(f"{base.url}/transcribe", wav(noise))
+    assert (response.status_code, response.json()["segments"]) == (200, [])
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_words_come_with_times_in_order_inside_the_audio(
+    tiny_en: Server, hello: bytes, batch_size: int
+) -> None:
+    options = {"word_timestamps": True, "batch_size": batch_size}
+    body = post(f"{tiny_en.url}/transcribe", hello, options).json()
+    words = [word for segment in body["segments"] for word in segment["words"]]
+    assert [word["word"].strip(" .,!").lower() for word in words] == ["hello", "world"]
+    assert all(list(word) == ["start", "end", "word", "probability"] for word in words)
+    times = [time for word in words for time in (word["start"], word["end"])]
+    assert times == sorted(times)
+    assert 0 <= times[0] and times[-1] <= body["duration"]
+
+
+def test_times_are_those_of_the_received_audio_after_vad(tiny_en: Server, hello: bytes) -> None:
+    speech = np.frombuffer(hello[44:], np.int16)
+    padded = np.concatenate([np.zeros(16_000 * 6, np.int16), speech])
+    body = post(f"{tiny_en.url}/transcribe", wav(padded)).json()
+    assert body["segments"][0]["start"] == pytest.approx(6.0, abs=0.5)
+    assert body["segments"][-1]["end"] <= body["duration"] == pytest.approx(7.143, abs=0.001)
+
+
+def test_an_absent_language_is_detected(base: Server) -> None:
+    clip = registry_clips(languages=["es"])[0]
+    body = post(f"{base.url}/transcribe", clip.audio_bytes(), {"language": None}).json()
+    assert body["language"] == "es"
+
+
+def test_speech_is_translated_to_english(base: Server) -> None:
+    clip = next(c for c in registry_clips(languages=["fr"]) if "monde" in c.id)
+    options = {"language": "fr", "task": "translate"}
+    assert "world" in words_of(post(f"{base.url}/transcribe", clip.audio_bytes(), options))
+
+
+def test_numbers_and_booleans_may_come_as_strings(tiny_en: Server, hello: bytes) -> None:
+    options = {"beam_size": "1", "vad_filter": "true", "word_timestamps": "false", "prefix": None}
+    assert words_of(post(f"{tiny_en.url}/transcribe", hello, options)) == "hello world"
+
+
+def test_unknown_options_are_ignored_and_named(tiny_en: Server, hello: bytes) -> None:
+    response = post(f"{tiny_en.url}/transcribe", hello, {"beam_sise": 5, "x y\n": 1})
+    assert words_of(response) == "hello world"
+    assert response.headers["X-Ignored-Options"] == r"beam_sise, x y\n"
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate_hz"),
+    [
+        ("flac", "flac", 16_000),
+        ("mp3", "libmp3lame", 44_100),
+        ("ogg", "libopus", 48_000),
+        ("ipod", "aac", 44_100),
+        ("webm", "libopus", 48_000),
+    ],
+)
+def test_other_containers_are_transcribed(
+    tiny_en: Server, hello: bytes, container: str, codec: str, rate_hz: int
+) -> None:
+    audio = encoded(hello, container, codec, rate_hz)
+    response = post(f"{tiny_en.url}/transcribe", audio)
+    assert words_of(response) == "hello world"
+    assert response.json()["duration"] == pytest.approx(1.143, abs=0.1)
+
+
+def test_concurrent_requests_get_their_own_answers(base: Server) -> None:
+    clips = registry_clips(languages=["en", "es", "it"])
+    url = f"{base.url}/transcribe"
+
+    def text(clip: Any) -> str:
+        return words_of(post(url, clip.audio_bytes(), {"language": clip.language}))
+
+    alone = [text(clip) for clip in clips]
+    with ThreadPoolExecutor(len(clips)) as threads:
+        together = list(threads.map(text, clips))
+    assert together == alone
+
+
+def test_health_answers_while_transcriptions_run(tiny_en: Server, hello: bytes) -> None:
+    speech = np.tile(np.frombuffer(hello[44:], np.int16), 20)
+    with ThreadPoolExecutor(16) as threads:
+        running = [
+            threads.submit(post, f"{tiny_en.url}/transcribe", wav(speech)) for _ in range(16)
+        ]
+        with httpx.Client() as client:
+            answers = [client.get(f"{tiny_en.url}/health").status_code for _ in range(20)]
+        assert not all(request.done() for request in running)
+        assert answers == [200] * 20
+    assert all(request.result().status_code == 200 for request in running)

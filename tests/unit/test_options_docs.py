@@ -1,0 +1,26 @@
+"""docs/options.md is what the models say."""
+
+from pathlib import Path
+
+from serve_app.options import OptionLimits, TranscribeOptions, VadParameters
+from serve_app.options.table import options_table
+
+PAGE = Path(__file__).parents[2] / "docs" / "options.md"
+
+
+def test_the_committed_page_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == options_table(), (
+        "run: python -m serve_app.options > docs/options.md"
+    )
+
+
+def test_every_option_and_limit_is_described() -> None:
+    for model in (TranscribeOptions, VadParameters, OptionLimits):
+        for name, field in model.model_fields.items():
+            assert field.description, name
+            assert f"| `{name}` |" in options_table()
+
+
+def test_the_json_schema_states_ranges() -> None:
+    beam_size = TranscribeOptions.model_json_schema()["properties"]["beam_size"]
+    assert (beam_size["minimum"], beam_size["maximum"], beam_size["default"]) == (1, 10, 5)

@@ -1,0 +1,76 @@
+"""Options, defaults and languages against the faster-whisper that is installed."""
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from faster_whisper import BatchedInferencePipeline, WhisperModel
+from faster_whisper.tokenizer import _LANGUAGE_CODES
+from faster_whisper.vad import VadOptions
+
+from serve_app.languages import LANGUAGES, language_code
+from serve_app.options import TranscribeOptions, VadParameters
+
+NOT_OVER_HTTP = {"self", "audio", "log_progress"}
+DIFFERENT_BY_DESIGN = {"without_timestamps", "clip_timestamps", "batch_size", "vad_filter"}
+
+
+def parameters(pipeline: type[Any]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(pipeline.transcribe).parameters)
+
+
+def test_every_parameter_is_an_option_or_left_out_on_purpose() -> None:
+    taken = parameters(WhisperModel).keys() | parameters(BatchedInferencePipeline).keys()
+    assert taken - NOT_OVER_HTTP == set(TranscribeOptions.model_fields)
+
+
+@pytest.mark.parametrize("pipeline", [WhisperModel, BatchedInferencePipeline])
+def test_defaults_are_those_of_faster_whisper(pipeline: type[Any]) -> None:
+    options = TranscribeOptions()
+    for name in TranscribeOptions.model_fields.keys() - DIFFERENT_BY_DESIGN:
+        default = parameters(pipeline)[name].default
+        ours = getattr(options, name)
+        assert (list(ours) if isinstance(ours, tuple) else ours) == default, name
+
+
+def test_the_batched_pipelines_defaults_of_vad_and_batch_hold_for_both() -> None:
+    batched = parameters(BatchedInferencePipeline)
+    options = TranscribeOptions()
+    assert options.vad_filter == batched["vad_filter"].default
+    assert options.batch_size == batched["batch_size"].default
+
+
+def test_vad_parameters_are_those_of_faster_whisper() -> None:
+    assert set(VadParameters.model_fields) == {f.name for f in dataclasses.fields(VadOptions)}
+    VadOptions(**VadParameters(threshold=0.4, speech_pad_ms=100).given())
+
+
+def test_languages_are_those_of_the_tokenizer() -> None:
+    assert set(LANGUAGES) == set(_LANGUAGE_CODES)
+    assert len(LANGUAGES) == 100
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_language_is_known_by_code_and_by_name(code: str) -> None:
+    assert language_code(code.upper()) == language_code(LANGUAGES[code].title()) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("en-US", "en"), ("de_CH", "de"), ("de_CH.UTF-8", "de"), ("zh-Hant-TW", "zh"),
+        ("zh-yue", "yue"), ("nb-NO", "no"), ("jv", "jw"), ("iw", "he"), ("Castilian", "es"),
+        (" german ", "de"), ("klingon", None), ("englishx", None), ("x-en", None), ("-", None),
+    ],
+)  # fmt: skip
+def test_other_spellings_of_a_language(text: str, code: str | None) -> None:
+    assert language_code(text) == code
+
+
+def test_options_load_neither_model_nor_server_libraries() -> None:
+    heavy = "{'faster_whisper', 'ctranslate2', 'ray', 'numpy'}"
+    code = f"import sys, serve_app.options; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
