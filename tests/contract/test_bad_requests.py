@@ -23,7 +23,7 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     ("options", "field", "allowed"),
     [
         ({"language": "klingon"}, "generate_kwargs.language", "en"),
-        ({"language": "de"}, "generate_kwargs.language", "knows English only"),
+        ({"language": "de"}, "generate_kwargs.language", "null or en"),
         ({"task": "summarise"}, "generate_kwargs.task", "translate"),
         ({"task": "translate"}, "generate_kwargs.task", "knows English only"),
         ({"beam_size": 0}, "generate_kwargs.beam_size", "1"),

@@ -91,7 +91,8 @@ def test_words_come_with_times_in_order_inside_the_audio(
     assert all(list(word) == ["start", "end", "word", "probability"] for word in words)
     times = [time for word in words for time in (word["start"], word["end"])]
     assert times == sorted(times)
-    assert 0 <= times[0] and times[-1] <= body["duration"]
+    assert times[0] >= 0
+    assert times[-1] <= body["duration"]
 
 
 def test_times_are_those_of_the_received_audio_after_vad(tiny_en: Server, hello: bytes) -> None:
