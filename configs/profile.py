@@ -1,15 +1,20 @@
 """Reading profiles: a Serve config with what the command line changes in it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
+from pydantic import BaseModel, ValidationError
+from ray.serve.schema import ServeApplicationSchema, ServeDeploySchema
 
 from serve_app.errors import WhisperOxError
-from serve_app.settings import AppSettings
+from serve_app.settings import AppSettings, EngineTunables
+
+USER_CONFIGS: dict[str, type[BaseModel] | None] = {"Ingress": None, "Transcriber": EngineTunables}
+"""Each deployment's ``user_config``. Spelt out, as ``serve_app.deployments`` loads the engine."""
 
 
 class InvalidProfile(WhisperOxError):
@@ -52,29 +57,78 @@ def load_profile(name: str) -> Profile:
     """Read and check a profile. Raises ``InvalidProfile`` with the file and what is wrong."""
     path = profile_path(name)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        config = ServeDeploySchema.model_validate(document)
-        _refuse_unknown(document)
-        if len(config.applications) != 1:
-            raise InvalidProfile(f"{path}: one application is expected")
-        settings = AppSettings.model_validate(config.applications[0].args)
+        return _check(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise InvalidProfile(f"there is no profile {path}") from error
+    except OSError as error:
+        raise InvalidProfile(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise InvalidProfile(f"{path}: {_one_line(error)}") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise InvalidProfile(f"{path}: {error}") from error
-    return Profile(config, settings)
+        raise InvalidProfile(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def _refuse_unknown(document: dict[str, Any]) -> None:
-    """Serve drops keys that it does not know, so that a typing error passes in silence."""
-    _check_keys("", document, ServeDeploySchema)
-    for application in document.get("applications", []):
-        _check_keys("applications: ", application, ServeApplicationSchema)
-        for deployment in application.get("deployments", []):
-            _check_keys(f"{deployment.get('name')}: ", deployment, DeploymentSchema)
-
-
-def _check_keys(where: str, given: dict[str, Any], schema: type[Any]) -> None:
-    unknown = sorted(set(given) - set(schema.model_fields))
+def _check(document: Any) -> Profile:
+    """Everything that can be known without starting; ``ValueError`` says what is wrong."""
+    config = ServeDeploySchema.model_validate(document)
+    unknown = [*_unknown_keys("", document, ServeDeploySchema)]
     if unknown:
-        raise ValueError(f"{where}unknown keys {', '.join(unknown)}")
+        raise ValueError(f"unknown keys {', '.join(unknown)}")
+    if len(config.applications) != 1:
+        raise ValueError("one application is expected")
+    profile = Profile(config, _validate("args", AppSettings, config.applications[0].args))
+    for deployment, options in profile.deployment_options.items():
+        if deployment not in USER_CONFIGS:
+            raise ValueError(
+                f"there is no deployment {deployment}; there are {', '.join(USER_CONFIGS)}"
+            )
+        tunables = USER_CONFIGS[deployment]
+        if tunables:
+            _validate(f"{deployment}.user_config", tunables, options.get("user_config") or {})
+        elif "user_config" in options:
+            raise ValueError(f"{deployment} takes no user_config")
+    return profile
+
+
+def _unknown_keys(where: str, given: Any, annotation: Any) -> Iterator[str]:
+    """Paths of the keys that no model in ``annotation`` has.
+
+    Serve drops keys that it does not know, so that a typing error passes in silence. Where it takes
+    a dict or a model, the dict becomes the model later, so the model's keys count.
+    """
+    models = [*_models(annotation)]
+    if isinstance(given, list):
+        for number, item in enumerate(given):
+            name = item.get("name") if isinstance(item, dict) else None
+            yield from _unknown_keys(f"{where}[{name or number}]", item, annotation)
+    elif isinstance(given, dict) and models:
+        fields = {name: field for model in models for name, field in model.model_fields.items()}
+        for key, value in given.items():
+            path = f"{where}.{key}" if where else str(key)
+            if key in fields:
+                yield from _unknown_keys(path, value, fields[key].annotation)
+            else:
+                yield path
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The pydantic models inside unions, lists and the like."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def _validate(where: str, model: type[Any], given: Any) -> Any:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {_one_line(error)}") from error
+
+
+def _one_line(error: ValidationError) -> str:
+    """The fields and what is wrong with each, without pydantic's type names and addresses."""
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".lstrip(": ")
+        for problem in error.errors(include_url=False)
+    )

@@ -2,9 +2,11 @@
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 import urllib.request
@@ -52,8 +54,14 @@ def _parser() -> argparse.ArgumentParser:
         "--model", metavar="NAME", help="catalogue name, directory or Hugging Face id"
     )
     parser.add_argument("--host", help="address to listen on; 0.0.0.0: every interface")
-    parser.add_argument("--port", type=int, help="port to listen on")
+    parser.add_argument("--port", type=_port, help="port to listen on")
     return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; allowed: 1 to 65535")
+    return int(text)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -65,11 +73,10 @@ def _serve(options: argparse.Namespace) -> int:
     if options.model:
         engine = settings.engine.model_copy(update={"model": options.model})
         settings = settings.model_copy(update={"engine": engine})
-    http = profile.config.http_options.model_dump(exclude_unset=True)
-    if options.host:
-        http["host"] = options.host
-    if options.port:
-        http["port"] = options.port
+    given = profile.config.http_options
+    host, port = options.host or given.host, options.port or given.port
+    http = {**given.model_dump(exclude_unset=True), "host": host, "port": port}
+    _require_free(host, port)
     local = resolve(settings.engine.model)  # with a progress bar here, not in a worker's log
     print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
 
@@ -79,6 +86,8 @@ def _serve(options: argparse.Namespace) -> int:
     from serve_app.deployments import assemble
 
     quiet = {"log_level": "WARNING", "enable_access_log": False}  # ours says more in one line
+    # The controller logs a traceback per attempt to start; ``why_not_ready`` says it in one line.
+    silent = {**quiet, "log_level": "CRITICAL"}
     for chatty in ("ray.serve", "ray._private.authentication.authentication_token_setup"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
@@ -92,7 +101,7 @@ def _serve(options: argparse.Namespace) -> int:
         serve.start(
             proxy_location=profile.config.proxy_location,
             http_options=http,
-            logging_config=quiet,
+            logging_config=silent,
         )
         application = serve.RunTarget(
             assemble(settings, profile.deployment_options),
@@ -101,12 +110,37 @@ def _serve(options: argparse.Namespace) -> int:
             logging_config=quiet,
         )
         serve.run_many([application], wait_for_applications_running=False)
-        host = "127.0.0.1" if http["host"] in ("0.0.0.0", "::") else http["host"]
-        _wait_until_ready(f"http://{host}:{http['port']}")
+        _wait_until_ready(_own_url(host, port))
         while True:
             time.sleep(3600)
     finally:
         _stop()
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise ``NotReady`` where nothing can listen on ``host:port``.
+
+    Serve binds with SO_REUSEPORT: a second server would get every other request of the first.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # Connections of a server that has just ended do not matter, only listeners do.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise NotReady(
+                f"port {port} on {host} is in use; end what listens there or choose another "
+                "with --port (make serve PORT=8001)"
+            ) from error
+        raise NotReady(f"cannot listen on {host} port {port}: {error}") from error
+
+
+def _own_url(host: str, port: int) -> str:
+    """Where this machine reaches a server that listens on ``host``."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
 def _wait_until_ready(url: str) -> None:
@@ -118,12 +152,13 @@ def _wait_until_ready(url: str) -> None:
     from ray.serve.schema import ApplicationStatus
 
     from serve_app.api.examples import EXAMPLE_CLIP, curl_example
+    from serve_app.deployments import why_not_ready
 
     began = time.monotonic()
     while not _is_ready(url):
         for application in serve.status().applications.values():
             if application.status is ApplicationStatus.DEPLOY_FAILED:
-                raise NotReady(f"the model failed to start: {application.message}")
+                raise NotReady(why_not_ready())
         time.sleep(READY_POLL_SECONDS)
     print(
         f"whisper-ox: ready after {time.monotonic() - began:.0f} s on {url} "

@@ -26,7 +26,7 @@ from serve_app.engine.scheduler import RequestClosed
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.logs import configure_logging
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
-from serve_app.settings import ApiKey, AppSettings, EngineTunables
+from serve_app.settings import ApiKey, AppSettings, EngineSettings, EngineTunables
 from serve_app.transcript import Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
@@ -40,7 +40,7 @@ class Transcriber:
 
     def __init__(self, settings: AppSettings) -> None:
         configure_logging(settings.http.log_level)
-        self._engine = Engine(settings.engine, EngineTunables())
+        self._engine = _load(settings.engine)
         self._threads = ThreadPoolExecutor(
             settings.engine.max_concurrent_requests, thread_name_prefix="request"
         )
@@ -63,11 +63,22 @@ class Transcriber:
             return await loop.run_in_executor(self._threads, transcription.run)
         except asyncio.CancelledError:
             transcription.cancel()
+            logger.info("the client left; its %.1f s of audio are dropped", clip.seconds)
             raise
 
     async def describe(self) -> ModelFacts:
         """The model of this replica."""
         return self._engine.facts
+
+
+def _load(settings: EngineSettings) -> Engine:
+    """Raises ``NotReady`` with the reason where the files or the device will not do."""
+    try:
+        return Engine(settings, EngineTunables())
+    except WhisperOxError:
+        raise
+    except Exception as error:  # CTranslate2, tokenizers and json each raise their own
+        raise NotReady(f"the model {settings.model} cannot be loaded: {error}") from error
 
 
 class RayCore:
@@ -98,7 +109,7 @@ class RayCore:
             facts: ModelFacts = await asyncio.wait_for(call, DESCRIBE_TIMEOUT_SECONDS)
             return facts
         except (asyncio.TimeoutError, RayActorError, DeploymentUnavailableError) as error:
-            reason = await asyncio.get_running_loop().run_in_executor(None, _why_not_ready)
+            reason = await asyncio.get_running_loop().run_in_executor(None, why_not_ready)
             raise NotReady(reason, retry_after_seconds=OVERLOAD_RETRY_SECONDS) from error
 
     async def _call(self, clip: AudioClip, options: TranscribeOptions) -> Transcript:
@@ -124,19 +135,30 @@ class RayCore:
             ) from error
 
 
-def _why_not_ready() -> str:
-    """What Serve says about the Transcriber."""
+def why_not_ready() -> str:
+    """What Serve says about the deployments, in one line."""
     for application in serve.status().applications.values():
+        if application.status is ApplicationStatus.DEPLOY_FAILED:
+            failed = [
+                deployment.message
+                for deployment in application.deployments.values()
+                if deployment.status is DeploymentStatus.DEPLOY_FAILED
+            ]
+            return f"The model failed to start: {_last_line(*failed, application.message)}"
         transcriber = application.deployments.get(Transcriber.__name__)
         if transcriber is None:
             continue
         if transcriber.status is DeploymentStatus.HEALTHY:
             return "Every model replica is busy or gone; one answers again shortly."
-        if application.status is ApplicationStatus.DEPLOY_FAILED:
-            return f"The model failed to start: {transcriber.message[:500]}"
-        detail = f" ({transcriber.message[:500]})" if transcriber.message else ""
-        return f"The model is being loaded{detail}."
+        detail = _last_line(transcriber.message)
+        return f"The model is being loaded{detail and f' ({detail})'}."
     return "The model is not deployed yet."
+
+
+def _last_line(*messages: str) -> str:
+    """Of the first message: its end, for Serve puts the whole traceback before the reason."""
+    lines = messages[0].strip().splitlines()
+    return lines[-1].removeprefix(f"{NotReady.__module__}.NotReady: ")[:500] if lines else ""
 
 
 @serve.ingress()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.audio.container import CODEC_WHITELIST, DEMUXERS, SUPPORTED_FORMATS
 from serve_app.audio.limits import AudioLimits
+from serve_app.audio.wav import MAX_RATE_HZ, MIN_RATE_HZ
 from serve_app.errors import InvalidAudio, UnsupportedAudio
 
 _CODECS = frozenset(CODEC_WHITELIST.split(","))
@@ -141,7 +142,9 @@ class _Decoding:
 
     def _add(self, frame: "av.AudioFrame") -> None:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if shape != self.shape:  # chained Ogg, AAC that turns out to be HE-AAC
+        if shape != self.shape:  # joined MP3, AAC that turns out to be HE-AAC
+            if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
+                raise InvalidAudio(f"The {self.kind} file claims {frame.sample_rate} Hz.")
             self._finish_shape()
             self.earlier_seconds, self.n_shape_frames = self.seconds, 0
             self.shape = shape
@@ -187,9 +190,10 @@ def _is_mixable(frame: "av.AudioFrame") -> bool:
 
 def _average(frame: "av.AudioFrame") -> "av.AudioFrame":
     """A mono float frame with the mean of all channels."""
-    samples = frame.to_ndarray()
-    if frame.format.is_packed:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    n_channels = frame.layout.nb_channels
+    if not frame.format.is_packed:  # PyAV reads beyond the eighth plane and crashes
+        raise UnsupportedAudio(f"{n_channels} channels are read from uncompressed audio only.")
+    samples = frame.to_ndarray().reshape(-1, n_channels).T
     mean = samples.mean(axis=0, dtype=np.float64, keepdims=True)
     if samples.dtype.kind != "f":
         full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)

@@ -1,10 +1,12 @@
 """What is no audio, cut, damaged or built to hurt ends in an error of ours, never in another."""
 
+import io
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -225,6 +227,28 @@ def test_compressed_quicktime_header_is_unsupported() -> None:
     movie = box(b"moov", box(b"cmov", box(b"dcom", b"zlib") + box(b"cmvd", bytes(99))))
     with pytest.raises(UnsupportedAudio, match="compressed header"):
         decode(box(b"ftyp", b"qt  \0\0\0\0") + movie)
+
+
+@pytest.mark.parametrize("rate_hz", [10, 999, 4_000_000])
+def test_rate_that_cannot_be_true_is_invalid(rate_hz: int) -> None:
+    payload = bytearray(FILES["au"])
+    payload[16:20] = rate_hz.to_bytes(4, "big")
+    with pytest.raises(InvalidAudio):
+        decode(bytes(payload))
+
+
+def test_nine_planar_channels_are_refused() -> None:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        options = {"mapping_family": "255"}
+        sound = container.add_stream("libopus", rate=48_000, layout="9 channels", options=options)
+        frame = av.AudioFrame(format="s16", layout="9 channels", samples=960)
+        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+        frame.sample_rate = 48_000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    with pytest.raises(UnsupportedAudio, match="9 channels"):
+        decode(buffer.getvalue())
 
 
 def test_header_that_claims_sound_and_holds_none_is_invalid() -> None:
