@@ -94,7 +94,8 @@ def _unknown_keys(where: str, given: Any, annotation: Any) -> Iterator[str]:
     """Paths of the keys that no model in ``annotation`` has.
 
     Serve drops keys that it does not know, so that a typing error passes in silence. Where it takes
-    a dict or a model, the dict becomes the model later, so the model's keys count.
+    a dict or a model, the dict becomes the model only when it starts, so it is checked here: raises
+    ``ValueError`` for a wrong value.
     """
     models = [*_models(annotation)]
     if isinstance(given, list):
@@ -109,6 +110,8 @@ def _unknown_keys(where: str, given: Any, annotation: Any) -> Iterator[str]:
                 yield from _unknown_keys(path, value, fields[key].annotation)
             else:
                 yield path
+        if len(models) == 1:
+            _validate(where, models[0], given)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
