@@ -4,16 +4,26 @@ No threads, no clock, no Ray, no CTranslate2: :mod:`serve_app.engine.scheduler` 
 and ``tests/unit/test_policy.py`` checks this file by simulation.
 
 A window passes the stages ENCODE -> (DETECT) -> GENERATE -> (ALIGN). Each stage of each window is
-one :class:`Item`. Order between requests is start-time fair queueing over audio seconds: an item's
-``tag`` is the virtual time at which its request is due this window, and virtual time advances by
-the audio seconds put into service divided by the number of active requests. So a long file's
-windows carry tags ever further in the future, a newcomer starts at the present and passes ahead of
-them, and no tag is ever overtaken for good because time moves past it.
+one :class:`Item`. Order between requests is start-time fair queueing over audio seconds (Goyal, Vin
+and Cheng 1997): an item's ``tag`` is the virtual time at which its request is due this window, and
+virtual time advances by the audio seconds put into service, divided by the weight of the active
+requests. So a long file's windows carry tags ever further in the future, and no tag is overtaken
+for good because time moves past it. The first minute of a request has a credit: a dictation chunk
+passes ahead of everything that a long file has queued or begun, and waits for no more than the
+batches that are being served.
 """
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+
+INTERACTIVE_SECONDS = 60.0
+"""The audio at the start of a request that somebody may be waiting for."""
+
+CREDIT_SECONDS = 300.0
+"""How far in the past that audio is due: ten windows, more than a file usually has begun (its
+``batch_size``, 8), so that none of those goes first."""
 
 
 class Stage(IntEnum):
@@ -41,8 +51,8 @@ class Item:
 class BatchLimits:
     """How many windows one call takes, by stage; and how far fairness bends for bigger batches.
 
-    ``slack_seconds``: a due item waits for other requests' earlier stages (which will join its
-    batch) only if they are due within this many virtual seconds.
+    ``slack_seconds``: requests that are due within this many virtual seconds of each other share
+    batches, and a decode waits for their encodes. Others wait: a bigger batch takes longer.
     """
 
     encode: int = 1
@@ -60,6 +70,7 @@ class _Account:
 
     due: float
     weight: float
+    charged_seconds: float = 0.0
 
 
 @dataclass
@@ -87,9 +98,11 @@ class FairQueue:
     def charge(self, request: int, audio_seconds: float) -> float:
         """Book one window of ``audio_seconds`` on a request; returns the tag of all its stages."""
         account = self._accounts[request]
-        tag = max(self.virtual_seconds, account.due)
-        account.due = tag + audio_seconds / account.weight
-        return tag
+        due = max(self.virtual_seconds, account.due)
+        credit = CREDIT_SECONDS if account.charged_seconds < INTERACTIVE_SECONDS else 0.0
+        account.due = due + audio_seconds / account.weight
+        account.charged_seconds += audio_seconds
+        return due - credit
 
     def add(self, request: int, stage: Stage, key: Hashable, tag: float, seconds: float) -> Item:
         """Queue one stage of a window of ``seconds`` of audio."""
@@ -106,9 +119,10 @@ class FairQueue:
         """
         if not self.items:
             return []
-        head = self._head()
+        contenders = self._contenders()
+        head = self._head(contenders)
         mates = sorted(
-            (item for item in self.items if item.stage is head.stage and item.key == head.key),
+            (item for item in contenders if item.stage is head.stage and item.key == head.key),
             key=_order,
         )
         share = -(-len(mates) // max(1, idle_workers))
@@ -120,18 +134,18 @@ class FairQueue:
             self.virtual_seconds += sum(item.seconds for item in batch) / max(1.0, weights)
         return batch
 
-    def _head(self) -> Item:
+    def _contenders(self) -> list[Item]:
+        """What is due about now: the first item, its request's others, and those within slack."""
+        due = min(self.items, key=_order)
+        latest = due.tag + self.limits.slack_seconds
+        return [item for item in self.items if item.request == due.request or item.tag <= latest]
+
+    def _head(self, contenders: list[Item]) -> Item:
         """The item whose batch goes next.
 
-        Batches of later stages grow while earlier stages run, so among items that are due about
-        now the earliest stage goes first, unless a later stage can already fill its batch.
+        Batches of later stages grow while earlier stages run, so the earliest stage goes first,
+        unless a later one already fills a batch.
         """
-        due = min(self.items, key=_order)
-        contenders = [
-            item
-            for item in self.items
-            if item.request == due.request or item.tag <= due.tag + self.limits.slack_seconds
-        ]
         full = self._full_batch(contenders)
         if full is not None:
             return full

@@ -1,0 +1,87 @@
+"""How many CPUs may be used, read from the files that a container has, and what runs on them."""
+
+import os
+from pathlib import Path
+
+import ctranslate2
+import pytest
+
+from serve_app.engine.hardware import available_cpus, pick_compute_type, pick_device
+
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cgroup_v1(root: Path, quota: str, period: str) -> Path:
+    (root / "cpu").mkdir()
+    (root / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+    (root / "cpu" / "cpu.cfs_period_us").write_text(period)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("cpu_max", "expected"),
+    [
+        ("max 100000\n", CPUS),
+        ("100000 100000\n", 1),
+        ("50000 100000\n", 1),  # half a CPU is still one worker
+        ("199999 100000\n", 1),
+        ("200000 100000\n", min(2, CPUS)),
+        ("6400000 100000\n", min(64, CPUS)),
+        ("100000 50000\n", min(2, CPUS)),
+    ],
+)
+def test_a_v2_quota_cuts_the_affinity(tmp_path: Path, cpu_max: str, expected: int) -> None:
+    (tmp_path / "cpu.max").write_text(cpu_max)
+    assert available_cpus(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("-1\n", CPUS), ("100000\n", 1), ("200000\n", min(2, CPUS))]
+)
+def test_a_v1_quota_cuts_the_affinity(tmp_path: Path, quota: str, expected: int) -> None:
+    assert available_cpus(cgroup_v1(tmp_path, quota, "100000\n")) == expected
+
+
+def test_v2_wins_where_both_are_mounted(tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    assert available_cpus(cgroup_v1(tmp_path, "-1\n", "100000\n")) == 1
+
+
+@pytest.mark.parametrize("text", ["", "rubbish\n", "100000\n", "many 100000\n"])
+def test_a_file_that_says_nothing_limits_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    assert available_cpus(tmp_path) == CPUS
+
+
+def test_a_period_of_zero_limits_nothing(tmp_path: Path) -> None:
+    assert available_cpus(cgroup_v1(tmp_path, "100000\n", "0\n")) == CPUS
+
+
+def test_without_a_cgroup_the_affinity_counts(tmp_path: Path) -> None:
+    assert available_cpus(tmp_path / "absent") == CPUS
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_a_process_bound_to_one_cpu_has_one(tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert available_cpus(tmp_path) == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_the_devices_own_types_are_picked() -> None:
+    has_gpu = ctranslate2.get_cuda_device_count() > 0
+    device = pick_device("auto")
+    assert device == ("cuda" if has_gpu else "cpu")
+    assert pick_compute_type("auto", device) in ctranslate2.get_supported_compute_types(device)
+
+
+def test_what_was_asked_for_is_taken() -> None:
+    assert pick_device("cuda") == "cuda"
+    assert pick_compute_type("float32", "cpu") == "float32"
+
+
+def test_int8_is_the_cpus_default() -> None:
+    assert pick_compute_type("auto", "cpu") == "int8"

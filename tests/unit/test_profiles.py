@@ -1,0 +1,177 @@
+"""Profiles: the ones that come along are sound, and no key of one's own passes unread."""
+
+import copy
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from configs.profile import USER_CONFIGS, InvalidProfile, Profile, load_profile, profile_path
+from serve_app import deployments
+from serve_app.settings import AppSettings
+
+PROFILES = sorted(path.stem for path in profile_path("dev").parent.glob("*.yaml"))
+DEV: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def transcriber_of(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = document["applications"][0]["deployments"][1]
+    return found
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[[Change], Profile]:
+    """Loads the profile dev with a change made to it."""
+
+    def load(change: Change) -> Profile:
+        document = copy.deepcopy(DEV)
+        change(document)
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump(document))
+        return load_profile(str(path))
+
+    return load
+
+
+def test_there_are_profiles() -> None:
+    assert "dev" in PROFILES
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_that_comes_along_loads(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.application.route_prefix == "/"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_serve_admits_no_more_requests_than_the_engine_has_threads_for(name: str) -> None:
+    profile = load_profile(name)
+    admitted = profile.deployment_options["Transcriber"]["max_ongoing_requests"]
+    assert admitted <= profile.settings.engine.max_concurrent_requests
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_import_path_leads_to_the_application(name: str) -> None:
+    module, _, builder = load_profile(name).application.import_path.partition(":")
+    assert getattr(import_module(module), builder) is deployments.build_app
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_deployment_is_configured(name: str) -> None:
+    assert set(load_profile(name).deployment_options) == {"Ingress", "Transcriber"}
+
+
+def test_the_deployments_that_profiles_may_configure_exist() -> None:
+    application = deployments.build_app(AppSettings())
+    ingress = application._bound_deployment
+    inner = [
+        bound._bound_deployment
+        for bound in ingress.init_args
+        if hasattr(bound, "_bound_deployment")
+    ]
+    assert {ingress.name, *(deployment.name for deployment in inner)} == set(USER_CONFIGS)
+
+
+def test_only_deployments_with_reconfigure_take_a_user_config() -> None:
+    for name, tunables in USER_CONFIGS.items():
+        kind = getattr(deployments, name)
+        assert hasattr(kind, "reconfigure") == (tunables is not None)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda d: d.update(proxy_locatoin="HeadOnly"), "proxy_locatoin"),
+        (lambda d: d["http_options"].update(prot=1), "http_options.prot"),
+        (lambda d: d.update(grpc_options={"prot": 1}), "grpc_options.prot"),
+        (lambda d: d.update(logging_config={"level": "INFO"}), "level"),
+        (lambda d: d["applications"][0].update(arg={}), "applications[whisper-ox].arg"),
+        (lambda d: d["applications"][0]["args"].update(engin={}), "args: engin"),
+        (lambda d: d["applications"][0]["args"].update(http={"path": 1}), "args: http.path"),
+        (lambda d: transcriber_of(d).update(replicas=1), "deployments[Transcriber].replicas"),
+        (
+            lambda d: transcriber_of(d)["ray_actor_options"].update(num_cpu=1),
+            "deployments[Transcriber].ray_actor_options.num_cpu",
+        ),
+        (
+            lambda d: transcriber_of(d)["request_router_config"].update(backoff_s=1),
+            "deployments[Transcriber].request_router_config.backoff_s",
+        ),
+        (
+            lambda d: transcriber_of(d).update(
+                num_replicas=None, autoscaling_config={"max_replica": 2}
+            ),
+            "deployments[Transcriber].autoscaling_config.max_replica",
+        ),
+        (
+            lambda d: transcriber_of(d)["user_config"].update(decode_bach=4),
+            "Transcriber.user_config: decode_bach",
+        ),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_place(
+    load: Callable[[Change], Profile], change: Change, named: str
+) -> None:
+    with pytest.raises(InvalidProfile) as refused:
+        load(change)
+    assert named in refused.value.message
+    assert "mine.yaml: " in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d["http_options"].update(port="http"), "http_options.port"),
+        (lambda d: d["applications"].clear(), "one application is expected"),
+        (lambda d: d.pop("applications"), "applications: Field required"),
+        (
+            lambda d: transcriber_of(d).update(name="Transcribe"),
+            "there is no deployment Transcribe",
+        ),
+        (lambda d: transcriber_of(d)["user_config"].update(decode_batch=0), "decode_batch"),
+        (
+            lambda d: transcriber_of(d)["request_router_config"].update(max_backoff_s="long"),
+            "max_backoff_s",
+        ),
+        (
+            lambda d: d["applications"][0]["deployments"][0].update(user_config={}),
+            "Ingress takes no user_config",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(
+    load: Callable[[Change], Profile], change: Change, said: str
+) -> None:
+    with pytest.raises(InvalidProfile) as refused:
+        load(change)
+    assert said in refused.value.message
+
+
+@pytest.mark.parametrize("text", ["", "- a", "applications: [\n- a", "\x00", "a: b: c"])
+def test_a_file_that_is_no_profile_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidProfile, match=r"mine\.yaml") as refused:
+        load_profile(str(path))
+    assert "\n" not in refused.value.message
+
+
+def test_a_profile_that_is_not_there_is_named() -> None:
+    with pytest.raises(InvalidProfile, match=r"there is no profile .*no-such\.yaml"):
+        load_profile("no-such")
+
+
+def test_what_a_profile_sets_arrives(load: Callable[[Change], Profile]) -> None:
+    engine = {"model": "tiny.en", "workers": 3}
+    profile = load(lambda d: d["applications"][0].update(args={"engine": engine}))
+    assert (profile.settings.engine.model, profile.settings.engine.workers) == ("tiny.en", 3)
+    assert profile.deployment_options["Transcriber"]["request_router_config"] == {
+        "initial_backoff_s": 0.01,
+        "max_backoff_s": 0.05,
+    }

@@ -1,0 +1,146 @@
+"""The threads around the policy, with arithmetic in place of a neural network."""
+
+import threading
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from serve_app.engine.policy import BatchLimits, Stage
+from serve_app.engine.scheduler import RequestClosed, Scheduler
+
+
+class Doubler:
+    """Encodes x to 2x and decodes (2x, y) to 2x + y; refuses what the tests make poisonous."""
+
+    def __init__(self, largest_batch: int = 64) -> None:
+        self.largest_batch = largest_batch
+        self.batches: list[tuple[Stage, int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+
+    def run(
+        self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
+    ) -> Sequence[Any]:
+        self.entered.release()
+        self.gate.wait()
+        if len(payloads) > self.largest_batch:
+            raise MemoryError("out of memory")
+        self.batches.append((stage, len(payloads)))
+        if stage is Stage.ENCODE:
+            return [2 * payload for payload in payloads]
+        if any(payload[1] is None for payload in payloads):
+            raise ValueError("poison")
+        return [encoded + payload for encoded, payload in payloads]
+
+
+@pytest.fixture
+def backend() -> Doubler:
+    return Doubler()
+
+
+@pytest.fixture
+def scheduler(backend: Doubler) -> Iterator[Scheduler]:
+    scheduler = Scheduler(backend, BatchLimits(decode=8), workers=2)
+    yield scheduler
+    backend.gate.set()
+    scheduler.stop()
+
+
+def decode(scheduler: Scheduler, x: int, y: int | None, key: str = "k") -> Any:
+    request = scheduler.open_request()
+    try:
+        window = scheduler.encode(request, None, x, seconds=30.0)
+        return scheduler.decode(window, Stage.GENERATE, key, y).result(timeout=10)
+    finally:
+        scheduler.close_request(request)
+
+
+def test_every_caller_gets_its_own_result(scheduler: Scheduler) -> None:
+    with ThreadPoolExecutor(32) as threads:
+        results = list(threads.map(lambda n: decode(scheduler, n, 1000 * n), range(200)))
+    assert results == [1002 * n for n in range(200)]
+
+
+def test_windows_of_different_requests_share_a_batch(
+    scheduler: Scheduler, backend: Doubler
+) -> None:
+    backend.gate.clear()
+    with ThreadPoolExecutor(16) as threads:
+        running = [threads.submit(decode, scheduler, n, n) for n in range(16)]
+        backend.entered.acquire(timeout=10)
+        backend.gate.set()
+        assert [future.result() for future in running] == [3 * n for n in range(16)]
+    assert max(size for stage, size in backend.batches if stage is Stage.GENERATE) > 1
+
+
+def test_a_poisoned_item_fails_alone(scheduler: Scheduler, backend: Doubler) -> None:
+    backend.gate.clear()
+    with ThreadPoolExecutor(16) as threads:
+        healthy = [threads.submit(decode, scheduler, n, n) for n in range(7)]
+        poisoned = threads.submit(decode, scheduler, 7, None)
+        backend.gate.set()
+        assert [future.result() for future in healthy] == [3 * n for n in range(7)]
+        with pytest.raises(ValueError, match="poison"):
+            poisoned.result()
+
+
+def test_a_batch_too_big_for_memory_is_halved() -> None:
+    backend = Doubler(largest_batch=2)
+    scheduler = Scheduler(backend, BatchLimits(encode=8, decode=8), workers=1)
+    request = scheduler.open_request()
+    backend.gate.clear()
+    windows = [scheduler.encode(request, None, n, seconds=30.0) for n in range(9)]
+    backend.gate.set()
+    assert [window.encoded.result(timeout=10) for window in windows] == [2 * n for n in range(9)]
+    assert {size for _, size in backend.batches} <= {1, 2}
+    scheduler.stop()
+
+
+def test_a_closed_requests_windows_leave_the_queue_at_once(
+    scheduler: Scheduler, backend: Doubler
+) -> None:
+    backend.gate.clear()
+    request = scheduler.open_request()
+    windows = [scheduler.encode(request, None, n, seconds=30.0) for n in range(10)]
+    for _ in range(2):
+        assert backend.entered.acquire(timeout=10)
+    scheduler.close_request(request)
+    assert scheduler.queued_windows == 0
+    with pytest.raises(RequestClosed):
+        windows[-1].encoded.result(timeout=10)
+
+
+def test_a_closed_request_cannot_queue_more(scheduler: Scheduler) -> None:
+    request = scheduler.open_request()
+    window = scheduler.encode(request, None, 1, seconds=30.0)
+    assert window.encoded.result(timeout=10) == 2
+    scheduler.close_request(request)
+    with pytest.raises(RequestClosed):
+        scheduler.encode(request, None, 1, seconds=30.0)
+    with pytest.raises(RequestClosed):
+        scheduler.decode(window, Stage.GENERATE, "k", 1).result(timeout=10)
+
+
+def test_stopping_fails_what_still_waits(backend: Doubler) -> None:
+    scheduler = Scheduler(backend, BatchLimits(), workers=1)
+    backend.gate.clear()
+    request = scheduler.open_request()
+    windows = [scheduler.encode(request, None, n, seconds=30.0) for n in range(3)]
+    assert backend.entered.acquire(timeout=10)
+    stopping = threading.Thread(target=scheduler.stop)
+    stopping.start()
+    with pytest.raises(RequestClosed):
+        windows[-1].encoded.result(timeout=10)
+    backend.gate.set()
+    stopping.join(timeout=10)
+    assert windows[0].encoded.result(timeout=10) == 0
+
+
+def test_limits_change_while_it_runs(scheduler: Scheduler, backend: Doubler) -> None:
+    scheduler.set_limits(BatchLimits(decode=1))
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda n: decode(scheduler, n, n), range(32)))
+    assert {size for stage, size in backend.batches if stage is Stage.GENERATE} == {1}
