@@ -82,6 +82,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     import ray
     from ray import serve
+    from ray.exceptions import RayError
 
     from serve_app.deployments import assemble
 
@@ -98,11 +99,15 @@ def _serve(options: argparse.Namespace) -> int:
             object_store_memory=OBJECT_STORE_BYTES,
             logging_level="WARNING",
         )
-        serve.start(
-            proxy_location=profile.config.proxy_location,
-            http_options=http,
-            logging_config=silent,
-        )
+        signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own there
+        try:
+            serve.start(
+                proxy_location=profile.config.proxy_location,
+                http_options=http,
+                logging_config=silent,
+            )
+        except (RayError, RuntimeError) as error:
+            raise NotReady(f"Ray Serve's proxy does not start: {_proxy_failure(error)}") from error
         application = serve.RunTarget(
             assemble(settings, profile.deployment_options),
             name=profile.application.name,
@@ -135,6 +140,14 @@ def _require_free(host: str, port: int) -> None:
                 "with --port (make serve PORT=8001)"
             ) from error
         raise NotReady(f"cannot listen on {host} port {port}: {error}") from error
+
+
+def _proxy_failure(error: Exception) -> str:
+    """The end of Serve's message, where HAProxy's own alerts are."""
+    reason = " ".join(" ".join(str(error).strip().splitlines()[-2:]).split())
+    if os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") != "1":
+        return reason
+    return f"{reason} (RAY_SERVE_HAPROXY_METRICS_PORT and RAY_SERVE_HAPROXY_STATS_PORT move ports)"
 
 
 def _own_url(host: str, port: int) -> str:
@@ -186,9 +199,11 @@ def _stop() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     family = psutil.Process().children(recursive=True)
-    if ray.is_initialized():
+    is_up = ray.is_initialized()
+    if is_up:
         ray.shutdown()
-    _, left = psutil.wait_procs(family, timeout=EXIT_SECONDS)
+    # Where ray.init was interrupted, nothing ends by itself.
+    _, left = psutil.wait_procs(family, timeout=EXIT_SECONDS if is_up else 0)
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -200,4 +215,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: Ray's client would look for its ended processes for up to ten seconds.
+    os._exit(exit_status)

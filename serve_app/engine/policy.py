@@ -17,7 +17,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-
 INTERACTIVE_SECONDS = 60.0
 """The audio at the start of a request that somebody may be waiting for."""
 
