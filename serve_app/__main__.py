@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Ray reads these when it is imported; its usage statistics would be an outbound connection.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _serve(options)
@@ -116,8 +117,9 @@ def _serve(options: argparse.Namespace) -> int:
         )
         serve.run_many([application], wait_for_applications_running=False)
         _wait_until_ready(_own_url(host, port))
-        while True:
+        while not _stops:
             time.sleep(3600)
+        raise KeyboardInterrupt
     finally:
         _stop()
 
@@ -169,6 +171,8 @@ def _wait_until_ready(url: str) -> None:
 
     began = time.monotonic()
     while not _is_ready(url):
+        if _stops:
+            raise KeyboardInterrupt
         for application in serve.status().applications.values():
             if application.status is ApplicationStatus.DEPLOY_FAILED:
                 raise NotReady(why_not_ready())
@@ -210,7 +214,13 @@ def _stop() -> None:
     psutil.wait_procs(left, timeout=EXIT_SECONDS)
 
 
+_stops: list[int] = []
+"""Signals so far. Python ignores what a fork hook raises, and Ray's start forks: that Ctrl-C would
+be lost."""
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    _stops.append(number)
     raise KeyboardInterrupt
 
 

@@ -23,6 +23,7 @@ from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
 from serve_app.engine.engine import Engine
 from serve_app.engine.scheduler import RequestClosed
+from serve_app.engine.transcription import Transcription
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.logs import configure_logging
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
@@ -45,7 +46,7 @@ class Transcriber:
             settings.engine.max_concurrent_requests, thread_name_prefix="request"
         )
         golden = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=settings.audio)
-        transcript = self._engine.start(golden, TranscribeOptions(language="en")).run()
+        transcript = Transcription(self._engine, golden, TranscribeOptions(language="en")).run()
         if not transcript.segments:
             raise NotReady(f"{self._engine} heard nothing in the golden clip; verify its files.")
         logger.info("%s is ready", self._engine)
@@ -57,7 +58,7 @@ class Transcriber:
     async def transcribe(self, clip: AudioClip, options: TranscribeOptions) -> Transcript:
         """See :class:`serve_app.core.SpeechCore`."""
         fitted = check_against_model(options, self._engine.facts)
-        transcription = self._engine.start(clip, fitted)
+        transcription = Transcription(self._engine, clip, fitted)
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._threads, transcription.run)

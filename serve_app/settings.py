@@ -67,6 +67,22 @@ class EngineTunables(_Settings):
         default=0, ge=0, le=64, description="Windows per encoder call; 0: 1 on CPU, 8 on a GPU."
     )
     decode_batch: int = Field(default=8, ge=1, le=64, description="Windows per decoder call.")
+    context_margin_seconds: float | None = Field(
+        default=None,
+        ge=3,
+        le=30,
+        description="Encode a window's audio and this much of the silence that pads it to 30 s, "
+        "and in full only if that decodes badly; null: always in full.",
+    )
+    batched_fallback: bool = Field(
+        default=True,
+        description="Decode windows of parallel requests that fail the compression-ratio or "
+        "log-probability check again at the next temperatures, as sequential ones are.",
+    )
+    recover_speech: bool = Field(
+        default=True,
+        description="Decode speech that VAD heard but no segment covers once more.",
+    )
     slack_seconds: float = Field(
         default=15.0,
         ge=0,

@@ -43,5 +43,7 @@ class Transcript:
     duration_seconds: float
     speech_seconds: float
     """Audio left after VAD."""
-    engine_seconds: float
+    speech_coverage: float | None = None
+    """Share of that speech which segments cover, in [0, 1]; None without VAD."""
+    engine_seconds: float = 0.0
     """Wall time from the engine's receipt of the clip to its last segment."""

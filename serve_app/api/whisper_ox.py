@@ -18,6 +18,7 @@ from serve_app.settings import AppSettings
 from serve_app.transcript import Segment, Transcript
 
 IGNORED_HEADER = "X-Ignored-Options"
+COVERAGE_HEADER = "X-Speech-Coverage"
 MAX_NAMED = 20
 
 
@@ -40,6 +41,8 @@ def install_contract(app: FastAPI, core: SpeechCore, settings: AppSettings, **ro
         decoded = time.perf_counter()
         transcript = await core.transcribe(clip, parsed.options)
         headers = {"Server-Timing": _timing(decoded - began, transcript.engine_seconds)}
+        if transcript.speech_coverage is not None:
+            headers[COVERAGE_HEADER] = f"{transcript.speech_coverage:.3f}"
         if parsed.ignored:
             headers[IGNORED_HEADER] = _name_some(parsed.ignored)
         request.state.log = {

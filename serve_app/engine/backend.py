@@ -37,12 +37,12 @@ class WhisperBackend:
         arguments = [argument for _, argument in payloads]
         if stage is Stage.DETECT:
             return list(model.detect_language(features))
-        options: dict[str, Any] = dict(key)  # type: ignore[call-overload]  # WindowModel made it
+        options = _options(key)
         if stage is Stage.GENERATE:
-            return list(model.generate(features, arguments, **_generate_options(options)))
+            return list(model.generate(features, arguments, **options))
         tokens = [text_tokens for text_tokens, _ in arguments]
         frames = [n_frames for _, n_frames in arguments]
-        start = list(options.pop("start_sequence"))
+        start = options.pop("start_sequence")
         return list(model.align(features, start, tokens, frames, **options))
 
 
@@ -64,10 +64,11 @@ def _stack(encoded: Sequence[npt.NDArray[Any]]) -> ctranslate2.StorageView:
     return ctranslate2.StorageView.from_array(np.ascontiguousarray(batch))
 
 
-def _generate_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Drop what only tells batches apart; lists became tuples to be hashable."""
+def _options(key: Hashable) -> dict[str, Any]:
+    """The call's options: a key without what only tells batches apart, its tuples as lists."""
+    pairs: Sequence[tuple[str, Any]] = key  # type: ignore[assignment]  # WindowModel made it
     return {
         name: list(value) if isinstance(value, tuple) else value
-        for name, value in options.items()
-        if name != "prompt_shape"
+        for name, value in pairs
+        if name not in ("prompt_shape", "n_frames")
     }

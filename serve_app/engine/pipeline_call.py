@@ -70,10 +70,10 @@ def to_transcript(
     segments: Iterable[Any],
     *,
     language: str,
-    language_probability: float,
-    speech_seconds: float,
     clip: AudioClip,
-    engine_seconds: float,
+    language_probability: float = 0.0,
+    speech_seconds: float = 0.0,
+    speech_coverage: float | None = None,
 ) -> Transcript:
     """faster-whisper's segments in ours: blank ones dropped, times in order and in the audio."""
     times = _Times(clip.received_seconds)
@@ -83,7 +83,7 @@ def to_transcript(
         language_probability=language_probability,
         duration_seconds=clip.received_seconds,
         speech_seconds=speech_seconds,
-        engine_seconds=engine_seconds,
+        speech_coverage=speech_coverage,
     )
 
 

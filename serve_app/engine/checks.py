@@ -1,0 +1,72 @@
+"""Is a decoded window good enough? faster-whisper's own checks, as pure functions.
+
+Formulas and thresholds: openai/whisper ``transcribe.py`` and ``decoding.py``, which faster-whisper
+1.2.1 follows in ``generate_with_fallback``.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+from serve_app.options import TranscribeOptions
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One attempt at a window; ``avg_logprob`` is per token, end of text included."""
+
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+@dataclass(frozen=True)
+class Checks:
+    """The caller's thresholds; None switches a check off."""
+
+    compression_ratio: float | None
+    log_prob: float | None
+    no_speech: float | None
+
+    @classmethod
+    def of(cls, options: TranscribeOptions) -> "Checks":
+        """Those that a request asks for."""
+        return cls(
+            options.compression_ratio_threshold,
+            options.log_prob_threshold,
+            options.no_speech_threshold,
+        )
+
+    def is_repetitive(self, decoded: Decoded) -> bool:
+        """Whether the text repeats itself more than text does."""
+        limit = self.compression_ratio
+        return limit is not None and decoded.compression_ratio > limit
+
+    def hears_nobody(self, decoded: Decoded) -> bool:
+        """Whether the model itself says that nobody speaks."""
+        return self.no_speech is not None and decoded.no_speech_prob > self.no_speech
+
+    def is_silence(self, decoded: Decoded) -> bool:
+        """Whether the model itself says that nobody speaks and is unsure of its words."""
+        return self.hears_nobody(decoded) and self._is_unsure(decoded)
+
+    def fails(self, decoded: Decoded) -> bool:
+        """Whether the window deserves another attempt."""
+        if self.is_silence(decoded):
+            return False
+        return self.is_repetitive(decoded) or self._is_unsure(decoded)
+
+    def _is_unsure(self, decoded: Decoded) -> bool:
+        return self.log_prob is not None and decoded.avg_logprob < self.log_prob
+
+
+def average_logprob(score: float, n_tokens: int, length_penalty: float) -> float:
+    """Average log-probability from CTranslate2's score, which is divided by
+    ``n_tokens ** length_penalty``.
+    """
+    return float(score * n_tokens**length_penalty / (n_tokens + 1))
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes of ``text`` over bytes of it compressed; above 2.4 it mostly repeats itself."""
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw))

@@ -1,0 +1,51 @@
+"""Speech that VAD heard against what the segments cover: nothing may be lost in silence."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+Interval = tuple[float, float]
+"""Start and end in seconds."""
+
+MIN_GAP_SECONDS = 1.0
+"""Shorter gaps are pauses, breath and the coarse edges of VAD and of timestamps."""
+
+
+def uncovered(speech: Iterable[Interval], segments: Iterable[Interval]) -> list[Interval]:
+    """The parts of ``speech``, at least ``MIN_GAP_SECONDS`` long, that no segment overlaps.
+
+    ``speech`` is ascending without overlaps, as VAD gives it; ``segments`` in any order.
+    """
+    covers = sorted(segments)
+    gaps: list[Interval] = []
+    for start, end in speech:
+        position = start
+        for cover_start, cover_end in covers:
+            if cover_end <= position:
+                continue
+            if cover_start >= end:
+                break
+            gaps.append((position, min(cover_start, end)))
+            position = max(position, cover_end)
+        gaps.append((position, end))
+    return [(start, end) for start, end in gaps if end - start >= MIN_GAP_SECONDS]
+
+
+def coverage(speech: Sequence[Interval], gaps: Sequence[Interval]) -> float:
+    """Share of ``speech`` outside ``gaps``, in [0, 1]; 1.0 where nobody speaks."""
+    total = _seconds(speech)
+    return 1.0 if total <= 0 else max(0.0, 1 - _seconds(gaps) / total)
+
+
+def clips(gaps: Iterable[Interval], longest: float) -> list[Interval]:
+    """Gaps cut into pieces of at most ``longest`` seconds."""
+    pieces: list[Interval] = []
+    for start, end in gaps:
+        n_pieces = max(1, math.ceil((end - start) / longest))
+        edges = [start + n * longest for n in range(n_pieces)] + [end]
+        pieces += pairwise(edges)
+    return pieces
+
+
+def _seconds(intervals: Iterable[Interval]) -> float:
+    return sum(end - start for start, end in intervals)
