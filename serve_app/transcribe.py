@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"cannot read {given.file}: {error.strerror}", file=sys.stderr)
         return 1
-    except httpx.TransportError as error:
+    except (httpx.TransportError, httpx.InvalidURL) as error:
         print(f"no answer from {given.url} ({error}); is `make serve` running?", file=sys.stderr)
         return 1
     if answer.status_code != 200:

@@ -22,7 +22,7 @@ def _cgroup_quota(root: Path) -> float | None:
     try:
         quota, period = (root / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         pass
     try:
         micros = int((root / "cpu" / "cpu.cfs_quota_us").read_text())

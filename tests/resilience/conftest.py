@@ -1,0 +1,42 @@
+"""Real servers that tests may break, behind either of Ray Serve's proxies."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from loadtest.server import Server, free_port, start_server
+from serve_app.api.examples import EXAMPLE_CLIP
+from tests.contract.wire import wav
+
+PROXIES = ("python", "haproxy")
+
+
+def proxy_environment(proxy: str) -> dict[str, str]:
+    """What to start the server with; HAProxy's own ports must not meet another server's."""
+    if proxy == "python":
+        return {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+    }
+
+
+@pytest.fixture(scope="package", params=PROXIES)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with start_server("tiny.en", environment=proxy_environment(request.param)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def hello() -> bytes:
+    """A WAV that says "Hello world", 1.14 s."""
+    return EXAMPLE_CLIP.read_bytes()
+
+
+def hellos(seconds: float) -> bytes:
+    """A WAV that says "Hello world" every 1.6 s."""
+    speech = np.frombuffer(EXAMPLE_CLIP.read_bytes()[44:], np.int16)
+    said = np.concatenate([speech, np.zeros(25_600 - len(speech), np.int16)])
+    return wav(np.tile(said, round(seconds / 1.6)))

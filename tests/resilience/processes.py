@@ -1,0 +1,46 @@
+"""The processes of a server under test. They share its session, even once orphaned."""
+
+import os
+from contextlib import suppress
+
+import psutil
+
+
+def family(leader: int) -> list[psutil.Process]:
+    """Live processes of the session that the process ``leader`` was started with."""
+    members = []
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getsid(pid) == leader:
+                process = psutil.Process(pid)
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    members.append(process)
+    return members
+
+
+def title(process: psutil.Process) -> str:
+    """The command line, or what the process calls itself; empty once it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def end(leader: int) -> None:
+    """Kill what is left of a session."""
+    for process in family(leader):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def replica(leader: int, deployment: str) -> psutil.Process | None:
+    """The replica of a deployment, by the title that Ray gives it; None while there is none."""
+    for process in family(leader):
+        if f"ServeReplica:whisper-ox:{deployment}" in title(process):
+            return process
+    return None
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """CPU time that the process has used so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)

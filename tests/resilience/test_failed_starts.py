@@ -1,0 +1,126 @@
+"""A start that cannot succeed: one clear line on stderr, no traceback, no process left."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from loadtest.server import Server, free_port
+from models import resolve
+from tests.resilience.conftest import proxy_environment
+from tests.resilience.processes import end, family
+
+START_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a start ended: everything that it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def start(*flags: str, environment: Mapping[str, str] | None = None) -> Outcome:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serve_app", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, **(environment or {})},
+        text=True,
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=START_SECONDS)
+        assert family(process.pid) == []
+    finally:
+        end(process.pid)
+    assert "Traceback" not in stdout + stderr
+    return Outcome(process.returncode, stdout, stderr)
+
+
+def assert_refused(outcome: Outcome, *parts: str) -> None:
+    """One line, before anything was started."""
+    assert (outcome.status, outcome.stdout, outcome.stderr.count("\n")) == (1, "", 1)
+    assert outcome.stderr.startswith("whisper-ox: ")
+    assert all(part in outcome.stderr for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--model", "no-such-model"], ["no-such-model", "tiny.en, base"]),
+        (["--config", "no-such-profile"], ["there is no profile", "no-such-profile.yaml"]),
+        (["--host", "no-such-host.invalid"], ["cannot listen on no-such-host.invalid"]),
+    ],
+)
+def test_a_wrong_name_is_refused(flags: Sequence[str], said: Sequence[str]) -> None:
+    assert_refused(start("--port", str(free_port()), *flags), *said)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    outcome = start("--port", port)
+    assert outcome.status == 2
+    assert f"argument --port: '{port}' is no port; allowed: 1 to 65535" in outcome.stderr
+
+
+def test_a_wrong_key_in_a_profile_is_named(tmp_path: Path) -> None:
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(
+        "applications:\n- name: whisper-ox\n  import_path: serve_app.deployments:build_app\n"
+        "  args: {engine: {worker: 2}}\n"
+    )
+    assert_refused(start("--config", str(profile)), "mine.yaml", "args: engine.worker")
+
+
+def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
+    assert_refused(start("--model", str(tmp_path), "--port", str(free_port())), "model.bin")
+
+
+def test_a_busy_port_is_refused() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = str(listener.getsockname()[1])
+        assert_refused(start("--model", "tiny.en", "--port", port), f"port {port}", "in use")
+
+
+def test_a_busy_port_of_haproxys_own_is_named() -> None:
+    with socket.socket() as listener:
+        listener.bind(("0.0.0.0", 0))
+        listener.listen()
+        port = str(listener.getsockname()[1])
+        environment = proxy_environment("haproxy") | {"RAY_SERVE_HAPROXY_METRICS_PORT": port}
+        flags = ["--model", "tiny.en", "--port", str(free_port())]
+        outcome = start(*flags, environment=environment)
+    assert (outcome.status, outcome.stderr.count("\n")) == (1, 1)
+    assert f":{port}]" in outcome.stderr
+    assert "RAY_SERVE_HAPROXY_METRICS_PORT" in outcome.stderr
+
+
+def test_a_second_server_does_not_share_the_first_ones_port(server: Server) -> None:
+    port = str(httpx.URL(server.url).port)
+    assert_refused(start("--model", "tiny.en", "--port", port), f"port {port}", "in use")
+
+
+def test_damaged_weights_are_named_once_serve_gives_up(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(
+        resolve("tiny.en").path, damaged, ignore=shutil.ignore_patterns("manifest.json")
+    )
+    weights = (damaged / "model.bin").read_bytes()
+    (damaged / "model.bin").write_bytes(weights[: len(weights) // 2])
+    outcome = start("--model", str(damaged), "--port", str(free_port()))
+    assert outcome.status == 1
+    reason = outcome.stderr.splitlines()[-1]
+    assert reason.startswith("whisper-ox: ")
+    assert f"the model {damaged} cannot be loaded" in reason

@@ -1,0 +1,92 @@
+"""A process of the server dies: what its requests get, and that it comes back by itself."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+
+from loadtest.server import Server
+from tests.contract.wire import post, words_of
+from tests.resilience.conditions import eventually
+from tests.resilience.conftest import hellos
+from tests.resilience.processes import cpu_seconds, replica
+
+WORK_CPU_SECONDS = 0.5
+"""CPU time that a replica uses for requests only: its probes need a hundredth of it a second."""
+
+
+@pytest.fixture(scope="module")
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+def process_of(server: Server, deployment: str) -> psutil.Process:
+    return eventually(lambda: replica(server.process.pid, deployment))
+
+
+def is_ready(server: Server) -> bool:
+    try:
+        return httpx.get(f"{server.url}/readyz", timeout=10).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def n_started(server: Server) -> int:
+    """How often a Transcriber has said that it is ready."""
+    return server.log.read_text().count("workers) is ready")
+
+
+def kill_at_work(server: Server, transcription: "Future[httpx.Response]") -> None:
+    transcriber = process_of(server, "Transcriber")
+    before = cpu_seconds(transcriber)
+    eventually(lambda: cpu_seconds(transcriber) > before + WORK_CPU_SECONDS)
+    assert not transcription.done()
+    transcriber.kill()
+    transcriber.wait(10)
+
+
+def assert_not_ready(response: httpx.Response) -> None:
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (503, "not_ready")
+    assert set(error) == {"code", "message", "field", "request_id"}
+    assert "Traceback" not in response.text
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_every_request_is_answered_when_the_model_process_dies(
+    server: Server, threads: ThreadPoolExecutor, hello: bytes
+) -> None:
+    url, speech = f"{server.url}/transcribe", hellos(60)
+    running = [threads.submit(post, url, speech) for _ in range(4)]
+    kill_at_work(server, running[0])
+    assert_not_ready(httpx.get(f"{server.url}/readyz", timeout=10))
+    assert httpx.get(f"{server.url}/health").status_code == 200
+    answers = [request.result() for request in running]
+    for answer in answers:
+        if answer.status_code != 200:
+            assert_not_ready(answer)
+    assert 200 in [answer.status_code for answer in answers]
+    eventually(lambda: is_ready(server))
+    assert words_of(post(url, hello)) == "hello world"
+
+
+def test_a_request_under_which_the_model_process_dies_twice_is_refused(
+    server: Server, threads: ThreadPoolExecutor
+) -> None:
+    eventually(lambda: is_ready(server))
+    lives = n_started(server)
+    request = threads.submit(post, f"{server.url}/transcribe", hellos(600), {"batch_size": 1})
+    kill_at_work(server, request)
+    eventually(lambda: n_started(server) > lives)
+    kill_at_work(server, request)
+    assert_not_ready(request.result())
+    assert "died twice" in request.result().text
+
+
+def test_the_http_side_comes_back_by_itself(server: Server, hello: bytes) -> None:
+    process_of(server, "Ingress").kill()
+    eventually(lambda: is_ready(server))
+    assert words_of(post(f"{server.url}/transcribe", hello)) == "hello world"

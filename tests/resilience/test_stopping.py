@@ -1,0 +1,118 @@
+"""Ctrl-C and SIGTERM end every process of a server, whatever it is doing."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from loadtest.server import Server, free_port, start_server
+from tests.resilience.conditions import eventually
+from tests.resilience.conftest import proxy_environment
+from tests.resilience.processes import end, family, replica, title
+
+STOP_SECONDS = 10.0
+
+Stop = Callable[["subprocess.Popen[bytes]"], None]
+
+
+def ctrl_c(process: "subprocess.Popen[bytes]") -> None:
+    """As a terminal does it: to every process of the foreground group."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def terminate(process: "subprocess.Popen[bytes]") -> None:
+    """As systemd, Docker and Kubernetes do it: to the first process only."""
+    process.send_signal(signal.SIGTERM)
+
+
+def assert_gone(server: Server) -> None:
+    assert server.process.wait(STOP_SECONDS) == 0
+    assert family(server.process.pid) == []
+    assert server.log.read_text().endswith("whisper-ox: stopped\n")
+    url = httpx.URL(server.url)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((url.host, url.port))
+
+
+@pytest.mark.parametrize(
+    ("proxy", "stop"), [("python", ctrl_c), ("haproxy", ctrl_c), ("haproxy", terminate)]
+)
+def test_a_running_server_leaves_nothing_behind(proxy: str, stop: Stop) -> None:
+    with start_server("tiny.en", environment=proxy_environment(proxy)) as server:
+        titles = [title(process) for process in family(server.process.pid)]
+        assert any("bin/haproxy " in words for words in titles) == (proxy == "haproxy")
+        stop(server.process)
+        assert_gone(server)
+
+
+@contextmanager
+def starting(folder: Path, *command: str) -> Iterator[Server]:
+    """A server that may still be starting; nothing of it outlives the block."""
+    port, log = free_port(), folder / "server.log"
+    flags = ["--model", "tiny.en", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command, *flags],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield Server(f"http://127.0.0.1:{port}", process, log)
+    finally:
+        end(process.pid)
+        process.wait()
+
+
+@pytest.fixture
+def loading(tmp_path: Path) -> Iterator[Server]:
+    """A server whose model process has been halted before it could load the model."""
+    with starting(tmp_path, "-m", "serve_app") as server:
+        eventually(lambda: replica(server.process.pid, "Transcriber")).suspend()
+        yield server
+
+
+def health(server: Server) -> int:
+    try:
+        return httpx.get(f"{server.url}/health", timeout=10).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def test_a_loading_server_lives_but_is_not_ready_and_can_be_stopped(loading: Server) -> None:
+    eventually(lambda: health(loading) == 200)
+    response = httpx.get(f"{loading.url}/readyz", timeout=10)
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
+    assert "being loaded" in response.json()["error"]["message"]
+    ctrl_c(loading.process)
+    assert_gone(loading)
+
+
+def test_ctrl_c_while_ray_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+    with starting(tmp_path, "-m", "serve_app") as server:
+        eventually(lambda: len(family(server.process.pid)) > 1)
+        ctrl_c(server.process)
+        assert_gone(server)
+
+
+INTERRUPTED_FORK = """
+import os, signal, sys
+from serve_app.__main__ import main
+os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGINT))
+os._exit(main())
+"""
+
+
+def test_ctrl_c_that_falls_into_a_fork_is_not_lost(tmp_path: Path) -> None:
+    with starting(tmp_path, "-c", INTERRUPTED_FORK) as server:
+        assert server.process.wait(60) == 0
+        assert "KeyboardInterrupt" in server.log.read_text()  # Python reports what it ignores
+        assert_gone(server)
