@@ -10,7 +10,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from serve_app.engine.checks import Checks, Decoded, average_logprob, compression_ratio
+from serve_app.engine.checks import (
+    Checks,
+    Decoded,
+    average_logprob,
+    compression_ratio,
+    ends_in_repetition,
+)
 from serve_app.engine.policy import Stage
 
 Key = tuple[tuple[str, Hashable], ...]
@@ -94,10 +100,14 @@ class Attempts:
         self.counts.partial += sum(window.is_partial for window in windows)
         length_penalty = options["length_penalty"]
 
-        def failing(among: Iterable[int], checks: Checks = self._checks) -> list[int]:
-            return [n for n in among if checks.fails(self._judge(results[n], length_penalty))]
+        def failing(among: Iterable[int]) -> list[int]:
+            return [n for n in among if self._checks.fails(self._judge(results[n], length_penalty))]
 
-        again = failing((n for n in everything if windows[n].is_partial), WIDEN)
+        again = [
+            n
+            for n in everything
+            if windows[n].is_partial and _is_doubtful(self._judge(results[n], length_penalty))
+        ]
         for n in again:
             windows[n].widen()
         for n, result in zip(again, self._decode(windows, prompts, options, again), strict=True):
@@ -151,11 +161,17 @@ class Attempts:
 
     def _judge(self, result: Any, length_penalty: float) -> Decoded:
         tokens = result.sequences_ids[0]
+        text = self._decode_text(tokens).strip()
         return Decoded(
             avg_logprob=average_logprob(result.scores[0], len(tokens), length_penalty),
-            compression_ratio=compression_ratio(self._decode_text(tokens).strip()),
+            compression_ratio=compression_ratio(text),
             no_speech_prob=result.no_speech_prob,
+            text=text,
         )
+
+
+def _is_doubtful(decoded: Decoded) -> bool:
+    return WIDEN.fails(decoded) or ends_in_repetition(decoded.text)
 
 
 def hashable(options: dict[str, Any]) -> Key:

@@ -21,13 +21,15 @@ class AudioContext:
 
     margin_seconds: float
     step_seconds: float = 2.5
+    least_seconds: float = 15.0
 
     def frames(self, mel: npt.NDArray[np.float32]) -> int:
         """Mel frames to encode of ``mel``, float32 [n_mels, n_frames], zero-padded at its end."""
         n_frames: int = mel.shape[-1]
         step = round(self.step_seconds * MEL_FRAMES_PER_SECOND)
         needed = audio_frames(mel) + round(self.margin_seconds * MEL_FRAMES_PER_SECOND)
-        return min(n_frames, -(-needed // step) * step)
+        least = round(self.least_seconds * MEL_FRAMES_PER_SECOND)
+        return min(n_frames, max(least, -(-needed // step) * step))
 
 
 def audio_frames(mel: npt.NDArray[np.float32]) -> int:

@@ -17,6 +17,7 @@ class Decoded:
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,19 @@ def compression_ratio(text: str) -> float:
     """Bytes of ``text`` over bytes of it compressed; above 2.4 it mostly repeats itself."""
     raw = text.encode()
     return len(raw) / len(zlib.compress(raw))
+
+
+def ends_in_repetition(text: str) -> bool:
+    """Whether the last words of ``text``, two or more, repeat the ones right before them.
+
+    The commonest invention of a decoder that hears too little silence: "Turn off the light. Turn
+    off the light." Too short for the compression ratio to notice.
+    """
+    words = [word.strip(_PUNCTUATION).lower() for word in text.split()]
+    return any(
+        words[-n:] == words[-2 * n : -n] for n in range(_SHORTEST_REPETITION, len(words) // 2 + 1)
+    )
+
+
+_PUNCTUATION = ".,!?;:…-\"'“”«»。、！？"
+_SHORTEST_REPETITION = 2
