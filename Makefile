@@ -49,6 +49,7 @@ overhead: $(VENV)/.dev ## Time that the server adds to the engine's, for one idl
 
 docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
 	$(PY) -m serve_app.options > docs/options.md
+	$(PY) -m configs.rayservice cpu > k8s/rayservice-cpu.yaml
 
 lock: $(VENV)/.dev ## Resolve the dependencies anew (all Pythons and systems) and pin their hashes
 	$(LOCK) --extra dev --output-file requirements-dev.lock

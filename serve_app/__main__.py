@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # Ray reads these when it is imported; its usage statistics would be an outbound connection.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray's workers step back behind every other process by default (niceness 15).
+    os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)

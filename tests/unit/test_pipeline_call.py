@@ -54,7 +54,6 @@ def transcript_of(*segments: Segment, seconds: float = 2.0) -> Transcript:
         language_probability=0.9,
         speech_seconds=1.5,
         clip=clip,
-        engine_seconds=0.5,
     )
 
 

@@ -1,0 +1,242 @@
+"""The best rate that raw CTranslate2 calls reach on this machine's CPU, and how near we serve.
+
+``python -m loadtest.engine_ceiling --model base [--served [URL]] [--output FILE]``: the windows
+that plain faster-whisper makes of the chunks of ``loadtest.throughput``, with the very prompts and
+options that it passes on, encoded and decoded by threads that call the model directly. Tried: all
+of workers x threads, decoder batch, encoder batch. The best few are measured again, and the ceiling
+is the best mean.
+
+Left out of the ceiling: reading and decoding audio, voice activity detection, mel features (made
+beforehand), tokens to text, HTTP, Ray. With ``--served``, serving efficiency is the RTFx of
+``--clients`` over HTTP divided by the ceiling, measured in turns. Above 1 would mean that the
+server does less work a window, as with a shorter audio context.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import httpx
+
+from loadtest.baselines.raw_engine import Combination, Workload, record, replay
+from loadtest.load import (
+    Chunk,
+    Post,
+    closed_loop,
+    english_chunks,
+    loaded_rate,
+    machine,
+    served_rate,
+)
+from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, contract_options
+from loadtest.servers import server_of
+from models import resolve
+from serve_app.engine.hardware import available_cpus
+from serve_app.errors import WhisperOxError
+
+START = "start"
+"""Of ``--served`` without a URL."""
+
+REQUESTS_PER_CLIENT = 6
+
+EXCLUDED = (
+    "reading and decoding audio, voice activity detection, mel features, tokens to text, HTTP, Ray"
+)
+"""What serving does and the ceiling does not."""
+
+DECODE_BATCHES = (1, 2, 4, 8, 16)
+ENCODE_BATCHES = (1, 4)
+CONFIRMED = 3
+"""How many of the best combinations are measured again: the best of many noisy figures flatters."""
+
+
+def combinations(
+    cores: int, decode_batches: Sequence[int], encode_batches: Sequence[int]
+) -> list[Combination]:
+    """All with workers x threads <= ``cores``, both in powers of two or what uses every core."""
+    powers = [2**n for n in range(cores.bit_length()) if 2**n <= cores]
+    shapes = {
+        (workers, threads)
+        for threads in {*powers, cores}
+        for workers in {*powers, cores // threads}
+        if workers * threads <= cores
+    }
+    return [
+        Combination(workers, threads, decode, encode)
+        for (workers, threads), decode, encode in itertools.product(
+            sorted(shapes), decode_batches, encode_batches
+        )
+    ]
+
+
+class Bench:
+    """Measures combinations; the model stays loaded while workers and threads stay the same."""
+
+    def __init__(self, model: str, workload: Workload, count: int) -> None:
+        self._path = str(resolve(model).path)
+        self._workload = workload
+        self._count = count
+        self._shape = (0, 0)
+        self._model: ctranslate2.models.Whisper = None
+
+    def rtfx(self, combination: Combination) -> float:
+        """Audio seconds per second while every worker is busy."""
+        shape = (combination.workers, combination.threads)
+        if shape != self._shape:
+            self._model = None  # its memory and threads go first
+            self._model = ctranslate2.models.Whisper(
+                self._path,
+                compute_type=COMPUTE_TYPE,
+                inter_threads=combination.workers,
+                intra_threads=combination.threads,
+            )
+            self._shape = shape
+            replay(self._model, self._workload, combination, combination.workers)  # warm-up
+        fewest = 2 * combination.workers * max(combination.decode_batch, combination.encode_batch)
+        count = max(self._count, fewest)
+        return loaded_rate(replay(self._model, self._workload, combination, count))
+
+
+def ceiling(
+    rtfx: Callable[[Combination], float], tried: Sequence[Combination], repeats: int
+) -> tuple[Combination, dict[Combination, list[float]]]:
+    """The best combination, and every figure that ``rtfx`` measured.
+
+    Each is measured once, the best ``CONFIRMED`` ``repeats`` times more.
+    """
+    figures: dict[Combination, list[float]] = {}
+    for combination in tried:
+        figures[combination] = [rtfx(combination)]
+        print(f"{named(combination)}: RTFx {figures[combination][0]:.2f}", flush=True)
+    best = sorted(tried, key=lambda one: figures[one][0], reverse=True)[:CONFIRMED]
+    for _ in range(repeats):
+        for combination in sorted(best, key=tried.index):  # neighbours share the loaded model
+            figures[combination].append(rtfx(combination))
+    return max(best, key=lambda one: statistics.mean(figures[one])), figures
+
+
+def named(c: Combination) -> str:
+    """A combination in words."""
+    shape = f"{c.workers} workers x {c.threads} threads"
+    return f"{shape}, decode {c.decode_batch:>2}, encode {c.encode_batch}"
+
+
+def served(url: str, model: str, chunks: Sequence[Chunk], clients: int, requests: int) -> float:
+    """RTFx of the server at ``url``; raises ``WhisperOxError`` if a request fails."""
+    options = contract_options(model, "en", batch_size=8)
+    posts = (
+        Post(n, chunk.audio, options, chunk.seconds)
+        for n, chunk in zip(range(requests), itertools.cycle(chunks))
+    )
+    outcomes = asyncio.run(closed_loop(url, posts, clients))
+    failed = [outcome.error for outcome in outcomes if not outcome.is_transcript]
+    if failed:
+        raise WhisperOxError(f"{len(failed)} requests failed, the first with: {failed[0]}")
+    return served_rate(outcomes)
+
+
+def in_turns(
+    bench: Bench, best: Combination, chunks: Sequence[Chunk], given: argparse.Namespace
+) -> dict[str, Any]:
+    """Raw calls and the server in turns; "efficiency" is the ratio of their means.
+
+    A server that we start runs only in its turns: an idle Ray uses a tenth of a core.
+    """
+    servers = {given.model: given.served} if given.served != START else {}
+    raw, over_http = [], []
+    for _ in range(given.rounds):
+        raw.append(bench.rtfx(best))
+        with server_of(given.model, servers) as url:
+            served(url, given.model, chunks, given.clients, given.clients)  # warm-up
+            requests = given.clients * REQUESTS_PER_CLIENT
+            over_http.append(served(url, given.model, chunks, given.clients, requests))
+    return {
+        "clients": given.clients,
+        "ceiling_rtfx_per_round": raw,
+        "served_rtfx_per_round": over_http,
+        "efficiency": statistics.mean(over_http) / statistics.mean(raw),
+    }
+
+
+def _measure(given: argparse.Namespace) -> dict[str, Any]:
+    about = machine()
+    chunks = english_chunks(given.chunk_seconds)[: given.windows]
+    workload = record(given.model, chunks)
+    tried = combinations(available_cpus(), given.decode_batch, given.encode_batch)
+    bench = Bench(given.model, workload, given.windows)
+    best, figures = ceiling(bench.rtfx, tried, given.repeats)
+    rtfx = statistics.mean(figures[best])
+    windows_per_second = rtfx / statistics.mean(w.audio_seconds for w in workload.windows)
+    print(f"ceiling: RTFx {rtfx:.2f}, {windows_per_second:.2f} windows/s: {named(best)}")
+    document = {
+        "tool": "engine_ceiling",
+        "machine": about,
+        "model": given.model,
+        "compute_type": COMPUTE_TYPE,
+        "options": contract_options(given.model, "en", batch_size=8),
+        "excluded": EXCLUDED,
+        "chunk_seconds": statistics.mean(chunk.seconds for chunk in chunks),
+        "windows": given.windows,
+        "combinations": [asdict(one) | {"rtfx": found} for one, found in figures.items()],
+        "ceiling": asdict(best) | {"rtfx": rtfx, "windows_per_second": windows_per_second},
+    }
+    if given.served:
+        serving = in_turns(bench, best, chunks, given)
+        document["serving"] = serving
+        print(
+            f"served over HTTP, {given.clients} clients: RTFx "
+            f"{statistics.mean(serving['served_rtfx_per_round']):.2f}, of the ceiling's "
+            f"{statistics.mean(serving['ceiling_rtfx_per_round']):.2f} in turns\n"
+            f"serving efficiency: {serving['efficiency']:.3f}"
+        )
+    return document
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest.engine_ceiling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", choices=EVALUATED_MODELS, default="base")
+    parser.add_argument("--chunk-seconds", type=float, default=15.0)
+    parser.add_argument("--windows", type=int, default=32, help="at least, of each combination")
+    parser.add_argument("--decode-batch", type=int, nargs="+", default=DECODE_BATCHES)
+    parser.add_argument("--encode-batch", type=int, nargs="+", default=ENCODE_BATCHES)
+    parser.add_argument("--repeats", type=int, default=2, help=f"of the best {CONFIRMED}")
+    parser.add_argument(
+        "--served",
+        nargs="?",
+        const=START,
+        metavar="URL",
+        help="measure serving efficiency too, of the server at URL or of one that is started",
+    )
+    parser.add_argument("--clients", type=int, default=16, help="of the served measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="of the served measurement")
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; 2 where that failed."""
+    given = _parser().parse_args(arguments)
+    try:
+        document = _measure(given)
+    except (WhisperOxError, httpx.TransportError) as error:
+        print(f"cannot measure: {error}", file=sys.stderr)
+        return 2
+    if given.output:
+        given.output.write_text(json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Speech against segments, and how much of a window is encoded."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.engine.audio_context import AudioContext, audio_frames
+from serve_app.engine.checks import ends_in_repetition
+from serve_app.engine.coverage import MIN_GAP_SECONDS, clips, coverage, uncovered
+
+TIMES = st.lists(st.floats(0, 600, allow_nan=False), max_size=20, unique=True).map(sorted)
+INTERVALS = TIMES.map(lambda times: list(zip(times[::2], times[1::2], strict=False)))
+
+
+@pytest.mark.parametrize(
+    ("segments", "gaps"),
+    [
+        ([(0.0, 10.0)], []),
+        ([], [(0.0, 10.0)]),
+        ([(0.0, 4.0), (4.5, 10.0)], []),
+        ([(5.0, 10.0)], [(0.0, 5.0)]),
+        ([(6.0, 8.0), (0.0, 3.0)], [(3.0, 6.0), (8.0, 10.0)]),
+        ([(-5.0, 2.0), (9.5, 99.0)], [(2.0, 9.5)]),
+    ],
+)
+def test_gaps_are_what_no_segment_overlaps(
+    segments: list[tuple[float, float]], gaps: list[tuple[float, float]]
+) -> None:
+    assert uncovered([(0.0, 10.0)], segments) == gaps
+
+
+@given(INTERVALS, INTERVALS)
+def test_gaps_lie_in_speech_and_outside_segments(
+    speech: list[tuple[float, float]], segments: list[tuple[float, float]]
+) -> None:
+    gaps = uncovered(speech, segments)
+    for start, end in gaps:
+        assert end - start >= MIN_GAP_SECONDS
+        assert any(s <= start and end <= e for s, e in speech)
+        assert all(e <= start or s >= end for s, e in segments if s < e)
+    assert 0.0 <= coverage(speech, gaps) <= 1.0
+
+
+def test_coverage_is_the_share_of_speech() -> None:
+    assert coverage([(0.0, 6.0), (8.0, 12.0)], [(3.0, 6.0)]) == pytest.approx(0.7)
+    assert coverage([], []) == 1.0
+
+
+def test_long_gaps_are_cut_into_windows() -> None:
+    assert clips([(1.0, 66.0), (70.0, 72.0)], longest=30.0) == [
+        (1.0, 31.0),
+        (31.0, 61.0),
+        (61.0, 66.0),
+        (70.0, 72.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "encoded"), [(0.0, 15.0), (3.0, 15.0), (12.0, 17.5), (20.2, 27.5), (30.0, 30.0)]
+)
+def test_a_window_keeps_its_audio_and_a_margin(seconds: float, encoded: float) -> None:
+    mel = np.zeros((80, 3000), np.float32)
+    mel[:, : round(seconds * 100)] = 0.5
+    assert audio_frames(mel) == round(seconds * 100)
+    assert AudioContext(margin_seconds=5.0).frames(mel) == encoded * 100
+
+
+@pytest.mark.parametrize(
+    ("text", "repeats"),
+    [
+        ("Turn off the light. Turn off the light.", True),
+        ("So what's new? Turn it off, turn it off!", True),
+        ("Turn off the light in the hall.", False),
+        ("no no", False),
+        ("", False),
+    ],
+)
+def test_a_text_that_repeats_its_end_is_told(text: str, repeats: bool) -> None:
+    assert ends_in_repetition(text) is repeats
