@@ -143,12 +143,12 @@ def plan_chunks(
 ) -> list[list[int]]:
     """Which clips to join, by index, so that each chunk lasts about ``target`` seconds.
 
-    Every clip that fits is used once, in an order that depends on nothing but the lengths, then
-    again until there are ``fewest`` chunks. [] where no chunk can be made.
+    Every clip that fits is used once, then again until there are ``fewest`` chunks. Neighbours are
+    joined where they fit: Whisper tends to stop where unrelated speech begins. The order of the
+    chunks is shuffled, always alike. [] where no chunk can be made.
     """
     longest = LONGEST_CHUNK * target
     usable = [n for n, length in enumerate(lengths) if length <= longest]
-    order = random.Random(0)
     chunks: list[list[int]] = []
     waiting: list[int] = []
     unused = set(usable)
@@ -160,7 +160,7 @@ def plan_chunks(
             if not any(lengths[n] <= room for n in waiting):
                 if total >= SHORTEST_CHUNK * target or not any(lengths[n] <= room for n in usable):
                     break
-                waiting += order.sample(usable, len(usable))
+                waiting += usable
             next_fitting = next(n for n in waiting if lengths[n] <= room)
             waiting.remove(next_fitting)
             chunk.append(next_fitting)
@@ -168,6 +168,7 @@ def plan_chunks(
         unused -= set(chunk)
         if total >= SHORTEST_CHUNK * target:
             chunks.append(chunk)
+    random.Random(0).shuffle(chunks)
     return chunks
 
 

@@ -7,8 +7,9 @@ from itertools import pairwise
 Interval = tuple[float, float]
 """Start and end in seconds."""
 
-MIN_GAP_SECONDS = 1.0
-"""Shorter gaps are pauses, breath and the coarse edges of VAD and of timestamps."""
+MIN_GAP_SECONDS = 3.0
+"""Shorter gaps are pauses, breath and the coarse edges of VAD and of timestamps: of 15 between 1
+and 3 s in the corpus' English, decoding again found "Um." in two and "And..." in one."""
 
 
 def uncovered(speech: Iterable[Interval], segments: Iterable[Interval]) -> list[Interval]:
