@@ -31,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Ray's workers step back behind every other process by default (niceness 15).
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # The controller's loop, ten times a second by default: an idle server takes 9 instead of 15 %
+    # of a core.
+    os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
