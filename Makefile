@@ -11,7 +11,8 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help serve transcribe test test-unit lint format wer equality overhead lock docs clean
+.PHONY: help serve transcribe test test-unit lint format wer equality overhead bench bench-engine \
+  bench-mixed soak lock docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +47,18 @@ equality: $(VENV)/.dev ## Compare our text with plain faster-whisper's on every 
 
 overhead: $(VENV)/.dev ## Time that the server adds to the engine's, for one idle 15 s request
 	$(PY) -m loadtest.overhead $(ARGS)
+
+bench: $(VENV)/.dev ## Throughput and latency beside the naive server (MODEL=base)
+	$(PY) -m loadtest.throughput --model $(MODEL) --clients 16 --clients 1 --against naive $(ARGS)
+
+bench-engine: $(VENV)/.dev ## The best that raw CTranslate2 reaches here, and how near serving comes
+	$(PY) -m loadtest.engine_ceiling --model $(MODEL) --served $(ARGS)
+
+bench-mixed: $(VENV)/.dev ## Dictation beside a two-hour file
+	$(PY) -m loadtest.mixed_load --model $(MODEL) $(ARGS)
+
+soak: $(VENV)/.dev ## Full load with clients that leave, for 20 minutes
+	$(PY) -m loadtest.soak --model $(MODEL) --minutes 20 $(ARGS)
 
 docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
 	$(PY) -m serve_app.options > docs/options.md

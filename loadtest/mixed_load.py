@@ -33,9 +33,9 @@ from loadtest.load import (
     latency_percentiles,
     machine,
 )
+from loadtest.memory import MemoryWatch
 from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, contract_options
 from loadtest.server import start_server
-from loadtest.soak import MemoryWatch
 from loadtest.speech import corpus_clips, registry_clips
 from loadtest.wav import SAMPLE_RATE_HZ, pcm16_wav
 from serve_app.errors import WhisperOxError

@@ -1,4 +1,4 @@
-"""Our server as a subprocess, for evaluations that are not given a running one."""
+"""A server as a subprocess, for evaluations that are not given a running one."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,19 +40,27 @@ class Server:
     log: Path
 
 
-@contextmanager
 def start_server(
     model: str, flags: Sequence[str] = (), environment: Mapping[str, str] | None = None
-) -> Iterator[Server]:
-    """Run ``python -m serve_app --model MODEL --port FREE`` and yield it once it is ready.
+) -> AbstractContextManager[Server]:
+    """Ours: :func:`run_server` of ``python -m serve_app``. ``environment`` is added to this
+    process's.
+    """
+    return run_server("serve_app", ["--model", model, *flags], environment)
 
-    Ready means ``GET /readyz`` answers 200. ``environment`` is added to this process's. Raises
-    ``NotReady`` with the end of the server's log when it exits or takes longer than
-    ``READY_TIMEOUT_SECONDS``. Leaving the block interrupts the server as Ctrl-C would, and kills
-    its process group if that takes too long.
+
+@contextmanager
+def run_server(
+    module: str, flags: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Run ``python -m MODULE --port FREE`` and yield it once it is ready.
+
+    Ready means ``GET /readyz`` answers 200. Raises ``NotReady`` with the end of the server's log
+    when it exits or takes longer than ``READY_TIMEOUT_SECONDS``. Leaving the block interrupts the
+    server as Ctrl-C would, and kills its process group if that takes too long.
     """
     port = free_port()
-    command = [sys.executable, "-m", "serve_app", "--model", model, "--port", str(port), *flags]
+    command = [sys.executable, "-m", module, "--port", str(port), *flags]
     with tempfile.NamedTemporaryFile(prefix="whisper-ox-", suffix=".log") as log:
         process = subprocess.Popen(
             command,

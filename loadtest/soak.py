@@ -15,26 +15,23 @@ import asyncio
 import io
 import itertools
 import json
-import os
 import random
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
-import psutil
 import soundfile
 from faster_whisper import decode_audio
 
 from loadtest.client import transcribe
 from loadtest.load import Outcome, Post, closed_loop, latency_percentiles, machine
+from loadtest.memory import MemoryWatch, slope_per_hour
 from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, clips_for, contract_options
 from loadtest.server import start_server
 from loadtest.speech import Clip, corpus_clips, registry_clips
@@ -48,10 +45,6 @@ TOLERANCE = 0.1
 FORMATS = ("WAV", "FLAC", "OGG", "MP3")
 BATCH_SIZES = (8, 1, 4)
 LONGEST_SECONDS = 25.0
-REPLICA_TITLE = "ServeReplica:whisper-ox:"
-"""Ray titles a replica's process so, followed by the name of its deployment."""
-
-MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
@@ -69,73 +62,6 @@ class Case:
     is_broken: bool = False
     alone: tuple[int, str] = (0, "")
     alone_seconds: float = 0.0
-
-
-@dataclass
-class MemorySeries:
-    """RSS of one deployment's replicas: ``seconds`` since the start, ``mebibytes``, their pids."""
-
-    seconds: list[float] = field(default_factory=list)
-    mebibytes: list[float] = field(default_factory=list)
-    pids: set[int] = field(default_factory=set)
-
-
-class MemoryWatch:
-    """Samples the RSS of a server's replicas in a thread, while its context is open."""
-
-    def __init__(self, leader: int, every_seconds: float) -> None:
-        """``leader``: the process that the server was started as, with a session of its own."""
-        self._leader = leader
-        self._every_seconds = every_seconds
-        self._series: dict[str, MemorySeries] = {}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "MemoryWatch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def series(self) -> dict[str, MemorySeries]:
-        """By deployment, what was sampled so far."""
-        return dict(self._series)
-
-    def _watch(self) -> None:
-        began = time.perf_counter()
-        while not self._ended.is_set():
-            found: dict[str, list[psutil.Process]] = {}
-            for process in psutil.process_iter():
-                with suppress(psutil.Error, ProcessLookupError):
-                    if os.getsid(process.pid) == self._leader:
-                        _, is_replica, name = " ".join(process.cmdline()).partition(REPLICA_TITLE)
-                        if is_replica:
-                            found.setdefault(name.split(".")[0].strip(), []).append(process)
-            for name, replicas in found.items():
-                with suppress(psutil.Error):
-                    rss = sum(replica.memory_info().rss for replica in replicas)
-                    series = self._series.setdefault(name, MemorySeries())
-                    series.seconds.append(time.perf_counter() - began)
-                    series.mebibytes.append(rss / MEBIBYTE)
-                    series.pids.update(replica.pid for replica in replicas)
-            self._ended.wait(self._every_seconds)
-
-
-def slope_per_hour(seconds: Sequence[float], values: Sequence[float]) -> float | None:
-    """Least-squares slope over the second half of the time, in units of ``values`` per hour.
-
-    None for fewer than three samples there.
-    """
-    times, samples = np.asarray(seconds, dtype=float), np.asarray(values, dtype=float)
-    if len(times) == 0:
-        return None
-    later = times >= (times[0] + times[-1]) / 2
-    if later.sum() < 3:
-        return None
-    slope, _ = np.polyfit(times[later] / 3600, samples[later], 1)
-    return float(slope)
 
 
 def verdict(outcome: Outcome, case: Case) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from loadtest.load import Outcome
-from loadtest.soak import Case, Storm, is_good, mixed_cases, slope_per_hour, verdict
+from loadtest.memory import slope_per_hour
+from loadtest.soak import Case, Storm, is_good, mixed_cases, verdict
 from loadtest.speech import Clip
 
 SENTENCE = "the quick brown fox jumps over a lazy dog near the river bank"
