@@ -12,8 +12,9 @@ import httpx
 from serve_app.errors import WhisperOxError
 
 API_KEY_HEADER = "X-API-Key"
-TIMEOUT_SECONDS = 600.0
-"""For one request; the longest clip of the corpus takes minutes on two cores under load."""
+TIMEOUT_SECONDS = 3600.0
+"""For one request: ten minutes of audio, decoded window by window beside seven other requests,
+took more than ten minutes on two cores."""
 
 _ENGINE_TIMING = re.compile(r"(?:^|,)\s*engine\s*(?:;[^,]*?)?;\s*dur=\"?([0-9.]+)")
 

@@ -97,11 +97,14 @@ class FairQueue:
     def charge(self, request: int, audio_seconds: float) -> float:
         """Book one window of ``audio_seconds`` on a request; returns the tag of all its stages."""
         account = self._accounts[request]
-        due = max(self.virtual_seconds, account.due)
-        credit = CREDIT_SECONDS if account.charged_seconds < INTERACTIVE_SECONDS else 0.0
+        earliest = self.virtual_seconds - CREDIT_SECONDS
+        # A request that falls behind its share catches up: newcomers pass ahead of it only until
+        # it lags by as much as their credit.
+        due = max(earliest, account.due)
+        is_interactive = account.charged_seconds < INTERACTIVE_SECONDS
         account.due = due + audio_seconds / account.weight
         account.charged_seconds += audio_seconds
-        return due - credit
+        return max(earliest, due - CREDIT_SECONDS) if is_interactive else due
 
     def add(self, request: int, stage: Stage, key: Hashable, tag: float, seconds: float) -> Item:
         """Queue one stage of a window of ``seconds`` of audio."""

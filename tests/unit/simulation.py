@@ -1,7 +1,7 @@
 """A clockwork engine: the scheduling policy with simulated workers instead of a model."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from serve_app.engine.policy import BatchLimits, FairQueue, Item, Stage
 
@@ -12,7 +12,10 @@ COST = {Stage.ENCODE: 10, Stage.DETECT: 1, Stage.GENERATE: 8, Stage.ALIGN: 4}
 
 @dataclass
 class Request:
-    """``windows`` windows of ``seconds`` each, at most ``parallel`` of them queued at once."""
+    """``windows`` windows of ``seconds`` each, at most ``parallel`` of them queued at once.
+
+    ``reposts``: how often its client sends another such request as soon as this one is done.
+    """
 
     identity: int
     arrival: int
@@ -23,6 +26,7 @@ class Request:
     key: str = "k"
     stages: tuple[Stage, ...] = (Stage.ENCODE, Stage.GENERATE)
     cancel_at: int | None = None
+    reposts: int = 0
     started: int = 0
     finished: int = 0
     finished_at: int | None = None
@@ -124,5 +128,21 @@ class Simulation:
                     request.finished_at = self.now
                     self.queue.close(request.identity)
                     del self._open[request.identity]
+                    if request.reposts:
+                        self._repost(request)
                 else:
                     self._feed(request)
+
+    def _repost(self, done: Request) -> None:
+        identity = 1_000_000 + len(self.requests)
+        again = replace(
+            done,
+            identity=identity,
+            arrival=self.now,
+            reposts=done.reposts - 1,
+            started=0,
+            finished=0,
+            finished_at=None,
+        )
+        self.requests.append(again)
+        self._waiting.insert(0, again)

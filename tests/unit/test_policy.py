@@ -130,6 +130,19 @@ def test_no_request_starves_under_a_stream_of_newcomers(parallel: int, workers: 
     assert patient.finished == patient.windows
 
 
+@pytest.mark.parametrize("parallel", [1, 8])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_keeps_its_share_beside_clients_that_never_pause(
+    workers: int, parallel: int
+) -> None:
+    file = Request(0, arrival=0, windows=1_000, parallel=parallel)
+    clients = [Request(n, 0, windows=1, reposts=10_000) for n in range(1, 9)]
+    horizon = 20_000
+    simulation = Simulation([file, *clients], workers).run(until=horizon)
+    served = sum(simulation.served_seconds(r.identity, horizon) for r in simulation.requests)
+    assert simulation.served_seconds(0, horizon) >= 0.8 * served / 9
+
+
 def test_thousands_of_arrivals_are_all_served() -> None:
     chance = random.Random(20261121)
     requests = [
