@@ -30,17 +30,26 @@ def install_contract(app: FastAPI, core: SpeechCore, settings: AppSettings, **ro
     router = APIRouter(tags=["transcribe"])
 
     async def transcribe(request: Request) -> JSONResponse:
+        began = time.perf_counter()
         form = await read_form(request)
+        received = time.perf_counter()
         parsed = parse_generate_kwargs(
             form.field("generate_kwargs"),
             limits=settings.options,
             strict=settings.http.strict_options,
         )
-        began = time.perf_counter()
         clip = await _decode(form.audio(), settings)
         decoded = time.perf_counter()
         transcript = await core.transcribe(clip, parsed.options)
-        headers = {"Server-Timing": _timing(decoded - began, transcript.engine_seconds)}
+        done = time.perf_counter()
+        headers = {
+            "Server-Timing": _timing(
+                receive=received - began,
+                decode=decoded - received,
+                engine=transcript.engine_seconds,
+                handover=done - decoded - transcript.engine_seconds,
+            )
+        }
         if transcript.speech_coverage is not None:
             headers[COVERAGE_HEADER] = f"{transcript.speech_coverage:.3f}"
         if parsed.ignored:
@@ -105,9 +114,9 @@ async def _decode(payload: bytes, settings: AppSettings) -> AudioClip:
     )
 
 
-def _timing(decode_seconds: float, engine_seconds: float) -> str:
+def _timing(**seconds: float) -> str:
     """W3C Server-Timing, milliseconds."""
-    return f"decode;dur={decode_seconds * 1000:.1f}, engine;dur={engine_seconds * 1000:.1f}"
+    return ", ".join(f"{name};dur={value * 1000:.1f}" for name, value in seconds.items())
 
 
 def _name_some(names: tuple[str, ...]) -> str:
