@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from configs.profile import profile_path
-from loadtest.server import Server, free_port, start_server
+from loadtest.server import Server, haproxy_environment, start_server
 from serve_app.api.examples import EXAMPLE_CLIP
 
 API_KEY = "correct horse battery staple"
@@ -45,9 +45,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     environment = {
         "WHISPER_API_KEY": API_KEY,
         "WHISPER_API_KEY_HEADER": API_KEY_HEADER,
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        **haproxy_environment(),
     }
     with start_server("tiny.en", ["--config", str(path)], environment) as server:
         yield server

@@ -159,7 +159,7 @@ def test_concurrent_requests_get_their_own_answers(base: Server) -> None:
 
 
 def test_health_answers_while_transcriptions_run(tiny_en: Server, hello: bytes) -> None:
-    speech = np.tile(np.frombuffer(hello[44:], np.int16), 20)
+    speech = np.tile(np.frombuffer(hello[44:], np.int16), 10)
     with ThreadPoolExecutor(16) as threads:
         running = [
             threads.submit(post, f"{tiny_en.url}/transcribe", wav(speech)) for _ in range(16)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from loadtest.server import Server, free_port, start_server
+from loadtest.server import Server, haproxy_environment, start_server
 from serve_app.api.examples import EXAMPLE_CLIP
 from tests.contract.wire import wav
 
@@ -13,14 +13,10 @@ PROXIES = ("python", "haproxy")
 
 
 def proxy_environment(proxy: str) -> dict[str, str]:
-    """What to start the server with; HAProxy's own ports must not meet another server's."""
+    """What to start the server with."""
     if proxy == "python":
         return {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
-    return {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-    }
+    return haproxy_environment()
 
 
 @pytest.fixture(scope="package", params=PROXIES)

@@ -6,8 +6,8 @@ import json
 import httpx
 
 from loadtest.server import Server
+from tests.conditions import eventually
 from tests.contract.wire import post, words_of
-from tests.resilience.conditions import eventually
 from tests.resilience.conftest import hellos
 from tests.resilience.processes import cpu_seconds, replica
 

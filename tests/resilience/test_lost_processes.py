@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from loadtest.server import Server
+from tests.conditions import eventually
 from tests.contract.wire import post, words_of
-from tests.resilience.conditions import eventually
 from tests.resilience.conftest import hellos
 from tests.resilience.processes import cpu_seconds, replica
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from loadtest.server import Server, free_port, start_server
-from tests.resilience.conditions import eventually
+from tests.conditions import eventually
 from tests.resilience.conftest import proxy_environment
 from tests.resilience.processes import end, family, replica, title
 
