@@ -64,7 +64,7 @@ class PlainTranscript:
         return " ".join(s.text.strip() for s in self.segments)
 
 
-class _FallbackObserver(WhisperModel):  # type: ignore[misc]
+class _FallbackObserver(WhisperModel):  # type: ignore[misc]  # it has no types
     """Unchanged faster-whisper that remembers whether a window left temperature 0."""
 
     sampled = False

@@ -56,16 +56,6 @@ class SpecialTokens:
         return (prompt.index(self.sot), len(prompt), self.no_timestamps in prompt)
 
 
-@dataclass
-class AttemptCounts:
-    """What happened to one request's windows."""
-
-    windows: int = 0
-    partial: int = 0
-    widened: int = 0
-    fallbacks: int = 0
-
-
 class Attempts:
     """The attempts of one request. ``temperatures`` are those after the first; none: no fallback.
 
@@ -80,7 +70,6 @@ class Attempts:
         temperatures: Sequence[float],
         best_of: int,
     ) -> None:
-        self.counts = AttemptCounts()
         self._tokens = tokens
         self._decode_text = decode_text
         self._checks = checks
@@ -96,8 +85,6 @@ class Attempts:
         """One ``WhisperGenerationResult`` per window."""
         everything = range(len(windows))
         results = dict(enumerate(self._decode(windows, prompts, options, everything)))
-        self.counts.windows += len(windows)
-        self.counts.partial += sum(window.is_partial for window in windows)
         length_penalty = options["length_penalty"]
 
         def failing(among: Iterable[int]) -> list[int]:
@@ -112,11 +99,9 @@ class Attempts:
             windows[n].widen()
         for n, result in zip(again, self._decode(windows, prompts, options, again), strict=True):
             results[n] = result
-        self.counts.widened += len(again)
 
         attempts = {n: [results[n]] for n in failing(everything)} if self._temperatures else {}
         left = list(attempts)
-        self.counts.fallbacks += len(left)
         for temperature in self._temperatures:
             sampling = self._sampling(options, temperature)
             for n, result in zip(left, self._decode(windows, prompts, sampling, left), strict=True):

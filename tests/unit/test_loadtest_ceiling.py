@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from loadtest.baselines.raw_engine import Combination, Window, groups, record
 from loadtest.engine_ceiling import Bench, ceiling, combinations
 from loadtest.load import Chunk
-from models import ModelError, resolve
+from models import resolve
 
 FIRST, SECOND, THIRD, FOURTH = (Combination(1, threads, 1, 1) for threads in (1, 2, 3, 4))
 GOLDEN_CLIP = Path(__file__).parents[2] / "serve_app" / "assets" / "golden.wav"
@@ -22,10 +22,7 @@ def measured(figures: dict[Combination, list[float]]) -> Callable[[Combination],
 
 @pytest.fixture(scope="module")
 def tiny_en() -> str:
-    try:
-        resolve("tiny.en", allow_download=False)
-    except ModelError:
-        pytest.skip("tiny.en is not installed: python -m models fetch tiny.en")
+    resolve("tiny.en")
     return "tiny.en"
 
 
