@@ -26,6 +26,8 @@ from loadtest.options import (
     contract_options,
 )
 from loadtest.speech import Clip, corpus_clips, registry_clips
+from serve_app.engine.checks import Checks, Decoded, compression_ratio
+from serve_app.options import TranscribeOptions as TranscriptionOptions
 
 LIBRARIES = ("faster-whisper", "ctranslate2", "onnxruntime", "av", "numpy", "tokenizers")
 """Whatever may change a transcript: model, decoder, VAD, audio decoding, features, text."""
@@ -57,6 +59,17 @@ class PlainTranscript:
     duration: float
     sampled: bool
     seconds: float
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether two servers must agree on it: no token was drawn at random, neither here nor by
+        our temperature fallback, which the batched pipeline lacks and a failing window gets.
+        """
+        checks = Checks.of(TranscriptionOptions())
+        return not self.sampled and not any(
+            checks.fails(Decoded(s.avg_logprob, compression_ratio(s.text), no_speech_prob=0.0))
+            for s in self.segments
+        )
 
     @property
     def text(self) -> str:
