@@ -25,6 +25,20 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def shown_log(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a shared server logged during a test; pytest shows it where the test fails."""
+    if "server" not in request.fixturenames:
+        yield
+        return
+    log = request.getfixturevalue("server").log
+    before = log.stat().st_size
+    yield
+    with log.open("rb") as lines:
+        lines.seek(before)
+        print(lines.read().decode(errors="replace"))
+
+
 @pytest.fixture(scope="session")
 def hello() -> bytes:
     """A WAV that says "Hello world", 1.14 s."""

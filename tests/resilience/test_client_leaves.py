@@ -12,6 +12,7 @@ from tests.resilience.conftest import hellos
 from tests.resilience.processes import cpu_seconds, replica
 
 LONG_SECONDS = 1200
+"""Far more than a minute of decoding, one window after the other."""
 SEQUENTIAL = {"batch_size": 1, "vad_filter": False, "temperature": 0}
 
 
@@ -21,10 +22,8 @@ def test_a_client_that_leaves_frees_the_engine(server: Server, hello: bytes) -> 
     connection = send_without_waiting(server, hellos(LONG_SECONDS))
     eventually(lambda: cpu_seconds(transcriber) > before + 2)
     connection.close()
-    left = f"the client left; its {LONG_SECONDS}.0 s of audio are dropped"
-    eventually(lambda: left in server.log.read_text())
+    eventually(lambda: transcriber.cpu_percent(interval=0.5) < 20, within_seconds=20)
     assert words_of(post(f"{server.url}/transcribe", hello)) == "hello world"
-    eventually(lambda: transcriber.cpu_percent(interval=0.5) < 20, within_seconds=10)
     assert f"audio_s={LONG_SECONDS}" not in server.log.read_text()
 
 
