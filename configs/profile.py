@@ -44,6 +44,12 @@ class Profile:
             for deployment in self.application.deployments
         }
 
+    def environment(self, deployment: str) -> dict[str, str]:
+        """Environment variables that a deployment's processes start with."""
+        actor: dict[str, Any] = self.deployment_options[deployment].get("ray_actor_options") or {}
+        variables: dict[str, str] = actor.get("runtime_env", {}).get("env_vars", {})
+        return variables
+
 
 def profile_path(name: str) -> Path:
     """The file of a profile: a path, or the name of one that comes with Whisper OX."""
