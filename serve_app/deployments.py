@@ -21,6 +21,7 @@ from serve_app.api.app import build_api
 from serve_app.api.examples import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
+from serve_app.engine import hardware
 from serve_app.engine.engine import Engine
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.transcription import Transcription
@@ -41,6 +42,8 @@ class Transcriber:
 
     def __init__(self, settings: AppSettings) -> None:
         configure_logging(settings.http.log_level)
+        if settings.engine.bind_to_numa_node:
+            hardware.bind_to_numa_node(serve.get_replica_context().rank.local_rank)
         self._engine = _load(settings.engine)
         self._threads = ThreadPoolExecutor(
             settings.engine.max_concurrent_requests, thread_name_prefix="request"

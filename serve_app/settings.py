@@ -52,6 +52,11 @@ class EngineSettings(_Settings):
         description="On a CPU, keep a second copy of the weights whose one worker uses every "
         "core, for a request that has the machine to itself.",
     )
+    bind_to_numa_node: bool = Field(
+        default=False,
+        description="On a CPU with several NUMA nodes, keep each replica's threads and memory to "
+        "one of them; run as many replicas as there are nodes.",
+    )
     max_concurrent_requests: int = Field(
         default=64,
         ge=1,

@@ -19,6 +19,8 @@ from serve_app.engine.window_model import WindowModel
 from serve_app.options import ModelFacts, TranscribeOptions
 from serve_app.settings import EngineSettings, EngineTunables
 
+logger = logging.getLogger("whisper_ox.engine")
+
 GPU_WORKERS = 2
 GPU_ENCODE_BATCH = 8
 
@@ -32,6 +34,12 @@ class Engine:
         self.compute_type = hardware.pick_compute_type(settings.compute_type, self.device)
         cores = hardware.available_cpus()
         on_cpu = self.device == "cpu"
+        if on_cpu and len(nodes := hardware.numa_nodes()) > 1:
+            logger.warning(
+                "the CPUs span %d NUMA nodes; %d replicas with engine.bind_to_numa_node are faster",
+                len(nodes),
+                len(nodes),
+            )
         workers = settings.workers or (
             max(1, cores // settings.threads_per_worker) if on_cpu else GPU_WORKERS
         )

@@ -32,6 +32,33 @@ def _cgroup_quota(root: Path) -> float | None:
         return None
 
 
+def numa_nodes(root: Path = Path("/sys/devices/system/node")) -> list[frozenset[int]]:
+    """The CPUs of each NUMA node that this thread may use; one set where the system has no nodes.
+
+    Format of ``cpulist`` (``0-3,8``): kernel documentation, admin-guide/cputopology.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return [frozenset()]
+    usable = frozenset(os.sched_getaffinity(0))
+    lists = sorted(root.glob("node[0-9]*/cpulist"), key=lambda path: int(path.parent.name[4:]))
+    nodes = [usable & _cpu_list(path.read_text()) for path in lists]
+    return [node for node in nodes if node] or [usable]
+
+
+def _cpu_list(text: str) -> frozenset[int]:
+    ranges = [part.partition("-") for part in text.strip().split(",") if part]
+    return frozenset(
+        cpu for first, _, last in ranges for cpu in range(int(first), int(last or first) + 1)
+    )
+
+
+def bind_to_numa_node(replica: int) -> None:
+    """Keep this thread, and those that it starts, to one NUMA node; replicas take turns."""
+    nodes = numa_nodes()
+    if len(nodes) > 1:
+        os.sched_setaffinity(0, nodes[replica % len(nodes)])
+
+
 def pick_device(wanted: str) -> str:
     """``cpu`` or ``cuda``; ``auto`` takes a GPU where CTranslate2 finds one."""
     if wanted != "auto":

@@ -6,9 +6,19 @@ from pathlib import Path
 import ctranslate2
 import pytest
 
-from serve_app.engine.hardware import available_cpus, pick_compute_type, pick_device
+from serve_app.engine.hardware import (
+    available_cpus,
+    bind_to_numa_node,
+    numa_nodes,
+    pick_compute_type,
+    pick_device,
+)
 
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+LINUX_ONLY = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this system has no affinity"
+)
 
 
 def cgroup_v1(root: Path, quota: str, period: str) -> Path:
@@ -61,7 +71,7 @@ def test_without_a_cgroup_the_affinity_counts(tmp_path: Path) -> None:
     assert available_cpus(tmp_path / "absent") == CPUS
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+@LINUX_ONLY
 def test_a_process_bound_to_one_cpu_has_one(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
@@ -85,3 +95,42 @@ def test_what_was_asked_for_is_taken() -> None:
 
 def test_int8_is_the_cpus_default() -> None:
     assert pick_compute_type("auto", "cpu") == "int8"
+
+
+def sysfs(root: Path, *cpu_lists: str) -> Path:
+    for number, cpus in enumerate(cpu_lists):
+        (root / f"node{number}").mkdir()
+        (root / f"node{number}" / "cpulist").write_text(f"{cpus}\n")
+    return root
+
+
+@LINUX_ONLY
+@pytest.mark.parametrize("others", ["", "2000-2003,2010", "2000"])
+def test_only_nodes_with_usable_cpus_count(tmp_path: Path, others: str) -> None:
+    mine = os.sched_getaffinity(0)
+    root = sysfs(tmp_path, others, ",".join(map(str, mine)))
+    assert numa_nodes(root) == [mine]
+
+
+@LINUX_ONLY
+@pytest.mark.skipif(CPUS < 2, reason="one CPU is one node")
+def test_cpus_are_told_apart_by_node(tmp_path: Path) -> None:
+    first, *others = sorted(os.sched_getaffinity(0))
+    root = sysfs(tmp_path, str(first), f"{others[0]}-{others[-1]}")
+    assert numa_nodes(root) == [{first}, set(others)]
+
+
+@LINUX_ONLY
+def test_without_numa_every_cpu_is_of_one_node(tmp_path: Path) -> None:
+    assert numa_nodes(tmp_path) == [os.sched_getaffinity(0)]
+
+
+@LINUX_ONLY
+def test_a_replica_is_bound_to_its_node_only_where_there_are_several() -> None:
+    before, nodes = os.sched_getaffinity(0), numa_nodes()
+    try:
+        bind_to_numa_node(len(nodes) + 1)
+        expected = nodes[1] if len(nodes) > 1 else before
+        assert os.sched_getaffinity(0) == expected
+    finally:
+        os.sched_setaffinity(0, before)
