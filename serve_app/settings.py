@@ -72,6 +72,13 @@ class EngineTunables(_Settings):
         default=0, ge=0, le=64, description="Windows per encoder call; 0: 1 on CPU, 8 on a GPU."
     )
     decode_batch: int = Field(default=8, ge=1, le=64, description="Windows per decoder call.")
+    bulk_decode_batch: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Windows per decoder call of requests longer than a minute while shorter ones "
+        "come in, which wait for that call to end; 0: 2 on CPU, as decode_batch on a GPU.",
+    )
     context_margin_seconds: float | None = Field(
         default=None,
         ge=3,

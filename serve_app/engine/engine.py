@@ -21,6 +21,7 @@ from serve_app.settings import EngineSettings, EngineTunables
 
 logger = logging.getLogger("whisper_ox.engine")
 
+CPU_BULK_DECODE_BATCH = 2
 GPU_WORKERS = 2
 GPU_ENCODE_BATCH = 8
 
@@ -83,10 +84,12 @@ class Engine:
         self._tunables = tunables
 
     def _limits(self, tunables: EngineTunables) -> BatchLimits:
-        default = 1 if self.device == "cpu" else GPU_ENCODE_BATCH
+        on_cpu = self.device == "cpu"
         return BatchLimits(
-            encode=tunables.encode_batch or default,
+            encode=tunables.encode_batch or (1 if on_cpu else GPU_ENCODE_BATCH),
             decode=tunables.decode_batch,
+            bulk_decode=tunables.bulk_decode_batch
+            or (CPU_BULK_DECODE_BATCH if on_cpu else tunables.decode_batch),
             slack_seconds=tunables.slack_seconds,
         )
 

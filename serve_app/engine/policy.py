@@ -10,7 +10,8 @@ virtual time advances by the audio seconds put into service, divided by the weig
 requests. So a long file's windows carry tags ever further in the future, and no tag is overtaken
 for good because time moves past it. The first minute of a request has a credit: a dictation chunk
 passes ahead of everything that a long file has queued or begun, and waits for no more than the
-batches that are being served.
+batches that are being served. While such chunks come in, windows of long files are decoded in small
+batches (``BatchLimits.bulk_decode``), so that those are soon done.
 """
 
 from collections.abc import Hashable
@@ -23,6 +24,10 @@ INTERACTIVE_SECONDS = 60.0
 CREDIT_SECONDS = 300.0
 """How far in the past that audio is due: ten windows, more than a file usually has begun (its
 ``batch_size``, 8), so that none of those goes first."""
+
+QUIET_SECONDS = 300.0
+"""Audio put into service since the last chunk of that kind after which none is expected: ten
+windows, about 10 s on two CPU cores, longer than people pause."""
 
 
 class Stage(IntEnum):
@@ -50,12 +55,14 @@ class Item:
 class BatchLimits:
     """How many windows one call takes, by stage; and how far fairness bends for bigger batches.
 
+    ``bulk_decode``: instead of ``decode`` for long files while short requests come in.
     ``slack_seconds``: requests that are due within this many virtual seconds of each other share
     batches, and a decode waits for their encodes. Others wait: a bigger batch takes longer.
     """
 
     encode: int = 1
     decode: int = 8
+    bulk_decode: int = 8
     slack_seconds: float = 15.0
 
     def of(self, stage: Stage) -> int:
@@ -71,6 +78,11 @@ class _Account:
     weight: float
     charged_seconds: float = 0.0
 
+    @property
+    def is_bulk(self) -> bool:
+        """Whether it is past the minute in which somebody may be waiting."""
+        return self.charged_seconds > INTERACTIVE_SECONDS
+
 
 @dataclass
 class FairQueue:
@@ -81,6 +93,8 @@ class FairQueue:
     items: list[Item] = field(default_factory=list)
     _accounts: dict[int, _Account] = field(default_factory=dict)
     _next_sequence: int = 0
+    _last_interactive: int | None = None
+    _quiet_seconds: float = 0.0
 
     def open(self, request: int, weight: float = 1.0) -> None:
         """Admit a request; it is due from now on. Twice the weight: twice the service."""
@@ -128,13 +142,43 @@ class FairQueue:
             key=_order,
         )
         share = -(-len(mates) // max(1, idle_workers))
-        batch = mates[: min(self.limits.of(head.stage), share)]
+        batch = mates[: min(self._largest(head), share)]
         taken = {item.sequence for item in batch}
         self.items = [item for item in self.items if item.sequence not in taken]
+        audio_seconds = sum(item.seconds for item in batch)
         if head.stage is Stage.ENCODE:
             weights = sum(account.weight for account in self._accounts.values())
-            self.virtual_seconds += sum(item.seconds for item in batch) / max(1.0, weights)
+            self.virtual_seconds += audio_seconds / max(1.0, weights)
+        self._note(head, audio_seconds)
         return batch
+
+    def is_interactive(self, request: int) -> bool:
+        """Whether somebody may be waiting for this request; false once it is closed."""
+        account = self._accounts.get(request)
+        return account is not None and not account.is_bulk
+
+    @property
+    def only_bulk_waits(self) -> bool:
+        """Whether all that waits is of long files."""
+        return all(self._accounts[item.request].is_bulk for item in self.items)
+
+    def _largest(self, head: Item) -> int:
+        limit = self.limits.of(head.stage)
+        others_expected = (
+            self._last_interactive not in (None, head.request)
+            and self._quiet_seconds < QUIET_SECONDS
+        )
+        if head.stage is Stage.ENCODE or self.is_interactive(head.request) or not others_expected:
+            return limit
+        return min(limit, self.limits.bulk_decode)
+
+    def _note(self, head: Item, audio_seconds: float) -> None:
+        """Remember when a request that somebody waits for was last served."""
+        if self.is_interactive(head.request):
+            self._last_interactive = head.request
+            self._quiet_seconds = 0.0
+        elif head.stage is Stage.ENCODE:
+            self._quiet_seconds += audio_seconds
 
     def _contenders(self) -> list[Item]:
         """What is due about now: the first item, its request's others, and those within slack."""

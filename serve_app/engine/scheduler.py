@@ -13,6 +13,10 @@ from typing import Any, Protocol
 
 from serve_app.engine.policy import BatchLimits, FairQueue, Item, Stage
 
+FOLLOW_UP_SECONDS = 0.005
+"""How long a worker leaves a long file waiting for the next stage of what it has just served: the
+time in which faster-whisper's pipeline, in the request's own thread, comes back with it."""
+
 
 class RequestClosed(Exception):
     """The request was cancelled; its queued windows are gone."""
@@ -98,6 +102,7 @@ class Scheduler:
         with self._wake:
             self._open.discard(request)
             dropped = [self._jobs.pop(item.sequence) for item in self._queue.close(request)]
+            self._wake.notify_all()  # a worker may be awaiting its next stage
         for job in dropped:
             job.future.set_exception(RequestClosed())
 
@@ -179,6 +184,18 @@ class Scheduler:
             finally:
                 with self._wake:
                     self._idle += 1
+                    self._await_follow_up({job.item.request for job in batch})
+
+    def _await_follow_up(self, served: set[int]) -> None:
+        """Do not begin a long file's batch just before a short request needs this worker again."""
+        deadline = time.perf_counter() + FOLLOW_UP_SECONDS
+        while (
+            self._queue.items
+            and self._queue.only_bulk_waits
+            and any(self._queue.is_interactive(request) for request in served)
+            and (left := deadline - time.perf_counter()) > 0
+        ):
+            self._wake.wait(left)
 
     def _serve(self, batch: list[_Job], alone: bool) -> None:
         started = time.perf_counter()

@@ -176,3 +176,24 @@ def test_idle_workers_share_what_is_ready() -> None:
         queue.open(request)
         queue.add(request, Stage.GENERATE, "k", queue.charge(request, 15.0), 15.0)
     assert [len(queue.take(idle)) for idle in (2, 1)] == [2, 2]
+
+
+def test_a_long_file_is_decoded_in_small_batches_only_while_short_requests_come_in() -> None:
+    file = Request(0, arrival=0, windows=400, parallel=8)
+    dictation = [Request(n, 1_000 + 100 * n, windows=1, seconds=5.0) for n in range(1, 11)]
+    simulation = Simulation([file, *dictation], workers=1, limits=BatchLimits(bulk_decode=2)).run()
+    sizes = [
+        (time, len(batch))
+        for time, batch in simulation.batches
+        if batch[0].request == 0 and batch[0].stage is Stage.GENERATE
+    ]
+    assert max(size for time, size in sizes if time < 1_000) == 8
+    assert max(size for time, size in sizes if 1_200 <= time < 2_000) == 2
+    assert max(size for time, size in sizes if time > 2_500) == 8
+
+
+def test_a_lone_long_file_is_decoded_in_full_batches_from_the_start() -> None:
+    limits = BatchLimits(bulk_decode=2)
+    simulation = Simulation([Request(0, 0, windows=80)], workers=1, limits=limits).run()
+    decodes = [batch for _, batch in simulation.batches if batch[0].stage is Stage.GENERATE]
+    assert {len(batch) for batch in decodes} == {8}

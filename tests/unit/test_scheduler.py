@@ -144,3 +144,30 @@ def test_limits_change_while_it_runs(scheduler: Scheduler, backend: Doubler) -> 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda n: decode(scheduler, n, n), range(32)))
     assert {size for stage, size in backend.batches if stage is Stage.GENERATE} == {1}
+
+
+def test_a_short_requests_next_stage_comes_before_a_waiting_file(
+    backend: Doubler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve_app.engine.scheduler.FOLLOW_UP_SECONDS", 10.0)  # for busy machines
+    backend.gate.clear()
+    scheduler = Scheduler(backend, BatchLimits(), workers=1)
+    file, short = scheduler.open_request(), scheduler.open_request()
+    for _ in range(4):  # past the minute that a file has in common with short requests
+        scheduler.encode(file, None, 1, seconds=30.0)
+    window = scheduler.encode(short, None, 2, seconds=30.0)
+    detected = scheduler.decode(window, Stage.DETECT, "k", 0)
+    generated: list[int] = []
+
+    def pipeline() -> None:
+        detected.result(timeout=10)
+        scheduler.decode(window, Stage.GENERATE, "k", 0).result(timeout=10)
+        generated.append(sum(stage is Stage.ENCODE for stage, _ in backend.batches))
+        scheduler.close_request(short)
+
+    thread = threading.Thread(target=pipeline)
+    thread.start()
+    backend.gate.set()
+    thread.join()
+    scheduler.stop()
+    assert generated[0] < 5  # encodes done by then: its own, and not all of the file's
