@@ -35,6 +35,8 @@ logger = logging.getLogger("whisper_ox.deployments")
 
 DESCRIBE_TIMEOUT_SECONDS = 2.0
 OVERLOAD_RETRY_SECONDS = 5.0
+INLINE_BYTES = 3 * 1024 * 1024
+"""Samples up to this size travel in the call itself: 98 s as int16. Serve takes 4 MiB over gRPC."""
 
 
 class Transcriber:
@@ -90,6 +92,8 @@ class RayCore:
 
     def __init__(self, transcriber: DeploymentHandle) -> None:
         self._transcriber = transcriber
+        # Serve's gRPC transport saves 5 ms of an actor call through Ray's core.
+        self._inline = transcriber.options(_by_reference=False)
 
     async def transcribe(self, clip: AudioClip, options: TranscribeOptions) -> Transcript:
         """One transcription; tried once more where a replica died under it."""
@@ -117,8 +121,9 @@ class RayCore:
             raise NotReady(reason, retry_after_seconds=OVERLOAD_RETRY_SECONDS) from error
 
     async def _call(self, clip: AudioClip, options: TranscribeOptions) -> Transcript:
+        handle = self._inline if clip.samples.nbytes <= INLINE_BYTES else self._transcriber
         try:
-            transcript: Transcript = await self._transcriber.transcribe.remote(clip, options)
+            transcript: Transcript = await handle.transcribe.remote(clip, options)
             return transcript
         except RayTaskError as error:
             # Ray mixes our class into its own; only ``cause`` is the instance that was raised.
