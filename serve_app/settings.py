@@ -93,7 +93,8 @@ class EngineTunables(_Settings):
     )
     recover_speech: bool = Field(
         default=True,
-        description="Decode speech that VAD heard but no segment covers once more.",
+        description="Decode speech that VAD heard but no segment covers once more, where windows "
+        "are decoded in parallel (batch_size above 1).",
     )
     slack_seconds: float = Field(
         default=15.0,

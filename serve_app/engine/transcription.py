@@ -89,7 +89,8 @@ class Transcription:
         speech = self._speech(samples, info, batched=batched)
         if speech is not None:
             gaps = _gaps(speech, segments)
-            if gaps and self._engine.recovers_speech:
+            # Sequential requests stay faster-whisper's to the letter: they are only told.
+            if gaps and batched and self._engine.recovers_speech:
                 segments = self._with_recovered(samples, segments, gaps, info.language)
                 gaps = _gaps(speech, segments)
             share = coverage(speech, gaps)
