@@ -122,9 +122,14 @@ class RayCore:
 
     async def _call(self, clip: AudioClip, options: TranscribeOptions) -> Transcript:
         handle = self._inline if clip.samples.nbytes <= INLINE_BYTES else self._transcriber
+        response = handle.transcribe.remote(clip, options)
         try:
-            transcript: Transcript = await handle.transcribe.remote(clip, options)
+            transcript: Transcript = await response
             return transcript
+        except asyncio.CancelledError:
+            # Serve cancels what a request called by itself, but now and then misses one.
+            response.cancel()
+            raise
         except RayTaskError as error:
             # Ray mixes our class into its own; only ``cause`` is the instance that was raised.
             if isinstance(error.cause, WhisperOxError):
