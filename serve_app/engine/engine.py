@@ -37,7 +37,8 @@ class Engine:
         on_cpu = self.device == "cpu"
         if on_cpu and len(nodes := hardware.numa_nodes()) > 1:
             logger.warning(
-                "the CPUs span %d NUMA nodes; %d replicas with engine.bind_to_numa_node are faster",
+                "the CPUs span %d NUMA nodes: %d replicas with engine.bind_to_numa_node would"
+                " keep each one's memory on its own node",
                 len(nodes),
                 len(nodes),
             )
