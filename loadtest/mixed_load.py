@@ -2,8 +2,9 @@
 
 ``python -m loadtest.mixed_load --model base [--file-seconds 7200] [--output FILE]``: clients post
 5 s chunks and think (dictate the next chunk) between an answer and the next request; their p95
-latency is measured alone, then for as long as one long file is being transcribed. Peak RSS is that
-of the model replica, for a server that is started here. Exit code 1 if a request failed.
+latency is measured alone, then beside one long file, which is afterwards transcribed to its end.
+Peak RSS is that of the model replica, for a server that is started here. Exit code 1 if a request
+failed.
 """
 
 import argparse
@@ -73,16 +74,21 @@ class Dictation:
 
 
 async def dictate_beside_file(
-    dictation: Dictation, url: str, audio: bytes
+    dictation: Dictation, url: str, audio: bytes, seconds: float
 ) -> tuple[list[Outcome], Reply]:
-    """Dictate while ``audio`` is transcribed; only requests posted meanwhile are returned."""
+    """Dictate for ``seconds`` while ``audio`` is transcribed, and see that to its end.
+
+    Only requests posted during the transcription are returned.
+    """
     began = time.perf_counter()
     with httpx.Client(timeout=FILE_TIMEOUT_SECONDS) as http:
         # In a thread, for sending hundreds of megabytes would hold up the clients' event loop.
         file = asyncio.create_task(
             asyncio.to_thread(transcribe, url, audio, dictation.options, dictation.api_key, http)
         )
-        outcomes = await dictation.run(url, lambda: not file.done(), seed=1)
+        beside = _for_seconds(seconds)
+        outcomes = await dictation.run(url, lambda: beside() and not file.done(), seed=1)
+        print(f"dictated beside the file: {latency_of(outcomes)}; now to its end", flush=True)
         reply = await file
     until = began + reply.seconds
     return [outcome for outcome in outcomes if outcome.began < until], reply
@@ -94,6 +100,12 @@ def long_wav(seconds: float) -> bytes:
     samples = [decode_audio(str(clip.path)) for clip in sorted(clips, key=lambda clip: clip.id)]
     once = np.concatenate(samples)
     return pcm16_wav(np.resize(once, round(seconds * SAMPLE_RATE_HZ)))
+
+
+def latency_of(outcomes: Sequence[Outcome]) -> str:
+    """Percentiles of the answered ones in words."""
+    found = latency_percentiles([o.latency for o in outcomes if o.is_transcript])
+    return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in found.items())
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -121,7 +133,8 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
             memory = stack.enter_context(MemoryWatch(server.process.pid, every_seconds=1.0))
         asyncio.run(dictation.run(url, _for_seconds(given.warm_up_seconds), seed=0))
         alone = asyncio.run(dictation.run(url, _for_seconds(given.seconds), seed=1))
-        beside, file = asyncio.run(dictate_beside_file(dictation, url, audio))
+        print(f"dictated alone: {latency_of(alone)}", flush=True)
+        beside, file = asyncio.run(dictate_beside_file(dictation, url, audio, given.beside_seconds))
     document = {
         "tool": "mixed_load",
         "machine": about,
@@ -188,6 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--chunk-seconds", type=float, default=5.0)
     parser.add_argument("--think-seconds", type=float, default=5.0, help="mean, +/- 20 %%")
     parser.add_argument("--seconds", type=float, default=180.0, help="of dictation alone")
+    parser.add_argument("--beside-seconds", type=float, default=300.0, help="beside the file")
     parser.add_argument("--warm-up-seconds", type=float, default=10.0, help="not counted")
     parser.add_argument("--file-seconds", type=float, default=7200.0)
     parser.add_argument("--api-key", help="sent as X-API-Key")
