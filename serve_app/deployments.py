@@ -21,6 +21,7 @@ from serve_app.api.app import build_api
 from serve_app.api.examples import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
+from serve_app.core import Caller
 from serve_app.engine import hardware
 from serve_app.engine.engine import Engine
 from serve_app.engine.scheduler import RequestClosed
@@ -43,7 +44,7 @@ class Transcriber:
     """One model replica. A replica that is running has transcribed the golden clip."""
 
     def __init__(self, settings: AppSettings) -> None:
-        configure_logging(settings.http.log_level)
+        configure_logging(settings.log)
         if settings.engine.bind_to_numa_node:
             hardware.bind_to_numa_node(serve.get_replica_context().rank.local_rank)
         self._engine = _load(settings.engine)
@@ -60,7 +61,9 @@ class Transcriber:
         """Apply ``user_config`` of the Serve config without a restart."""
         self._engine.tune(EngineTunables.model_validate(user_config))
 
-    async def transcribe(self, clip: AudioClip, options: TranscribeOptions) -> Transcript:
+    async def transcribe(
+        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+    ) -> Transcript:
         """See :class:`serve_app.core.SpeechCore`."""
         fitted = check_against_model(options, self._engine.facts)
         transcription = Transcription(self._engine, clip, fitted)
@@ -69,7 +72,11 @@ class Transcriber:
             return await loop.run_in_executor(self._threads, transcription.run)
         except asyncio.CancelledError:
             transcription.cancel()
-            logger.info("the client left; its %.1f s of audio are dropped", clip.seconds)
+            logger.info(
+                "the client of request %s left; its %.1f s of audio are dropped",
+                caller.request_id,
+                clip.seconds,
+            )
             raise
 
     async def describe(self) -> ModelFacts:
@@ -95,14 +102,18 @@ class RayCore:
         # Serve's gRPC transport saves 5 ms of an actor call through Ray's core.
         self._inline = transcriber.options(_by_reference=False)
 
-    async def transcribe(self, clip: AudioClip, options: TranscribeOptions) -> Transcript:
+    async def transcribe(
+        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+    ) -> Transcript:
         """One transcription; tried once more where a replica died under it."""
         try:
-            return await self._call(clip, options)
+            return await self._call(clip, options, caller)
         except RayActorError:
-            logger.warning("a Transcriber replica died; trying its request once more")
+            logger.warning(
+                "a Transcriber replica died; trying its request %s once more", caller.request_id
+            )
         try:
-            return await self._call(clip, options)
+            return await self._call(clip, options, caller)
         except RayActorError as error:
             raise NotReady(
                 "The model process died twice under this request. Send it again in a moment; if "
@@ -120,9 +131,11 @@ class RayCore:
             reason = await asyncio.get_running_loop().run_in_executor(None, why_not_ready)
             raise NotReady(reason, retry_after_seconds=OVERLOAD_RETRY_SECONDS) from error
 
-    async def _call(self, clip: AudioClip, options: TranscribeOptions) -> Transcript:
+    async def _call(
+        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+    ) -> Transcript:
         handle = self._inline if clip.samples.nbytes <= INLINE_BYTES else self._transcriber
-        response = handle.transcribe.remote(clip, options)
+        response = handle.transcribe.remote(clip, options, caller)
         try:
             transcript: Transcript = await response
             return transcript
@@ -180,7 +193,7 @@ class Ingress:
     """The HTTP side: adapters, validation and audio decoding, no model."""
 
     def __init__(self, settings: AppSettings, transcriber: DeploymentHandle) -> None:
-        configure_logging(settings.http.log_level)
+        configure_logging(settings.log)
         self._settings = settings
         self._core = RayCore(transcriber)
 

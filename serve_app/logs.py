@@ -4,13 +4,15 @@ import logging
 import os
 import sys
 
+from serve_app.settings import LogSettings
+
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
-def configure_logging(level: str) -> None:
-    """Send the ``whisper_ox`` loggers to stderr; the variable ``LOG_LEVEL`` overrides ``level``."""
+def configure_logging(settings: LogSettings) -> None:
+    """Send the ``whisper_ox`` loggers to stderr; the variable ``LOG_LEVEL`` overrides the level."""
     logger = logging.getLogger("whisper_ox")
-    logger.setLevel((os.environ.get("LOG_LEVEL") or level).upper())
+    logger.setLevel((os.environ.get("LOG_LEVEL") or settings.level).upper())
     logger.propagate = False
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)

@@ -122,8 +122,71 @@ class HttpSettings(_Settings):
     max_body_bytes: int = Field(
         default=512 * 1024 * 1024, ge=1024, description="Largest request body, in bytes."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Level of the application's log; LOG_LEVEL overrides it."
+    max_header_bytes: int = Field(
+        default=32 * 1024, ge=1024, description="Largest request head, in bytes of its headers."
+    )
+    upload_idle_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        description="A request whose body does not go on for so long is answered with 408.",
+    )
+    upload_seconds: float = Field(
+        default=900.0, gt=0, description="A body that takes longer to come is answered with 408."
+    )
+    request_seconds: float = Field(
+        default=14_400.0,
+        gt=0,
+        description="A transcription that takes longer is given up and answered with 504.",
+    )
+    docs: Literal["key", "open", "off"] = Field(
+        default="key",
+        description="Who may read /docs and /openapi.json: holders of a key (everyone where no key "
+        "is set), everyone, or nobody.",
+    )
+
+
+class QuotaSettings(_Settings):
+    """What each API key may use at once and over time, per Ingress replica; null: no bound.
+
+    The keys file may say otherwise for a key.
+    """
+
+    concurrent_requests: int | None = Field(
+        default=None, ge=1, description="Requests of one key that may run at once."
+    )
+    audio_seconds_per_minute: float | None = Field(
+        default=None,
+        gt=0,
+        description="Audio that one key may send per minute, in seconds; a minute's worth may come "
+        "at once.",
+    )
+
+
+class AdmissionSettings(_Settings):
+    """When a request is refused with 429 rather than queued, per Transcriber replica."""
+
+    max_wait_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Longest estimated wait, before its own work begins, of a short request.",
+    )
+    bulk_max_wait_seconds: float = Field(
+        default=3600.0, gt=0, description="The same for bulk requests, which let short ones ahead."
+    )
+
+
+class LogSettings(_Settings):
+    """The application's log on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Lowest level that is logged; LOG_LEVEL overrides it."
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", description="One line of text or one JSON object per event."
+    )
+    transcripts: bool = Field(
+        default=False,
+        description="Log each transcript at debug. Off, no word of it is logged anywhere.",
     )
 
 
@@ -132,6 +195,9 @@ class AppSettings(_Settings):
 
     engine: EngineSettings = EngineSettings()
     http: HttpSettings = HttpSettings()
+    quota: QuotaSettings = QuotaSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    log: LogSettings = LogSettings()
     audio: AudioLimits = AudioLimits()
     options: OptionLimits = OptionLimits()
 

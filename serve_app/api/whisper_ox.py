@@ -8,6 +8,7 @@ import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import JSONResponse
 
+from serve_app.api.caller import caller_of
 from serve_app.api.examples import CURL_EXAMPLE, RESPONSE_EXAMPLE, RESPONSE_SCHEMA
 from serve_app.api.multipart import read_form
 from serve_app.audio.clip import AudioClip
@@ -31,6 +32,7 @@ def install_contract(app: FastAPI, core: SpeechCore, settings: AppSettings, **ro
 
     async def transcribe(request: Request) -> JSONResponse:
         began = time.perf_counter()
+        caller = caller_of(request)
         form = await read_form(request)
         received = time.perf_counter()
         parsed = parse_generate_kwargs(
@@ -40,7 +42,7 @@ def install_contract(app: FastAPI, core: SpeechCore, settings: AppSettings, **ro
         )
         clip = await _decode(form.audio(), settings)
         decoded = time.perf_counter()
-        transcript = await core.transcribe(clip, parsed.options)
+        transcript = await core.transcribe(clip, parsed.options, caller)
         done = time.perf_counter()
         headers = {
             "Server-Timing": _timing(

@@ -12,6 +12,7 @@ from serve_app.settings import (
     EngineSettings,
     EngineTunables,
     HttpSettings,
+    LogSettings,
 )
 
 CONCERNS = [
@@ -65,7 +66,7 @@ def test_the_stated_defaults() -> None:
         (EngineTunables, {"decode_batch": 0}),
         (EngineTunables, {"slack_seconds": -1}),
         (HttpSettings, {"max_body_bytes": 0}),
-        (HttpSettings, {"log_level": "loud"}),
+        (LogSettings, {"level": "loud"}),
     ],
 )
 def test_a_value_out_of_range_is_refused(model: type[BaseModel], values: dict[str, Any]) -> None:

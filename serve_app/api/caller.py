@@ -1,0 +1,25 @@
+"""Who sends a request, as far as the core must know."""
+
+from starlette.requests import Request
+
+from serve_app.api.request_id import request_id
+from serve_app.core import Caller, Priority
+from serve_app.errors import InvalidRequest
+
+PRIORITY_HEADER = "X-Priority"
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller of an authenticated request. Raises ``InvalidRequest`` for an unknown priority."""
+    sent = request.headers.get(PRIORITY_HEADER, Priority.AUTO.value).strip().lower()
+    if sent not in {priority.value for priority in Priority}:
+        raise InvalidRequest(
+            f"The header {PRIORITY_HEADER} is {sent[:40]!r}; allowed: "
+            f"{', '.join(priority.value for priority in Priority)}.",
+            field=PRIORITY_HEADER,
+        )
+    return Caller(
+        request_id=request_id(request),
+        key=getattr(request.state, "key_name", ""),
+        priority=Priority(sent),
+    )
