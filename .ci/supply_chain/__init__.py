@@ -1,0 +1,1 @@
+"""What the images are made of: package list, licences and bill of materials, from the lock file."""

@@ -1,0 +1,66 @@
+"""The images: pinned, small in rights, and alike."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from supply_chain.image import PYTHON, ROOT
+
+DOCKERFILES = [ROOT / "Dockerfile", ROOT / "Dockerfile.gpu"]
+OF_THE_GPU = re.compile(r"LD_LIBRARY_PATH=|NVIDIA_|^#")
+
+each = pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+
+
+def instructions(dockerfile: Path, name: str) -> list[str]:
+    return re.findall(rf"^{name} (.*)$", dockerfile.read_text(), re.MULTILINE)
+
+
+@each
+def test_hadolint_finds_nothing(dockerfile: Path) -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    assert hadolint, "the development tools have it: make lint"
+    found = subprocess.run([hadolint, str(dockerfile)], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+@each
+def test_its_base_is_one_exact_version_of_python(dockerfile: Path) -> None:
+    bases = {base.removesuffix(" AS packages") for base in instructions(dockerfile, "FROM")}
+    (base,) = bases
+    assert re.fullmatch(rf"python:{re.escape(PYTHON)}\.\d+-slim-bookworm", base)
+
+
+@each
+def test_it_runs_as_nobody_special_and_says_how_it_is(dockerfile: Path) -> None:
+    assert instructions(dockerfile, "USER") == ["1000:1000"]
+    assert len(instructions(dockerfile, "HEALTHCHECK")) == 1
+    assert "/readyz" in dockerfile.read_text()
+
+
+@each
+def test_it_installs_only_what_is_locked_by_hash(dockerfile: Path) -> None:
+    installs = re.findall(r"pip .*install (.*)", dockerfile.read_text())
+    assert len(installs) == 2
+    assert all("--require-hashes" in line or "--no-deps" in line for line in installs)
+
+
+@each
+def test_what_it_copies_is_there_and_not_kept_from_docker(dockerfile: Path) -> None:
+    kept = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = [c for c in instructions(dockerfile, "COPY") if not c.startswith("--from")]
+    sources = {source for line in copied for source in line.split()[:-1]}
+    assert {"serve_app", "models", "configs", "pyproject.toml"} <= sources
+    assert [s for s in sources if not (ROOT / s).exists() or f"!{s}" not in kept] == []
+
+
+def test_the_gpu_image_is_the_cpu_image_with_cuda_libraries() -> None:
+    cpu, gpu = (path.read_text().splitlines() for path in DOCKERFILES)
+    less = [line for line in gpu if not OF_THE_GPU.search(line.strip())]
+    assert [line.replace("requirements-gpu.lock", "requirements.lock") for line in less] == [
+        line for line in cpu if not OF_THE_GPU.search(line.strip())
+    ]
