@@ -1,0 +1,151 @@
+"""Answers of Ray Serve's own servers in our form, and headers that only Serve may set kept out.
+
+``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`` names :func:`middlewares`; Serve 2.60 calls it in its
+Python proxy and, behind HAProxy, in each Ingress replica (``ray/serve/_private/http_util.py``).
+"""
+
+import logging
+
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve_app.api.errors import error_response
+from serve_app.api.request_id import HEADER, assign_request_id, request_id
+from serve_app.errors import NotReady, Overloaded, RequestTimeout, WhisperOxError
+from serve_app.logs import configure_logging, request_scope
+from serve_app.proxy.heads import bound_heads
+from serve_app.settings import LogSettings
+
+logger = logging.getLogger("whisper_ox.proxy")
+
+OWN_PATHS = "/-/"
+"""Serve's health check and route table, which it and HAProxy read themselves."""
+
+_ID_HEADER = HEADER.lower().encode()
+_SERVES_HEADERS = frozenset(
+    {b"x-request-timeout-seconds", b"x-request-disconnect-disabled", b"serve-multiplexed-model-id"}
+)
+"""With these a caller would lift Serve's own time limit, hide that it left, or choose a replica."""
+
+_READ_AS_TEXT = frozenset({b"x-session-id", b"traceparent", b"tracestate"})
+"""Serve takes their values for UTF-8 and fails where they are not."""
+
+_ANSWERS: dict[int, WhisperOxError] = {
+    404: WhisperOxError(
+        "Nothing is served under this path, or not yet: a server that starts says when it is ready "
+        "under /readyz.",
+        code="not_found",
+        status=404,
+    ),
+    408: RequestTimeout(
+        "The answer took longer than the proxy's request_timeout_s. Send shorter audio.", status=408
+    ),
+    429: Overloaded("The server's queue is full; send the request again later."),
+    500: WhisperOxError("The server failed on this request. The operator finds it by its id."),
+    503: NotReady("No process of the server can take the request now; send it again in a moment."),
+}
+_LOST = NotReady(
+    "The process that worked on this request ended before it answered. Send the request again."
+)
+
+
+def middlewares() -> list[Middleware]:
+    """What Serve puts around its server, whose log and whose requests' heads this sees to."""
+    if not logging.getLogger("whisper_ox").handlers:  # an Ingress replica has its profile's
+        configure_logging(LogSettings())
+    bound_heads()
+    return [Middleware(ProxyErrors)]
+
+
+class ProxyErrors:
+    """Outermost ASGI middleware: a caller gets JSON whoever answers, and one id everywhere.
+
+    Answers of the application pass as they are, piece by piece.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        scope = _cleaned(scope)
+        if scope["type"] == "websocket" or scope["path"].startswith(OWN_PATHS):
+            await self._app(scope, receive, send)
+        else:
+            with request_scope(scope["state"]["request_id"]):
+                await _Exchange(scope, receive, send).run(self._app)
+
+
+class _Exchange:
+    """One HTTP request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._raw_receive = receive
+        self._raw_send = send
+        self._has_begun = False
+        self._is_replaced = False
+        self._has_left = False
+
+    async def run(self, app: ASGIApp) -> None:
+        try:
+            await app(self._scope, self._receive, self._send)
+        except Exception:
+            if self._has_begun:
+                raise  # the server breaks the connection, which the client sees
+            logger.exception("Serve failed on the request")
+            await self._answer(_ANSWERS[500])
+        if not self._has_begun and not self._has_left:
+            logger.warning("the replica died under the request")
+            await self._answer(_LOST)
+
+    async def _receive(self) -> Message:
+        message = await self._raw_receive()
+        self._has_left = message["type"] == "http.disconnect"
+        return message
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._is_replaced = message["status"] in _ANSWERS and _is_text(message)
+            if self._is_replaced:
+                await self._answer(_ANSWERS[message["status"]], message)
+        self._has_begun = True
+        if not self._is_replaced:
+            await self._raw_send(message)
+
+    async def _answer(self, error: WhisperOxError, instead_of: Message | None = None) -> None:
+        self._has_begun = True
+        request = Request(self._scope)
+        response: JSONResponse = error_response(request, error)
+        response.headers[HEADER] = request_id(request)
+        for name, value in instead_of["headers"] if instead_of else ():
+            if name == b"retry-after" and value.isdigit():
+                response.headers["Retry-After"] = str(max(1, int(value)))
+        await response(self._scope, self._raw_receive, self._raw_send)
+
+
+def _cleaned(scope: Scope) -> Scope:
+    """``scope`` with a request id that is safe to log and to return, without Serve's headers."""
+    scope = {**scope, "state": dict(scope.get("state", {}))}
+    identifier = assign_request_id(scope).encode()
+    kept = [
+        (name, value)
+        for name, value in scope["headers"]
+        if name != _ID_HEADER
+        and name.replace(b"_", b"-") not in _SERVES_HEADERS
+        and (value.isascii() or name.replace(b"_", b"-") not in _READ_AS_TEXT)
+    ]
+    return {**scope, "headers": [*kept, (_ID_HEADER, identifier)]}
+
+
+def _is_text(start: Message) -> bool:
+    """Whether a response is plain text, as Serve's own are. Errors of the application are JSON."""
+    return any(
+        name.lower() == b"content-type" and value.startswith(b"text/plain")
+        for name, value in start["headers"]
+    )
