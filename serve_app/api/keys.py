@@ -1,0 +1,151 @@
+"""The API keys that open the server: the contract's one, and named ones from a mounted secret."""
+
+import hmac
+import logging
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from serve_app.api.keys_file import (
+    DEFAULT_NAME,
+    MAX_FILE_BYTES,
+    NamedKey,
+    digest_of,
+    parse_keys,
+)
+from serve_app.errors import InvalidSetting
+from serve_app.settings import ApiKey, QuotaSettings
+
+logger = logging.getLogger("whisper_ox.keys")
+
+LOOK_SECONDS = 1.0
+"""How often the keys file is read, while requests come."""
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
+"""RFC 9110, section 5.1: a token."""
+
+
+class KeyRing:
+    """Every valid key. Not thread-safe: for the event loop of one replica.
+
+    Open where neither ``WHISPER_API_KEY`` nor a keys file is set; a file that loses its last key
+    closes the server. Raises ``InvalidSetting`` for keys or a file that cannot be used. Later, a
+    file that has changed is read again; while it cannot be, the keys read before stay valid.
+    """
+
+    def __init__(
+        self,
+        api_key: ApiKey,
+        quota: QuotaSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not _HEADER_NAME.fullmatch(api_key.header):
+            raise InvalidSetting(
+                "WHISPER_API_KEY_HEADER is no name of an HTTP header.",
+                field="WHISPER_API_KEY_HEADER",
+            )
+        self.header = api_key.header
+        self._quota = quota
+        self._clock = clock
+        self._path = None if api_key.keys_file is None else api_key.keys_file.absolute()
+        self._own = _own_key(api_key, quota)
+        self._keys = self._own
+        self._digest = b""
+        self._problem = ""
+        self._next_look = clock() + LOOK_SECONDS
+        if self._path is None:
+            return
+        content, source = _content(self._path), _source(self._path)
+        self._digest, self._keys = digest_of(content), self._parsed(content, source)
+        if not self._keys:
+            raise InvalidSetting(f"{source}: no key in it", field="WHISPER_API_KEYS_FILE")
+
+    @property
+    def is_open(self) -> bool:
+        """Nobody needs a key."""
+        return self._path is None and not self._keys
+
+    def find(self, candidates: Iterable[bytes]) -> NamedKey | None:
+        """The key that one of ``candidates`` is, else None.
+
+        Its time depends on how many keys there are and on what is sent, not on how much of a key
+        was guessed: digests are compared, all of them, each in constant time.
+        """
+        self._look()
+        found: NamedKey | None = None
+        for candidate in candidates:
+            given = digest_of(candidate)
+            for key in self._keys:
+                if hmac.compare_digest(key.digest, given) and found is None:
+                    found = key
+        return found
+
+    def quota(self, name: str) -> QuotaSettings:
+        """What the key of this name may use; of one that is gone by now, the defaults."""
+        return next((key.quota for key in self._keys if key.name == name), self._quota)
+
+    def _look(self) -> None:
+        """Read the file again; by its times and size alone a quick second change may not show."""
+        now = self._clock()
+        if self._path is None or now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        try:
+            content = _content(self._path)
+            digest = digest_of(content)
+            if digest == self._digest:
+                return
+            self._keys = self._parsed(content, _source(self._path))
+        except InvalidSetting as error:
+            self._digest = b""  # so that the old content is news again
+            if error.message != self._problem:
+                logger.error("the keys read before stay valid: %s", error.message)
+                self._problem = error.message
+            return
+        self._digest, self._problem = digest, ""
+        logger.info("the keys file has changed: %d keys are valid", len(self._keys))
+
+    def _parsed(self, content: bytes, source: str) -> tuple[NamedKey, ...]:
+        """Every key, given the file's. Raises ``InvalidSetting``."""
+        named = parse_keys(content, source, self._quota)
+        for own in self._own:
+            if any(key.digest == own.digest for key in named):
+                raise InvalidSetting(
+                    f"{source}: one of its keys is WHISPER_API_KEY; each key has one name",
+                    field="WHISPER_API_KEYS_FILE",
+                )
+        return self._own + named
+
+
+def _content(path: Path) -> bytes:
+    """Raises ``InvalidSetting``."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InvalidSetting(f"{_source(path)}: not a file", field="WHISPER_API_KEYS_FILE")
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidSetting(f"{_source(path)}: {reason}", field="WHISPER_API_KEYS_FILE") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Of a pipe too, which would wait for a writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _own_key(api_key: ApiKey, quota: QuotaSettings) -> tuple[NamedKey, ...]:
+    if api_key.key is None:
+        return ()
+    # A header's value has no outer spaces, and a secret made with `echo` ends with a line feed.
+    secret = api_key.key.get_secret_value().strip()
+    if not secret:
+        raise InvalidSetting("WHISPER_API_KEY holds only spaces.", field="WHISPER_API_KEY")
+    return (NamedKey(DEFAULT_NAME, digest_of(secret.encode(errors="surrogateescape")), quota),)
+
+
+def _source(path: Path) -> str:
+    return f"The keys file {path} (WHISPER_API_KEYS_FILE)"

@@ -1,0 +1,84 @@
+"""Requests to an ASGI application, message by message, in virtual time."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Scope
+
+from tests.unit.virtual_time import run_at_once
+
+Event = bytes | float | None
+"""A piece of the body, seconds of silence, or the client's leaving."""
+
+
+@dataclass
+class Answer:
+    """What came back, ``seconds`` after the request began. ``status`` 0: nothing."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    seconds: float = 0.0
+    sent: list[Message] = field(default_factory=list)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.body)["error"]
+        return found
+
+
+def http_scope(path: str = "/", method: str = "POST", headers: Iterable[Any] = ()) -> Scope:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode("utf-8", "replace"),
+        "query_string": b"",
+        "headers": [(name.encode(), value) for name, value in headers],
+        "state": {},
+    }
+
+
+async def ask(app: ASGIApp, scope: Scope, upload: Iterable[Event] = (b"",)) -> Answer:
+    """Send ``upload``, whose last piece ends the body unless silence follows it."""
+    loop = asyncio.get_running_loop()
+    answer, began = Answer(), loop.time()
+    messages = _messages(list(upload))
+
+    async def receive() -> Message:
+        for event in messages:
+            if not isinstance(event, float):
+                return event
+            await asyncio.sleep(event)
+        await asyncio.sleep(1e9)  # a client that waits
+        raise AssertionError("waited for ever")
+
+    async def send(message: Message) -> None:
+        answer.sent.append(message)
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+            answer.headers = {k.decode().lower(): v.decode() for k, v in message["headers"]}
+            answer.seconds = loop.time() - began
+        answer.body += message.get("body", b"")
+
+    await app(scope, receive, send)
+    return answer
+
+
+def asked(app: ASGIApp, scope: Scope, upload: Iterable[Event] = (b"",)) -> Answer:
+    """:func:`ask` in virtual time."""
+    return run_at_once(ask(app, scope, upload))
+
+
+def _messages(upload: list[Event]) -> Iterator[Message | float]:
+    for number, event in enumerate(upload):
+        if event is None:
+            yield {"type": "http.disconnect"}
+        elif isinstance(event, bytes):
+            is_last = number == len(upload) - 1
+            yield {"type": "http.request", "body": event, "more_body": not is_last}
+        else:
+            yield event
