@@ -7,12 +7,14 @@ class WhisperOxError(Exception):
     """An error with a stable ``code`` that a client may branch on.
 
     ``message`` is for the person who reads it and says what to do; ``status`` is the HTTP status
-    that a protocol adapter answers with; ``field`` names the offending request field, if one does.
-    Instances cross process borders, so they pickle with all four.
+    that a protocol adapter answers with; ``field`` names the offending request field, if one does;
+    after ``retry_after_seconds`` the same request may succeed, None: it will not by itself.
+    Instances cross process borders, so they pickle with all five.
     """
 
     code = "internal_error"
     status = 500
+    retry_after_seconds: float | None = None
 
     def __init__(
         self,
@@ -28,7 +30,8 @@ class WhisperOxError(Exception):
         self.code = code or type(self).code
         self.status = status or type(self).status
         self.field = field
-        self.retry_after_seconds = retry_after_seconds
+        if retry_after_seconds is not None:
+            self.retry_after_seconds = retry_after_seconds
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.message, self.__dict__.copy()))
@@ -54,6 +57,12 @@ class InvalidOption(WhisperOxError):
     status = 422
 
 
+class InvalidSetting(WhisperOxError):
+    """The operator's: a setting or an environment variable has a value that is not allowed."""
+
+    code = "invalid_setting"
+
+
 class InvalidAudio(WhisperOxError):
     """The bytes claim to be audio but cannot be decoded (empty, truncated, lying header)."""
 
@@ -75,6 +84,34 @@ class AudioTooLarge(WhisperOxError):
     status = 413
 
 
+class FormTooLarge(WhisperOxError):
+    """A form has more parts or longer text fields than it may."""
+
+    code = "form_too_large"
+    status = 413
+
+
+class HeadersTooLarge(WhisperOxError):
+    """The request's head is larger than the configured limit."""
+
+    code = "headers_too_large"
+    status = 431
+
+
+class UploadTimeout(WhisperOxError):
+    """The request's body stopped coming, or comes too slowly."""
+
+    code = "upload_timeout"
+    status = 408
+
+
+class RequestTimeout(WhisperOxError):
+    """The work on a request took longer than the configured limit."""
+
+    code = "request_timeout"
+    status = 504
+
+
 class Unauthorized(WhisperOxError):
     """The API key is missing or wrong."""
 
@@ -82,11 +119,20 @@ class Unauthorized(WhisperOxError):
     status = 401
 
 
+class QuotaExceeded(WhisperOxError):
+    """The API key's own bound: requests at once, or audio per minute."""
+
+    code = "quota_exceeded"
+    status = 429
+    retry_after_seconds = 1.0
+
+
 class NotReady(WhisperOxError):
     """No model replica can serve yet, or none is left."""
 
     code = "not_ready"
     status = 503
+    retry_after_seconds = 5.0
 
 
 class Overloaded(WhisperOxError):
@@ -94,3 +140,4 @@ class Overloaded(WhisperOxError):
 
     code = "overloaded"
     status = 429
+    retry_after_seconds = 5.0

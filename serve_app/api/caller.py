@@ -3,10 +3,17 @@
 from starlette.requests import Request
 
 from serve_app.api.request_id import request_id
+from serve_app.api.request_span import span_of
 from serve_app.core import Caller, Priority
 from serve_app.errors import InvalidRequest
 
 PRIORITY_HEADER = "X-Priority"
+
+
+def announced_bytes(request: Request) -> int | None:
+    """The body's size as its head says, None where it comes in chunks."""
+    claimed = request.headers.get("Content-Length")
+    return None if claimed is None else int(claimed)  # a number: check_head has seen it
 
 
 def caller_of(request: Request) -> Caller:
@@ -22,4 +29,5 @@ def caller_of(request: Request) -> Caller:
         request_id=request_id(request),
         key=getattr(request.state, "key_name", ""),
         priority=Priority(sent),
+        traceparent=span_of(request).traceparent,
     )

@@ -1,97 +1,128 @@
-"""What every request passes first: its id, the body limit, one log line and the last resort."""
+"""What every request passes first: its id, the limits, one log line and the last resort."""
 
 import logging
 import time
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.api.errors import error_response, unknown_error_response
+from serve_app.api.errors import SHOWN_CHARACTERS, path_of, refuse, unknown_error
 from serve_app.api.request_id import assign_request_id
-from serve_app.errors import AudioTooLarge, InvalidRequest
+from serve_app.api.request_metrics import RequestMetrics
+from serve_app.api.request_span import begin_span, note_answer
+from serve_app.api.upload import HeldBytes, Upload, check_head
+from serve_app.errors import WhisperOxError
+from serve_app.logs import fields, request_scope
+from serve_app.metrics.catalogue import NO_METRICS, Sink
+from serve_app.settings import HttpSettings
+from serve_app.tracing.span import NO_SPAN, NO_TRACER, Tracer
 
 logger = logging.getLogger("whisper_ox.access")
 
 _QUIET_PATHS = frozenset({"/health", "/readyz"})
-"""Probes come every few seconds; they are logged at debug unless they fail."""
+"""Probes come every few seconds; they are not traced, and logged at debug unless they fail."""
+
+SWITCHED, REFUSED = 101, 403
+"""How servers answer the handshake of a WebSocket that is accepted or closed before that."""
+
+CLIENT_LEFT = 499
+"""In the log, for want of a status: the client left before an answer. nginx's number for it."""
 
 
 class Edge:
-    """ASGI middleware; neither Ray Serve's proxy nor HAProxy limits bodies, so this does."""
+    """ASGI middleware around everything else of the application."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: HttpSettings,
+        sink: Sink = NO_METRICS,
+        tracer: Tracer = NO_TRACER,
+    ) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
+        self._tracer = tracer
+        self._metrics = RequestMetrics(sink)
+        self._limits = limits
+        self._held = HeldBytes(limits.max_held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
-        identifier = assign_request_id(scope)
-        status = 0
+        request_id = assign_request_id(scope)
+        is_probe = path_of(scope) in _QUIET_PATHS
+        span = NO_SPAN if is_probe else begin_span(self._tracer, scope)
+        with span, request_scope(request_id, span.trace_id):
+            answer = _Answer(send)
+            self._metrics.begin()
+            try:
+                await self._pass(scope, receive, answer)
+            finally:
+                seconds = answer.seconds_so_far()
+                self._metrics.end(scope, answer.status, seconds, answer.first_byte_seconds)
+                note_answer(scope, answer.status)
+                self._log(scope, answer.status, seconds)
 
-        async def send_noting_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+    async def _pass(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         try:
-            await self._serve(scope, receive, send_noting_status)
-        except Exception as error:
-            if status:
-                raise  # half an answer is out; the server breaks the connection
-            response = unknown_error_response(Request(scope), error)
-            await response(scope, receive, send_noting_status)
-        finally:
-            self._log(scope, identifier, status, time.perf_counter() - began)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        claimed = dict(scope["headers"]).get(b"content-length")
-        try:
-            if claimed is not None:
-                self._check(_parse_length(claimed))
-        except (AudioTooLarge, InvalidRequest) as error:
-            await error_response(Request(scope), error)(scope, receive, send)
+            check_head(scope, self._limits)
+        except WhisperOxError as error:
+            await refuse(scope, receive, answer, error)
             return
-        received = 0
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, answer)
+            return
+        try:
+            await Upload(receive, self._limits, self._held).serve(self._app, scope, answer)
+        except Exception as error:
+            if answer.status:
+                raise  # half an answer is out; the server breaks the connection
+            known = error if isinstance(error, WhisperOxError) else unknown_error(error)
+            await refuse(scope, receive, answer, known)
 
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            if message["type"] == "http.request":
-                received += len(message.get("body", b""))
-                self._check(received)
-            return message
-
-        await self._app(scope, counted, send)
-
-    def _check(self, n_bytes: int) -> None:
-        if n_bytes > self._max_body_bytes:
-            raise AudioTooLarge(
-                f"The request body is larger than {self._max_body_bytes} bytes, the most this "
-                "server takes. Send compressed audio (FLAC, OGG) or shorter files.",
-                code="body_too_large",
-            )
-
-    def _log(self, scope: Scope, identifier: str, status: int, seconds: float) -> None:
-        quiet = scope["path"] in _QUIET_PATHS and status == 200
+    def _log(self, scope: Scope, status: int, seconds: float) -> None:
+        quiet = path_of(scope) in _QUIET_PATHS and status == 200
+        state = scope["state"]
+        known = {name: state.get(name) for name in ("body_bytes", "key_name", "error_code")}
         logger.log(
             logging.DEBUG if quiet else logging.INFO,
-            "%s %s %s %.0fms id=%s%s",
-            scope["method"],
-            scope["path"],
-            status or "gone",  # the client left before an answer
-            seconds * 1000,
-            identifier,
-            "".join(f" {name}={value}" for name, value in scope["state"].get("log", {}).items()),
+            "%(method)s %(path)s %(status)d %(duration_ms).0fms",
+            {
+                "method": scope.get("method", "WS"),
+                "path": scope["path"][:SHOWN_CHARACTERS],
+                "status": status or CLIENT_LEFT,
+                "duration_ms": round(seconds * 1000, 1),
+            },
+            extra=fields(
+                **{name: value for name, value in known.items() if value} | state.get("log", {})
+            ),
         )
 
 
-def _parse_length(claimed: bytes) -> int:
-    try:
-        return int(claimed)
-    except ValueError as error:
-        raise InvalidRequest("The Content-Length header is no number.") from error
+class _Answer:
+    """``send`` of a request or a WebSocket, which knows what became of it. ``status`` 0: nothing
+    yet; a WebSocket has the status with which servers answer its handshake.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._began = time.perf_counter()
+        self.status = 0
+        self.first_byte_seconds = 0.0
+
+    async def __call__(self, message: Message) -> None:
+        if not self.status:
+            self.status = _status_of(message)
+            self.first_byte_seconds = self.seconds_so_far()
+        await self._send(message)
+
+    def seconds_so_far(self) -> float:
+        """Since the request's head was there."""
+        return time.perf_counter() - self._began
+
+
+def _status_of(message: Message) -> int:
+    if message["type"] in ("http.response.start", "websocket.http.response.start"):
+        status: int = message["status"]
+        return status
+    return {"websocket.accept": SWITCHED, "websocket.close": REFUSED}.get(message["type"], 0)

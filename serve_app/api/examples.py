@@ -20,6 +20,7 @@ def curl_example(url: str, clip: Path | str) -> str:
 
 CURL_EXAMPLE = curl_example("http://127.0.0.1:8000", "serve_app/assets/golden.wav")
 
+# With words: FastAPI strips every null out of its document, and words are null without.
 RESPONSE_EXAMPLE: dict[str, Any] = {
     "segments": [
         {
@@ -27,7 +28,10 @@ RESPONSE_EXAMPLE: dict[str, Any] = {
             "end": 2.5,
             "text": "Hello world",
             "sequence_confidence": -0.25,
-            "words": None,
+            "words": [
+                {"start": 0.0, "end": 0.9, "word": " Hello", "probability": 0.93},
+                {"start": 0.9, "end": 1.4, "word": " world", "probability": 0.97},
+            ],
         }
     ],
     "language": "en",

@@ -1,16 +1,28 @@
 """Liveness, readiness and a greeting: open to everyone, without the API key."""
 
+from typing import Literal
+
 from fastapi import APIRouter, FastAPI
-from starlette.responses import JSONResponse
+from pydantic import BaseModel
 
 from serve_app import __version__
 from serve_app.core import SpeechCore
 
 
-def install_status(app: FastAPI, core: SpeechCore) -> None:
-    """Add ``GET /``, ``/health`` and ``/readyz`` to ``app``."""
-    router = APIRouter(tags=["status"])
+class Readiness(BaseModel):
+    """The model that is served; ``multilingual`` is false of English-only ones."""
 
+    status: Literal["ready"] = "ready"
+    model: str
+    multilingual: bool
+
+
+def install_status(app: FastAPI, core: SpeechCore, *, with_docs: bool = True) -> None:
+    """Add ``GET /``, ``/health`` and ``/readyz`` to ``app``; the first names ``/docs`` if told."""
+    router = APIRouter(tags=["status"])
+    docs = {"docs": "/docs"} if with_docs else {}
+
+    @router.head("/", include_in_schema=False)
     @router.get("/")
     async def index() -> dict[str, str]:
         """What this server is and where to go on."""
@@ -18,26 +30,22 @@ def install_status(app: FastAPI, core: SpeechCore) -> None:
             "name": "Whisper OX",
             "version": __version__,
             "what": "Speech to text: POST audio to /transcribe",
-            "docs": "/docs",
+            **docs,
             "health": "/health",
             "ready": "/readyz",
         }
 
+    @router.head("/health", include_in_schema=False)
     @router.get("/health")
     async def health() -> dict[str, str]:
         """200 while the HTTP side lives, whatever the model does."""
         return {"status": "ok"}
 
-    @router.get("/readyz", responses={503: {"description": "No model replica is ready yet"}})
-    async def ready() -> JSONResponse:
+    @router.head("/readyz", include_in_schema=False)
+    @router.get("/readyz")
+    async def ready() -> Readiness:
         """200 once a model replica has transcribed the golden clip, else 503 with the reason."""
         facts = await core.model()
-        return JSONResponse(
-            {
-                "status": "ready",
-                "model": facts.name,
-                "multilingual": facts.multilingual,
-            }
-        )
+        return Readiness(model=facts.name, multilingual=facts.multilingual)
 
     app.include_router(router)

@@ -8,14 +8,20 @@ import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import JSONResponse
 
-from serve_app.api.caller import caller_of
-from serve_app.api.examples import CURL_EXAMPLE, RESPONSE_EXAMPLE, RESPONSE_SCHEMA
+from serve_app.api.caller import announced_bytes, caller_of
+from serve_app.api.examples import CURL_EXAMPLE, RESPONSE_EXAMPLE
 from serve_app.api.multipart import read_form
+from serve_app.api.request_span import span_of
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio, is_fast
+from serve_app.audio.early import check_start
+from serve_app.audio.limits import Hold
+from serve_app.call_log import log_received
 from serve_app.core import SpeechCore
+from serve_app.metrics.catalogue import AUDIO_DECODE_SECONDS, Sink
 from serve_app.options import CONTRACT_EXAMPLE, parse_generate_kwargs
 from serve_app.settings import AppSettings
+from serve_app.tracing.span import AUDIO_SECONDS
 from serve_app.transcript import Segment, Transcript
 
 IGNORED_HEADER = "X-Ignored-Options"
@@ -23,25 +29,36 @@ COVERAGE_HEADER = "X-Speech-Coverage"
 MAX_NAMED = 20
 
 
-def install_contract(app: FastAPI, core: SpeechCore, settings: AppSettings, **route: Any) -> None:
-    """Answer the contract's POST under every configured path of ``app``.
-
-    ``route`` goes to each route, which is how authentication gets there.
-    """
+def install_contract(app: FastAPI, core: SpeechCore, settings: AppSettings, sink: Sink) -> None:
+    """Answer the contract's POST under every configured path of ``app``."""
     router = APIRouter(tags=["transcribe"])
 
     async def transcribe(request: Request) -> JSONResponse:
         began = time.perf_counter()
         caller = caller_of(request)
-        form = await read_form(request)
+        await core.admit(caller, announced_bytes(request))
+        with span_of(request).child("receive audio"):
+            form = await read_form(
+                request,
+                # A character takes up to four bytes.
+                field_bytes={"generate_kwargs": 4 * settings.options.max_json_characters},
+                on_head=lambda head: check_start(head, settings.audio),
+            )
         received = time.perf_counter()
         parsed = parse_generate_kwargs(
             form.field("generate_kwargs"),
             limits=settings.options,
             strict=settings.http.strict_options,
         )
-        clip = await _decode(form.audio(), settings)
+        audio = form.audio()
+        with span_of(request).child("decode audio") as span:
+            clip = await _decode(audio, settings, request.state.hold)
+            span.note({AUDIO_SECONDS: round(clip.received_seconds, 3)})
         decoded = time.perf_counter()
+        log_received(
+            len(audio), clip, receive_seconds=received - began, decode_seconds=decoded - received
+        )
+        sink.observe(AUDIO_DECODE_SECONDS, decoded - received)
         transcript = await core.transcribe(clip, parsed.options, caller)
         done = time.perf_counter()
         headers = {
@@ -71,13 +88,11 @@ def install_contract(app: FastAPI, core: SpeechCore, settings: AppSettings, **ro
             path,
             transcribe,
             methods=["POST"],
-            summary="Transcribe one audio file",
-            description=f"Try it:\n\n```sh\n{CURL_EXAMPLE}\n```",
-            operation_id="transcribe" if number == 0 else None,
-            include_in_schema=number == 0,  # the others are aliases
+            summary="Transcribe one audio file" if number == 0 else f"The same as {paths[0]}",
+            description=f"Try it:\n\n```sh\n{CURL_EXAMPLE}\n```" if number == 0 else "An alias.",
+            operation_id="transcribe" if number == 0 else f"transcribe_{number + 1}",
             openapi_extra=_OPENAPI,
             response_model=None,
-            **route,
         )
     app.include_router(router)
 
@@ -107,12 +122,13 @@ def _render_segment(segment: Segment) -> dict[str, Any]:
     }
 
 
-async def _decode(payload: bytes, settings: AppSettings) -> AudioClip:
+async def _decode(payload: bytes | memoryview, settings: AppSettings, hold: Hold) -> AudioClip:
     if is_fast(payload):
         return decode_audio(payload, limits=settings.audio)
-    # FFmpeg needs milliseconds to minutes: never on the event loop.
+    # FFmpeg needs milliseconds to minutes: never on the event loop. ``hold`` ends the thread of a
+    # request that is over.
     return await anyio.to_thread.run_sync(
-        lambda: decode_audio(payload, limits=settings.audio), abandon_on_cancel=True
+        lambda: decode_audio(payload, limits=settings.audio, hold=hold), abandon_on_cancel=True
     )
 
 
@@ -144,12 +160,14 @@ _OPENAPI: dict[str, Any] = {
                         },
                         "generate_kwargs": {
                             "type": "string",
+                            "contentMediaType": "application/json",
                             "description": "JSON object of options; see docs/options.md. "
                             "Unknown keys are ignored and named in X-Ignored-Options.",
                             "default": json.dumps(CONTRACT_EXAMPLE),
                         },
                     },
-                }
+                },
+                "encoding": {"file": {"contentType": "audio/*, application/octet-stream"}},
             }
         },
     },
@@ -157,7 +175,24 @@ _OPENAPI: dict[str, Any] = {
         "200": {
             "description": "The transcript; `segments` is empty for silence.",
             "content": {
-                "application/json": {"schema": RESPONSE_SCHEMA, "example": RESPONSE_EXAMPLE}
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Transcript"},
+                    "example": RESPONSE_EXAMPLE,
+                }
+            },
+            "headers": {
+                "Server-Timing": {
+                    "description": "Milliseconds of each stage (W3C Server Timing).",
+                    "schema": {"type": "string"},
+                },
+                COVERAGE_HEADER: {
+                    "description": "Share of the speech found that segments cover.",
+                    "schema": {"type": "number", "minimum": 0, "maximum": 1},
+                },
+                IGNORED_HEADER: {
+                    "description": "Keys of generate_kwargs that are no options.",
+                    "schema": {"type": "string"},
+                },
             },
         }
     },

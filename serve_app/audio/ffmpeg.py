@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.audio.container import CODEC_WHITELIST, DEMUXERS, SUPPORTED_FORMATS
-from serve_app.audio.limits import AudioLimits
+from serve_app.audio.limits import AudioLimits, Hold
 from serve_app.audio.wav import MAX_RATE_HZ, MIN_RATE_HZ
 from serve_app.errors import InvalidAudio, UnsupportedAudio
 
@@ -32,6 +32,12 @@ bit rate and must not be believed."""
 _LOST_SECONDS = 0.1
 """Below this, a file without a sample is what a codec's start-up delay left of a short one."""
 
+_FEWEST_BYTES_PER_PACKET = 128
+"""Of decoded PCM, on average; the least of any codec's own choice is 320 (GSM). A packet takes
+10 us and more however little is in it: half a gigabyte of one-sample packets would take an hour."""
+
+_ALWAYS_FINE_PACKETS = 20_000
+
 _FFMPEG_ERRORS = (av.FFmpegError, ValueError, OSError, OverflowError)
 """What PyAV raises on bad bytes: FFmpeg's codes, and its own checks of what FFmpeg reports."""
 
@@ -45,13 +51,15 @@ class Decoded:
     n_frames: int
 
 
-def decode(kind: str, parts: Sequence[bytes | memoryview], limits: AudioLimits) -> Decoded:
+def decode(
+    kind: str, parts: Sequence[bytes | memoryview], limits: AudioLimits, hold: Hold
+) -> Decoded:
     """Decode the first audio track of the file that ``parts`` make when put together.
 
-    ``kind`` is a key of ``DEMUXERS``. Holds one packet group and the 16 kHz result, never the
-    audio at its own rate. Raises :class:`InvalidAudio` where nothing can be decoded,
-    :class:`UnsupportedAudio` where there is no audio track or its codec is not read,
-    ``AudioTooLarge`` from the header or as soon as ``limits`` are passed.
+    ``kind`` is a key of ``DEMUXERS``; ``hold`` is told of the result as it grows. Holds one packet
+    group and the 16 kHz result, never the audio at its own rate. Raises :class:`InvalidAudio` where
+    nothing can be decoded, :class:`UnsupportedAudio` where there is no audio track or its codec is
+    not read, ``AudioTooLarge`` from the header or as soon as ``limits`` are passed.
     """
     try:
         container = av.open(
@@ -63,7 +71,7 @@ def decode(kind: str, parts: Sequence[bytes | memoryview], limits: AudioLimits) 
         stream = _audio_stream(kind, container)
         claimed_seconds = _header_seconds(container, stream) if kind in _EXACT_DURATION else 0.0
         limits.check_seconds(claimed_seconds)
-        decoded = _Decoding(kind, limits).run(container, stream)
+        decoded = _Decoding(kind, limits, hold).run(container, stream)
     if claimed_seconds > _LOST_SECONDS and not decoded.n_frames:
         raise InvalidAudio(
             f"The {kind} file's header claims {claimed_seconds:.1f} s of audio, but it holds none."
@@ -97,14 +105,16 @@ def _header_seconds(container: "av.container.InputContainer", stream: "av.AudioS
 class _Decoding:
     """One pass over a stream: packets -> frames -> groups -> 16 kHz mono int16."""
 
-    def __init__(self, kind: str, limits: AudioLimits) -> None:
+    def __init__(self, kind: str, limits: AudioLimits, hold: Hold) -> None:
         self.kind = kind
         self.limits = limits
+        self.hold = hold
         self.pcm = bytearray()
         self.earlier_seconds = 0.0
         self.n_frames = 0
         self.n_shape_frames = 0
         self.n_bytes = 0
+        self.n_packets = 0
         self.first_error: Exception | None = None
         self.shape: tuple[str, str, int] | None = None
         self.fifo: av.AudioFifo
@@ -136,9 +146,21 @@ class _Decoding:
             try:
                 frames = packet.decode()
             except _FFMPEG_ERRORS as error:
-                self.first_error = self.first_error or error
-                continue
+                # Its traceback would tie this decoding, hence the codec's threads and their 20 MB,
+                # into a cycle that only the garbage collector undoes.
+                self.first_error = self.first_error or error.with_traceback(None)
+                frames = []
             yield from frames
+            self._check_packets()
+
+    def _check_packets(self) -> None:
+        self.n_packets += 1
+        fewest = _FEWEST_BYTES_PER_PACKET * self.n_packets
+        if self.n_packets > _ALWAYS_FINE_PACKETS and self.n_bytes < fewest:
+            raise InvalidAudio(
+                f"The {self.kind} file's first {self.n_packets} packets hold {self.n_bytes} bytes "
+                "of sound in all, far fewer than in any sound file. Is it damaged?"
+            )
 
     def _add(self, frame: "av.AudioFrame") -> None:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -170,7 +192,9 @@ class _Decoding:
 
     def _resample(self, group: "av.AudioFrame | None") -> None:
         for frame in self.resampler.resample(group):
-            self.pcm += frame.to_ndarray().data
+            piece = frame.to_ndarray()
+            self.hold(piece.nbytes)
+            self.pcm += piece.data
 
 
 def _resampler() -> "av.AudioResampler":

@@ -1,8 +1,17 @@
 """How much audio one upload may turn into."""
 
+from collections.abc import Callable
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve_app.errors import AudioTooLarge
+
+Hold = Callable[[int], None]
+"""Told of so many more bytes of memory; raises where there is no room for them."""
+
+
+def unbounded(n_bytes: int) -> None:
+    """The :data:`Hold` of who has memory enough."""
 
 
 class AudioLimits(BaseModel):

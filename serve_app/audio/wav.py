@@ -121,6 +121,27 @@ def parse_wav(payload: bytes | memoryview) -> Wave:
     raise InvalidAudio("The WAV file has no 'data' chunk.")
 
 
+def claimed_samples(head: memoryview) -> tuple[WaveFormat, int] | None:
+    """The format of a file that begins with ``head``, and the bytes of samples that it claims.
+
+    None where they lie further on, or the header leaves the size open. Raises ``InvalidAudio`` for
+    a header that contradicts itself.
+    """
+    wave_format: WaveFormat | None = None
+    position = 12
+    while position + 8 <= len(head):
+        chunk_id = bytes(head[position : position + 4])
+        size = int.from_bytes(head[position + 4 : position + 8], "little")
+        body = head[position + 8 : position + 8 + size]
+        if chunk_id == b"data":
+            is_known = 0 < size < STREAMING_SIZE_MIN
+            return (wave_format, size) if wave_format is not None and is_known else None
+        if chunk_id == b"fmt " and wave_format is None and len(body) == size:
+            wave_format = _parse_format(bytes(body))
+        position += 8 + size + size % 2
+    return None
+
+
 def _samples(
     wave_format: WaveFormat, body: memoryview, size: int, data_size_64: int | None
 ) -> memoryview:

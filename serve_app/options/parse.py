@@ -76,7 +76,11 @@ def build_options(
         ignored += [f"vad_parameters.{name}" for name in unknown]
     problems: list[tuple[str, str]] = []
     if strict:
-        problems = [(_name(key), _unknown(key)) for key in sorted(ignored)]
+        # Only what is shown is worth its search for a close name: a body holds thousands of keys.
+        problems = [
+            (_name(key), _unknown(key) if number < _SHOWN_ERRORS else "")
+            for number, key in enumerate(sorted(ignored))
+        ]
     try:
         options = TranscribeOptions.model_validate(known, context=limits)
     except ValidationError as wrong:

@@ -184,3 +184,21 @@ class TranscribeOptions(BaseModel):
     def as_generate_kwargs(self) -> dict[str, Any]:
         """What differs from the defaults, as JSON that parses back to equal options."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+    def for_the_log(self) -> dict[str, Any]:
+        """What differs from the defaults; of texts and a prompt's token ids only their lengths,
+        since those are the caller's own words.
+        """
+        return {
+            name: f"({len(value)} long)" if name in self._texts() and value else value
+            for name, value in self.model_dump(mode="json").items()
+            if getattr(self, name) != type(self).model_fields[name].default
+        }
+
+    @classmethod
+    def _texts(cls) -> set[str]:
+        return {
+            name
+            for name, field in cls.model_fields.items()
+            if any(isinstance(entry, (Text, Punctuation)) for entry in field.metadata)
+        }

@@ -1,5 +1,6 @@
 """What is no audio, cut, damaged or built to hurt ends in an error of ours, never in another."""
 
+import gc
 import io
 import struct
 import subprocess
@@ -16,8 +17,23 @@ from serve_app.audio.clip import AudioClip
 from serve_app.audio.container import SUPPORTED_FORMATS
 from serve_app.audio.decode import decode_audio, is_fast
 from serve_app.audio.limits import AudioLimits
-from serve_app.errors import AudioTooLarge, InvalidAudio, UnsupportedAudio, WhisperOxError
-from tests.unit.audio_files import COMPRESSED, SECONDS, compressed, muxed, sweep, written
+from serve_app.errors import (
+    AudioTooLarge,
+    InvalidAudio,
+    Overloaded,
+    UnsupportedAudio,
+    WhisperOxError,
+)
+from tests.unit.audio_files import (
+    COMPRESSED,
+    SECONDS,
+    compressed,
+    fmt,
+    muxed,
+    riff,
+    sweep,
+    written,
+)
 
 FILES = {name: compressed(name) for name in COMPRESSED} | {
     "wav": written(sweep(44_100, 2), 44_100, "PCM_24"),
@@ -174,6 +190,26 @@ def test_damaged_packets_cost_only_themselves(name: str) -> None:
     assert decode(bytes(payload)).received_seconds == pytest.approx(SECONDS, abs=0.1)
 
 
+def test_damaged_packets_leave_no_codec_to_the_garbage_collector() -> None:
+    payload = bytearray(FILES["m4a"])
+    payload[5_000:5_040] = bytes(40)
+    decode(bytes(payload))
+    gc.collect()
+    gc.disable()
+    try:
+        decode(bytes(payload))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_sound_in_packets_of_one_sample_each_is_refused() -> None:
+    payload = bytearray(FILES["caf"])
+    payload[40:44] = (4_097).to_bytes(4, "big")  # frames per packet, which FFmpeg then reads singly
+    with pytest.raises(InvalidAudio, match="packets hold"):
+        decode(bytes(payload))
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_audio_longer_than_the_limit_is_too_large(name: str) -> None:
     with pytest.raises(AudioTooLarge) as caught:
@@ -199,6 +235,36 @@ def test_flac_header_that_hides_its_length_is_stopped_while_decoding() -> None:
     payload[22:26] = bytes(4)
     with pytest.raises(AudioTooLarge):
         decode(bytes(payload), max_seconds=10.0)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_what_a_clip_takes_is_held_while_it_unpacks(name: str) -> None:
+    held: list[int] = []
+    clip = decode_audio(FILES[name], limits=AudioLimits(), hold=held.append)
+    assert sum(held) == clip.samples.nbytes
+
+
+def test_small_silence_that_unpacks_to_hours_is_stopped_where_there_is_no_room() -> None:
+    hour = written(np.zeros((8_000 * 3_600, 1)), 8_000, "PCM_16", "FLAC")
+    assert len(hour) < 250_000
+    room = 5_000_000
+    held = 0
+
+    def hold(n_bytes: int) -> None:
+        nonlocal held
+        if held + n_bytes > room:
+            raise Overloaded("There is no room.")
+        held += n_bytes
+
+    with pytest.raises(Overloaded):
+        decode_audio(hour, limits=AudioLimits(), hold=hold)
+
+
+@pytest.mark.parametrize("claimed", [0x7FFE_FFFF, 0xC000_0000, 3_000_000_000])
+def test_wav_that_claims_gigabytes_costs_what_came(claimed: int) -> None:
+    payload = riff(fmt(), (b"data", bytes(64_000)), sizes={b"data": claimed})
+    clip = decode_or_refuse(payload)
+    assert clip is None or clip.samples.nbytes == 64_000
 
 
 def test_sample_count_that_the_file_cannot_hold_is_refused() -> None:

@@ -96,6 +96,12 @@ def test_strict_lists_the_options_when_none_is_close() -> None:
     assert "allowed: append_punctuations, batch_size" in refusal('{"qq": 1}', strict=True).message
 
 
+def test_strict_shows_five_of_thousands_of_unknown_keys_and_counts_the_rest() -> None:
+    error = refusal(json.dumps({f"beam_size{n:04}": 5 for n in range(2_000)}), strict=True)
+    assert error.message.count("is no option") == 5
+    assert error.message.endswith("and 1995 more")
+
+
 NAMES = st.sampled_from([*TranscribeOptions.model_fields, "unknown"])
 VAD_NAMES = st.sampled_from([*VadParameters.model_fields, "unknown"])
 SCALARS = (

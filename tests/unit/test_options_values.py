@@ -33,6 +33,14 @@ def test_a_number_that_is_not_finite_is_refused(value: object) -> None:
     assert refusal(length_penalty=value).field == "generate_kwargs.length_penalty"
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "value", ["1" * 60_000 + "x", "1." + "1" * 60_000 + "x", "0" * 60_000 + "e"]
+)
+def test_a_long_string_of_digits_that_is_no_number_is_refused_at_once(value: str) -> None:
+    assert refusal(beam_size=value).field == "generate_kwargs.beam_size"
+
+
 @pytest.mark.parametrize("value", [True, "true", "TRUE", "yes", "on", "1", 1, 1.0])
 def test_a_flag_is_read_from_any_spelling_of_true(value: object) -> None:
     assert read("word_timestamps", value) is True

@@ -1,0 +1,262 @@
+"""What a request may cost: its head, its body, its time."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from serve_app.api.edge import Edge
+from serve_app.audio.limits import Hold
+from serve_app.metrics import catalogue as metrics
+from serve_app.settings import HttpSettings
+from tests.unit.asgi import Answer, Event, ask, asked, http_scope
+from tests.unit.ledger import Ledger
+from tests.unit.virtual_time import run_at_once
+
+LIMITS = HttpSettings(
+    max_body_bytes=2_000,
+    max_held_bytes=3_000,
+    max_header_bytes=1_024,
+    upload_idle_seconds=20,
+    upload_seconds=100,
+    request_seconds=600,
+)
+
+
+async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the number of bytes that came."""
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(str(len(body)))(scope, receive, send)
+
+
+async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise LookupError("a secret of the server")
+
+
+class Working:
+    """Reads the body, then works for so long; knows whether it could end its work."""
+
+    def __init__(self, seconds: float, *, begins_answer: bool = False) -> None:
+        self.seconds = seconds
+        self.begins_answer = begins_answer
+        self.was_cancelled = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        if self.begins_answer:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+        await PlainTextResponse("done")(scope, receive, send)
+
+
+def sent(upload: Iterable[Event] = (b"",), headers: Iterable[Any] = (), app: Any = None) -> Answer:
+    return asked(Edge(app or counting, LIMITS), http_scope(headers=headers), upload)
+
+
+def outcome(answer: Answer) -> tuple[int, str]:
+    return answer.status, answer.error["code"]
+
+
+def test_a_head_over_the_limit_is_refused_with_its_size() -> None:
+    answer = sent(headers=[("x-filler", b"y" * 1_100)])
+    assert outcome(answer) == (431, "headers_too_large")
+    assert "1113 bytes; this server takes up to 1024" in answer.error["message"]
+
+
+def test_a_long_path_counts_to_the_head() -> None:
+    answer = asked(Edge(counting, LIMITS), http_scope("/" + "y" * 1_100))
+    assert outcome(answer) == (431, "headers_too_large")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [[b"-1"], [b"+5"], [b"1_0"], [b"ten"], [b""], [b" 5"], [b"9" * 5_000], [b"1", b"2"], [b"5,5"]],
+)
+def test_a_content_length_that_is_none_is_refused(claims: list[bytes]) -> None:
+    limits = LIMITS.model_copy(update={"max_header_bytes": 10_000})
+    scope = http_scope(headers=[("content-length", claim) for claim in claims])
+    assert outcome(asked(Edge(counting, limits), scope)) == (400, "invalid_request")
+
+
+def test_a_content_length_said_twice_alike_is_taken() -> None:
+    assert sent([b"hello"], [("content-length", b"5")] * 2).body == b"5"
+
+
+def test_a_claim_over_the_limit_is_refused_before_a_byte_is_read() -> None:
+    answer = sent([None], [("content-length", b"2001")])  # reading would show that the client left
+    assert outcome(answer) == (413, "body_too_large")
+
+
+def test_a_body_without_a_claim_is_refused_where_it_passes_the_limit() -> None:
+    answer = sent([b"x" * 900, b"x" * 900, b"x" * 900, 1_000.0])
+    assert outcome(answer) == (413, "body_too_large")
+    assert answer.seconds == 0
+
+
+def test_a_body_that_stops_is_given_up() -> None:
+    answer = sent([b"x", 5.0, b"x", 1_000.0, b"x"])
+    assert outcome(answer) == (408, "upload_timeout")
+    assert answer.seconds == 25
+    assert answer.headers["connection"] == "close"
+    assert "stopped coming for 20 s; 2 bytes" in answer.error["message"]
+
+
+def test_a_body_that_never_begins_is_given_up() -> None:
+    assert outcome(sent([1_000.0])) == (408, "upload_timeout")
+
+
+def test_pieces_without_a_byte_are_no_progress() -> None:
+    answer = sent([b"x", *[piece for _ in range(50) for piece in (1.0, b"")], b"x"])
+    assert (answer.status, answer.seconds) == (408, 20)
+
+
+def test_a_body_that_dribbles_is_given_up_after_all() -> None:
+    answer = sent([piece for _ in range(50) for piece in (b"x", 10.0)])
+    assert outcome(answer) == (408, "upload_timeout")
+    assert answer.seconds == 100
+    assert "not complete after 100 s" in answer.error["message"]
+
+
+def test_a_slow_body_is_taken() -> None:
+    assert sent([piece for _ in range(5) for piece in (b"x", 19.0)] + [b"x"]).body == b"6"
+
+
+def test_work_may_take_longer_than_an_upload() -> None:
+    assert sent(app=Working(599)).body == b"done"
+
+
+def test_a_handler_that_reads_no_body_is_not_held_to_the_uploads_time() -> None:
+    async def idle(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(500)
+        await PlainTextResponse("done")(scope, receive, send)
+
+    assert sent([1_000.0], app=idle).body == b"done"
+
+
+def test_work_that_takes_too_long_is_cancelled() -> None:
+    app = Working(10_000)
+    answer = sent([b"x", 15.0, b"x"], app=app)
+    assert outcome(answer) == (504, "request_timeout")
+    assert (answer.seconds, app.was_cancelled) == (615, True)
+
+
+def test_an_answer_that_has_begun_breaks_off_when_time_is_up() -> None:
+    app = Working(10_000, begins_answer=True)
+    with pytest.raises(Exception, match="took longer"):
+        sent(app=app)
+    assert app.was_cancelled
+
+
+def test_uploads_share_a_bound_on_memory() -> None:
+    edge = Edge(counting, LIMITS)
+
+    async def uploads() -> list[Answer]:
+        slow = asyncio.ensure_future(ask(edge, http_scope(), [b"x" * 1_600, 5.0, b"x"]))
+        await asyncio.sleep(1)
+        refused = await ask(edge, http_scope(), [b"x" * 1_600])
+        await slow
+        return [await slow, refused, await ask(edge, http_scope(), [b"x" * 1_600])]
+
+    first, second, third = run_at_once(uploads())
+    assert (first.body, third.body) == (b"1601", b"1600")
+    assert outcome(second) == (429, "overloaded")
+    assert int(second.headers["retry-after"]) > 0
+
+
+def test_what_a_handler_holds_counts_to_the_bound() -> None:
+    async def unpacking(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["hold"](3_000)
+        await PlainTextResponse("unpacked")(scope, receive, send)
+
+    edge = Edge(unpacking, LIMITS)
+    assert [asked(edge, http_scope()).body for _ in range(3)] == [b"unpacked"] * 3
+    limits = LIMITS.model_copy(update={"max_held_bytes": 2_999})
+    assert outcome(asked(Edge(unpacking, limits), http_scope())) == (429, "overloaded")
+
+
+def test_threads_of_a_request_that_is_over_can_hold_no_more() -> None:
+    async def abandoning(scope: Scope, receive: Receive, send: Send) -> None:
+        kept.append(scope["state"]["hold"])
+        await PlainTextResponse("done")(scope, receive, send)
+
+    kept: list[Hold] = []
+    asked(Edge(abandoning, LIMITS), http_scope())
+    with pytest.raises(asyncio.CancelledError):
+        kept[0](1)
+
+
+def test_what_nobody_foresaw_is_answered_without_detail() -> None:
+    answer = sent(app=failing)
+    assert outcome(answer) == (500, "internal_error")
+    assert b"secret" not in answer.body
+
+
+def test_the_log_shows_the_start_of_a_long_path(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "whisper_ox.access"):
+        asked(Edge(counting, LIMITS), http_scope("/" + "y" * 10_000))
+    assert len(caplog.records[-1].getMessage()) < 300
+
+
+def test_the_log_line_says_what_came(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "whisper_ox.access"):
+        sent([b"x", 1_000.0])
+    assert "POST / 408" in caplog.text
+    assert getattr(caplog.records[-1], "fields")["body_bytes"] == 1  # noqa: B009
+
+
+async def converse(scope: Scope, ledger: Ledger) -> list[Message]:
+    answers: list[Message] = []
+
+    async def accepting(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": scope["state"]["request_id"]})
+        await send({"type": "websocket.close", "code": 1000})
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    await Edge(accepting, LIMITS, ledger)({**scope, "type": "websocket"}, receive, send)
+    return answers
+
+
+def test_a_web_socket_has_an_id_and_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    scope = http_scope("/live", headers=[("x-request-id", b"call-17")])
+    del scope["method"]
+    with caplog.at_level("INFO", "whisper_ox.access"):
+        answers = asyncio.run(converse(scope, ledger := Ledger()))
+    assert answers[1]["text"] == "call-17"
+    assert "WS /live 101" in caplog.text
+    labels = {"method": "GET", "route": "other", "key": "anonymous"}
+    assert ledger.total(metrics.REQUESTS, status="101", **labels) == 1
+
+
+def test_a_web_socket_with_too_large_a_head_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    scope = http_scope("/live", headers=[("x-filler", b"y" * 1_100)])
+    with caplog.at_level("INFO", "whisper_ox.access"):
+        answers = asyncio.run(converse(scope, Ledger()))
+    closing = {"type": "websocket.close", "code": 1008, "reason": "headers_too_large"}
+    assert answers == [closing]
+    assert "/live 403" in caplog.text
+
+
+def test_a_refused_handshake_is_answered_logged_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scope = http_scope("/live", headers=[("x-filler", b"y" * 1_100)])
+    scope["extensions"] = {"websocket.http.response": {}}
+    with caplog.at_level("INFO", "whisper_ox.access"):
+        answers = asyncio.run(converse(scope, ledger := Ledger()))
+    assert (answers[0]["type"], answers[0]["status"]) == ("websocket.http.response.start", 431)
+    assert "/live 431" in caplog.text
+    assert ledger.total(metrics.REJECTED, reason="headers_too_large", route="other") == 1
