@@ -13,6 +13,9 @@ import psutil
 REPLICA_TITLE = "ServeReplica:whisper-ox:"
 """Ray titles a replica's process so, followed by the name of its deployment."""
 
+PROXY_TITLES = {"ray::ProxyActor": "ProxyActor", "haproxy -": "HAProxy"}
+"""What the command lines of Serve's two proxies hold, and what they are called here."""
+
 MEBIBYTE = 2**20
 
 
@@ -28,10 +31,14 @@ class MemorySeries:
 class MemoryWatch:
     """Samples the RSS of a server's replicas in a thread, while its context is open."""
 
-    def __init__(self, leader: int, every_seconds: float) -> None:
-        """``leader``: the process that the server was started as, with a session of its own."""
+    def __init__(self, leader: int, every_seconds: float, proxies: bool = False) -> None:
+        """``leader``: the process that the server was started as, with a session of its own.
+
+        ``proxies``: watch Serve's proxies as well as the replicas.
+        """
         self._leader = leader
         self._every_seconds = every_seconds
+        self._titles = PROXY_TITLES if proxies else {}
         self._series: dict[str, MemorySeries] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -55,9 +62,9 @@ class MemoryWatch:
             for process in psutil.process_iter():
                 with suppress(psutil.Error, ProcessLookupError):
                     if os.getsid(process.pid) == self._leader:
-                        _, is_replica, name = " ".join(process.cmdline()).partition(REPLICA_TITLE)
-                        if is_replica:
-                            found.setdefault(name.split(".")[0].strip(), []).append(process)
+                        name = self._name(" ".join(process.cmdline()))
+                        if name:
+                            found.setdefault(name, []).append(process)
             for name, replicas in found.items():
                 with suppress(psutil.Error):
                     rss = sum(replica.memory_info().rss for replica in replicas)
@@ -67,17 +74,30 @@ class MemoryWatch:
                     series.pids.update(replica.pid for replica in replicas)
             self._ended.wait(self._every_seconds)
 
+    def _name(self, command: str) -> str:
+        """The deployment or proxy that a process of this command line is; "" for any other."""
+        _, is_replica, name = command.partition(REPLICA_TITLE)
+        if is_replica:
+            return name.split(".")[0].strip()
+        return next((name for title, name in self._titles.items() if title in command), "")
+
 
 def slope_per_hour(seconds: Sequence[float], values: Sequence[float]) -> float | None:
-    """Least-squares slope over the second half of the time, in units of ``values`` per hour.
+    """:func:`later_slope` over time, in units of ``values`` per hour."""
+    slope = later_slope(seconds, values)
+    return None if slope is None else slope * 3600
+
+
+def later_slope(positions: Sequence[float], values: Sequence[float]) -> float | None:
+    """Least-squares slope of ``values`` over the second half of ascending ``positions``.
 
     None for fewer than three samples there.
     """
-    times, samples = np.asarray(seconds, dtype=float), np.asarray(values, dtype=float)
-    if len(times) == 0:
+    places, samples = np.asarray(positions, dtype=float), np.asarray(values, dtype=float)
+    if len(places) == 0:
         return None
-    later = times >= (times[0] + times[-1]) / 2
+    later = places >= (places[0] + places[-1]) / 2
     if later.sum() < 3:
         return None
-    slope, _ = np.polyfit(times[later] / 3600, samples[later], 1)
+    slope, _ = np.polyfit(places[later], samples[later], 1)
     return float(slope)

@@ -1,4 +1,4 @@
-"""What the protocol adapters see of the engine: one call. They know neither Ray nor CTranslate2."""
+"""What the protocol adapters see of the engine. They know neither Ray nor CTranslate2."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -21,16 +21,26 @@ class Priority(Enum):
 class Caller:
     """On whose behalf the core works: for log lines, quotas and the order of work.
 
-    ``key`` is the name of the API key, "" where the server is open.
+    ``key`` is the name of the API key, "" where the server is open. ``traceparent`` is the span of
+    the caller's request in W3C's form, "" while nothing is traced.
     """
 
     request_id: str
     key: str = ""
     priority: Priority = Priority.AUTO
+    traceparent: str = ""
 
 
 class SpeechCore(Protocol):
     """Audio and options in, transcript out."""
+
+    async def admit(self, caller: Caller, body_bytes: int | None) -> None:
+        """Ask before a body is read whether its audio may come.
+
+        ``body_bytes``: what the request's head announces, None if it does not. Raises ``NotReady``
+        while no replica serves and ``Overloaded`` while none would queue such a request.
+        """
+        ...
 
     async def transcribe(
         self, clip: AudioClip, options: TranscribeOptions, caller: Caller

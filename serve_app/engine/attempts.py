@@ -18,6 +18,7 @@ from serve_app.engine.checks import (
     ends_in_repetition,
 )
 from serve_app.engine.policy import Stage
+from serve_app.metrics import catalogue as metrics
 
 Key = tuple[tuple[str, Hashable], ...]
 
@@ -69,7 +70,10 @@ class Attempts:
         checks: Checks,
         temperatures: Sequence[float],
         best_of: int,
+        *,
+        sink: metrics.Sink = metrics.NO_METRICS,
     ) -> None:
+        self._sink = sink
         self._tokens = tokens
         self._decode_text = decode_text
         self._checks = checks
@@ -121,6 +125,8 @@ class Attempts:
         options: dict[str, Any],
         chosen: Sequence[int],
     ) -> list[Any]:
+        if options.get("sampling_temperature"):
+            self._sink.count(metrics.FALLBACKS, len(chosen))
         shared = hashable(options)
         return gather(
             windows[n].decode(

@@ -34,19 +34,21 @@ def uncovered(speech: Iterable[Interval], segments: Iterable[Interval]) -> list[
 
 def coverage(speech: Sequence[Interval], gaps: Sequence[Interval]) -> float:
     """Share of ``speech`` outside ``gaps``, in [0, 1]; 1.0 where nobody speaks."""
-    total = _seconds(speech)
-    return 1.0 if total <= 0 else max(0.0, 1 - _seconds(gaps) / total)
+    total = total_seconds(speech)
+    return 1.0 if total <= 0 else max(0.0, 1 - total_seconds(gaps) / total)
 
 
 def clips(gaps: Iterable[Interval], longest: float) -> list[Interval]:
     """Gaps cut into pieces of at most ``longest`` seconds."""
     pieces: list[Interval] = []
     for start, end in gaps:
-        n_pieces = max(1, math.ceil((end - start) / longest))
+        # A sum of floats may exceed a whole number of pieces by a rounding: no piece of no samples.
+        n_pieces = max(1, math.ceil((end - start) / longest - 1e-6))
         edges = [start + n * longest for n in range(n_pieces)] + [end]
         pieces += pairwise(edges)
     return pieces
 
 
-def _seconds(intervals: Iterable[Interval]) -> float:
+def total_seconds(intervals: Iterable[Interval]) -> float:
+    """Their lengths together, in seconds."""
     return sum(end - start for start, end in intervals)

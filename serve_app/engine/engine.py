@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import threading
 from collections.abc import Sequence
 
 import ctranslate2
@@ -9,6 +10,7 @@ from faster_whisper import WhisperModel
 
 from models import resolve
 from serve_app.engine import hardware
+from serve_app.engine.admission import Admission
 from serve_app.engine.attempts import Attempts, SpecialTokens
 from serve_app.engine.audio_context import AudioContext
 from serve_app.engine.backend import WhisperBackend
@@ -16,8 +18,9 @@ from serve_app.engine.checks import Checks
 from serve_app.engine.policy import BatchLimits
 from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.window_model import WindowModel
+from serve_app.metrics import catalogue as metrics
 from serve_app.options import ModelFacts, TranscribeOptions
-from serve_app.settings import EngineSettings, EngineTunables
+from serve_app.settings import AdmissionSettings, EngineSettings, EngineTunables
 
 logger = logging.getLogger("whisper_ox.engine")
 
@@ -25,11 +28,21 @@ CPU_BULK_DECODE_BATCH = 2
 GPU_WORKERS = 2
 GPU_ENCODE_BATCH = 8
 
+CORES_PER_PREPARATION = 4
+"""One core finds the speech in 500 s of audio per second; four transcribe less than that."""
+
 
 class Engine:
     """A model ready to transcribe many requests at once. Thread-safe."""
 
-    def __init__(self, settings: EngineSettings, tunables: EngineTunables) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        tunables: EngineTunables,
+        sink: metrics.Sink = metrics.NO_METRICS,
+        bounds: AdmissionSettings | None = None,
+    ) -> None:
+        self.sink = sink
         local = resolve(settings.model)
         self.device = hardware.pick_device(settings.device)
         self.compute_type = hardware.pick_compute_type(settings.compute_type, self.device)
@@ -79,8 +92,15 @@ class Engine:
             vocabulary_size=tokenizer.get_vocab_size(),
         )
         self.scheduler = Scheduler(
-            WhisperBackend(self._whisper.model, whole), self._limits(tunables), workers
+            WhisperBackend(self._whisper.model, whole),
+            self._limits(tunables),
+            workers,
+            sink,
+            Admission(bounds or AdmissionSettings(), settings.max_concurrent_requests, workers),
         )
+        # Speech detection and the mel features of many long files at once would take every core
+        # from the model, and much memory: features of 20 minutes in one piece take 1.3 GB.
+        self.bulk_preparations = threading.Semaphore(max(1, cores // CORES_PER_PREPARATION))
         self._workers = workers
         self._tunables = tunables
 
@@ -112,6 +132,7 @@ class Engine:
             Checks.of(options),
             options.temperature[1:] if fallback else (),
             options.best_of,
+            sink=self.sink,
         )
         margin = tunables.context_margin_seconds
         view = copy.copy(self._whisper)

@@ -43,6 +43,23 @@ def is_batched(options: TranscribeOptions, seconds: float) -> bool:
     return options.vad_filter or seconds < (options.chunk_length or WINDOW_SECONDS)
 
 
+def expected_work_seconds(
+    options: TranscribeOptions, seconds: float, *, detects_language: bool
+) -> float:
+    """Window seconds, padding included, that ``seconds`` of speech take at least.
+
+    To detect the language the batched pipeline encodes a window besides.
+    """
+    batched = is_batched(options, seconds)
+    longest = options.chunk_length if batched and options.chunk_length else WINDOW_SECONDS
+    clips = clips_within(options, seconds)
+    lengths = [seconds] if clips is None else [end - start for start, end in clips]
+    windows = sum(math.ceil(length / longest) for length in lengths)
+    if windows and batched and detects_language:
+        windows += 1
+    return windows * WINDOW_SECONDS
+
+
 def pipeline_arguments(
     options: TranscribeOptions, seconds: float, *, batched: bool
 ) -> dict[str, Any]:

@@ -12,11 +12,17 @@ for good because time moves past it. The first minute of a request has a credit:
 passes ahead of everything that a long file has queued or begun, and waits for no more than the
 batches that are being served. While such chunks come in, windows of long files are decoded in small
 batches (``BatchLimits.bulk_decode``), so that those are soon done.
+
+A caller may say otherwise: with ``Priority.BULK`` nothing of a request has the credit, with
+``Priority.INTERACTIVE`` all of it has. The credit is a head start and no bigger share: every window
+is charged, so that over time each request gets its part whatever the others claim to be.
 """
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+from serve_app.core import Priority
 
 INTERACTIVE_SECONDS = 60.0
 """The audio at the start of a request that somebody may be waiting for."""
@@ -55,7 +61,7 @@ class Item:
 class BatchLimits:
     """How many windows one call takes, by stage; and how far fairness bends for bigger batches.
 
-    ``bulk_decode``: instead of ``decode`` for long files while short requests come in.
+    ``bulk_decode``: instead of ``decode`` for bulk while short requests come in.
     ``slack_seconds``: requests that are due within this many virtual seconds of each other share
     batches, and a decode waits for their encodes. Others wait: a bigger batch takes longer.
     """
@@ -76,12 +82,22 @@ class _Account:
 
     due: float
     weight: float
+    priority: Priority
     charged_seconds: float = 0.0
 
     @property
+    def has_credit(self) -> bool:
+        """Whether its next window does."""
+        if self.priority is Priority.AUTO:
+            return self.charged_seconds < INTERACTIVE_SECONDS
+        return self.priority is Priority.INTERACTIVE
+
+    @property
     def is_bulk(self) -> bool:
-        """Whether it is past the minute in which somebody may be waiting."""
-        return self.charged_seconds > INTERACTIVE_SECONDS
+        """Whether it is past the audio for which somebody may be waiting."""
+        if self.priority is Priority.AUTO:
+            return self.charged_seconds > INTERACTIVE_SECONDS
+        return self.priority is Priority.BULK
 
 
 @dataclass
@@ -96,9 +112,9 @@ class FairQueue:
     _last_interactive: int | None = None
     _quiet_seconds: float = 0.0
 
-    def open(self, request: int, weight: float = 1.0) -> None:
+    def open(self, request: int, weight: float = 1.0, priority: Priority = Priority.AUTO) -> None:
         """Admit a request; it is due from now on. Twice the weight: twice the service."""
-        self._accounts[request] = _Account(due=self.virtual_seconds, weight=weight)
+        self._accounts[request] = _Account(self.virtual_seconds, weight, priority)
 
     def close(self, request: int) -> list[Item]:
         """Forget a request; returns its items that were still waiting."""
@@ -115,10 +131,10 @@ class FairQueue:
         # A request that falls behind its share catches up: newcomers pass ahead of it only until
         # it lags by as much as their credit.
         due = max(earliest, account.due)
-        is_interactive = account.charged_seconds < INTERACTIVE_SECONDS
+        has_credit = account.has_credit
         account.due = due + audio_seconds / account.weight
         account.charged_seconds += audio_seconds
-        return max(earliest, due - CREDIT_SECONDS) if is_interactive else due
+        return max(earliest, due - CREDIT_SECONDS) if has_credit else due
 
     def add(self, request: int, stage: Stage, key: Hashable, tag: float, seconds: float) -> Item:
         """Queue one stage of a window of ``seconds`` of audio."""
@@ -157,9 +173,14 @@ class FairQueue:
         account = self._accounts.get(request)
         return account is not None and not account.is_bulk
 
+    def is_overdue(self, request: int) -> bool:
+        """Whether a request lags so far that newcomers with credit no longer pass it."""
+        account = self._accounts[request]
+        return account.due <= self.virtual_seconds - CREDIT_SECONDS
+
     @property
     def only_bulk_waits(self) -> bool:
-        """Whether all that waits is of long files."""
+        """Whether all that waits is of long files and other bulk requests."""
         return all(self._accounts[item.request].is_bulk for item in self.items)
 
     def _largest(self, head: Item) -> int:

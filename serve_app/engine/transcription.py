@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -12,19 +13,25 @@ from faster_whisper import BatchedInferencePipeline
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
+from serve_app.core import Priority
+from serve_app.engine.admission import Demand
 from serve_app.engine.checks import Checks, Decoded
-from serve_app.engine.coverage import Interval, clips, coverage, uncovered
+from serve_app.engine.coverage import Interval, clips, coverage, total_seconds, uncovered
 from serve_app.engine.engine import Engine
 from serve_app.engine.pipeline_call import (
     WINDOW_SECONDS,
     clips_within,
+    expected_work_seconds,
     is_batched,
     pipeline_arguments,
     to_transcript,
 )
 from serve_app.engine.scheduler import RequestClosed
+from serve_app.engine.vad_clock import VadClock
 from serve_app.errors import InvalidOption
+from serve_app.metrics import catalogue as metrics
 from serve_app.options import TranscribeOptions
+from serve_app.tracing.span import NO_SPAN, Span
 from serve_app.transcript import Transcript
 
 SILENCE_PEAK = 8 / 32768
@@ -40,14 +47,27 @@ Samples = npt.NDArray[np.float32]
 class Transcription:
     """One request. Run it in a thread of its own; cancel it from any other.
 
-    ``options`` must already fit the model.
+    ``options`` must already fit the model. ``span`` gets the VAD and the batches. Raises
+    ``Overloaded`` where the request would wait too long; otherwise its place is taken from here on,
+    until the end of :meth:`run` or :meth:`cancel`.
     """
 
-    def __init__(self, engine: Engine, clip: AudioClip, options: TranscribeOptions) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        priority: Priority = Priority.AUTO,
+        span: Span = NO_SPAN,
+    ) -> None:
         self._engine = engine
         self._clip = clip
         self._options = options
-        self._request = engine.scheduler.open_request()
+        self._span = span
+        detects_language = engine.facts.multilingual and options.language is None
+        work = expected_work_seconds(options, clip.seconds, detects_language=detects_language)
+        self._demand = Demand(clip.seconds, work, priority)
+        self._request = engine.scheduler.open_request(self._demand, span=span)
         self._received = time.perf_counter()
         self._cancelled = threading.Event()
 
@@ -61,7 +81,10 @@ class Transcription:
             if self._cancelled.is_set():
                 raise RequestClosed
             transcript = self._transcribe()
-            return replace(transcript, engine_seconds=time.perf_counter() - self._received)
+            seconds = time.perf_counter() - self._received
+            self._engine.sink.count(metrics.AUDIO_TRANSCRIBED_SECONDS, self._clip.received_seconds)
+            self._engine.sink.observe(metrics.ENGINE_SECONDS, seconds)
+            return replace(transcript, engine_seconds=seconds)
         except ValueError as error:
             if not any(sign in str(error) for sign in _PROMPT_TOO_LONG):
                 raise
@@ -88,12 +111,13 @@ class Transcription:
         share = None
         speech = self._speech(samples, info, batched=batched)
         if speech is not None:
-            gaps = _gaps(speech, segments)
+            gaps = lost = _gaps(speech, segments)
             # Sequential requests stay faster-whisper's to the letter: they are only told.
             if gaps and batched and self._engine.recovers_speech:
                 segments = self._with_recovered(samples, segments, gaps, info.language)
                 gaps = _gaps(speech, segments)
             share = coverage(speech, gaps)
+            self._record(total_seconds(speech), total_seconds(gaps), total_seconds(lost))
         return to_transcript(
             segments,
             language=info.language,
@@ -110,13 +134,27 @@ class Transcription:
         whisper = self._engine.view(self._request, options, batched=batched)
         pipeline = BatchedInferencePipeline(whisper) if batched else whisper
         arguments = pipeline_arguments(options, self._clip.seconds, batched=batched)
-        segments, info = pipeline.transcribe(samples, **arguments)
+        with ExitStack() as preparation:
+            if not self._demand.is_short:
+                preparation.enter_context(self._engine.bulk_preparations)
+                if self._cancelled.is_set():
+                    raise RequestClosed
+            clock = VadClock(whisper.feature_extractor, prepared=preparation.close)
+            whisper.feature_extractor = clock
+            segments, info = pipeline.transcribe(samples, **arguments)
+        if _uses_vad(options):
+            vad_seconds = clock.stop()
+            self._engine.sink.observe(metrics.VAD_SECONDS, vad_seconds)
+            self._span.step("vad", clock.began, clock.began + vad_seconds)
+        seconds = self._clip.seconds if options.clip_timestamps else info.duration_after_vad
+        left = expected_work_seconds(options, seconds, detects_language=False)
+        self._engine.scheduler.expect(self._request, left)
         return list(segments), info
 
     def _speech(self, samples: Samples, info: Any, *, batched: bool) -> list[Interval] | None:
         """What VAD heard, in seconds; None where the caller wanted no VAD."""
         options = self._options
-        if not options.vad_filter or options.clip_timestamps:
+        if not _uses_vad(options):
             return None
         if batched:
             heard = info.transcription_options.clip_timestamps
@@ -145,6 +183,17 @@ class Transcription:
         checks = Checks.of(self._options)
         sound = [s for s in found if s.text.strip() and _is_sound(s, checks)]
         return sorted([*segments, *sound], key=lambda segment: (segment.start, segment.end))
+
+    def _record(self, speech_seconds: float, gap_seconds: float, lost_seconds: float) -> None:
+        """``lost_seconds``: what no segment covered before it was decoded once more."""
+        sink = self._engine.sink
+        sink.count(metrics.SPEECH_SECONDS, speech_seconds)
+        sink.count(metrics.SPEECH_COVERED_SECONDS, max(0.0, speech_seconds - gap_seconds))
+        sink.count(metrics.SPEECH_RECOVERED_SECONDS, max(0.0, lost_seconds - gap_seconds))
+
+
+def _uses_vad(options: TranscribeOptions) -> bool:
+    return options.vad_filter and not options.clip_timestamps
 
 
 def _gaps(speech: Sequence[Interval], segments: Sequence[Any]) -> list[Interval]:

@@ -8,6 +8,8 @@ from typing import Any
 from serve_app.engine.attempts import Attempts, Key, SpecialTokens
 from serve_app.engine.checks import Checks
 from serve_app.engine.policy import Stage
+from serve_app.metrics import catalogue as metrics
+from tests.unit.ledger import Ledger
 
 SOT, NO_TIMESTAMPS, EOT = 7, 8, 9
 OPTIONS = {"length_penalty": 1.0, "beam_size": 5, "patience": 1.0}
@@ -46,7 +48,9 @@ class ScriptedWindow:
 
 
 def texts(
-    windows: Sequence[ScriptedWindow], temperatures: Sequence[float] = (0.2, 0.4)
+    windows: Sequence[ScriptedWindow],
+    temperatures: Sequence[float] = (0.2, 0.4),
+    sink: metrics.Sink = metrics.NO_METRICS,
 ) -> list[str]:
     attempts = Attempts(
         SpecialTokens(SOT, NO_TIMESTAMPS, EOT),
@@ -54,6 +58,7 @@ def texts(
         CHECKS,
         temperatures,
         best_of=5,
+        sink=sink,
     )
     results = attempts.generate(windows, [[SOT, 1, 2]] * len(windows), OPTIONS)
     return [" ".join(result.sequences_ids[0]) for result in results]
@@ -70,6 +75,12 @@ def test_an_unsure_window_gets_the_next_temperature_alone() -> None:
     assert texts([unsure, good]) == ["yes", "fine"]
     assert unsure.temperatures == [0.0, 0.2]
     assert good.temperatures == [0.0]
+
+
+def test_attempts_above_temperature_0_are_counted() -> None:
+    ledger = Ledger()
+    texts([ScriptedWindow(heard("eh", -9), heard("em", -9), heard("yes"))], sink=ledger)
+    assert ledger.total(metrics.FALLBACKS) == 2
 
 
 def test_a_window_that_always_fails_keeps_its_most_probable_text() -> None:

@@ -48,6 +48,12 @@ def test_coverage_is_the_share_of_speech() -> None:
     assert coverage([], []) == 1.0
 
 
+def test_a_gap_of_one_window_and_a_rounding_is_one_piece() -> None:
+    end = 2.3 + 30.000000000000004
+    assert end - 2.3 > 30.0
+    assert clips([(2.3, end)], longest=30.0) == [(2.3, end)]
+
+
 def test_long_gaps_are_cut_into_windows() -> None:
     assert clips([(1.0, 66.0), (70.0, 72.0)], longest=30.0) == [
         (1.0, 31.0),

@@ -15,6 +15,7 @@ from serve_app.engine.pipeline_call import (
     LOWEST_LOGPROB,
     WINDOW_SECONDS,
     clips_within,
+    expected_work_seconds,
     is_batched,
     pipeline_arguments,
     to_transcript,
@@ -109,6 +110,25 @@ def test_each_pipeline_gets_clips_in_its_own_form() -> None:
     sequential = pipeline_arguments(given, 4.0, batched=False)
     assert batched["clip_timestamps"] == [{"start": 0.0, "end": 1.5}, {"start": 2.0, "end": 4.0}]
     assert sequential["clip_timestamps"] == [0.0, 1.5, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds", "detects_language", "windows"),
+    [
+        ({}, 5.0, False, 1),
+        ({}, 0.0, True, 0),
+        ({}, 61.0, False, 3),
+        ({}, 5.0, True, 2),
+        ({"chunk_length": 10}, 61.0, False, 7),
+        ({"batch_size": 1}, 61.0, True, 3),
+        ({"clip_timestamps": ((0.0, 40.0), (50.0, 60.0))}, 90.0, False, 3),
+    ],
+)
+def test_work_is_expected_in_whole_windows(
+    given: dict[str, Any], seconds: float, detects_language: bool, windows: int
+) -> None:
+    work = expected_work_seconds(options(**given), seconds, detects_language=detects_language)
+    assert work == windows * WINDOW_SECONDS
 
 
 @pytest.mark.parametrize("batched", [True, False])

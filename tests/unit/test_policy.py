@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve_app.engine.policy import BatchLimits, FairQueue, Stage
+from serve_app.core import Priority
+from serve_app.engine.policy import CREDIT_SECONDS, BatchLimits, FairQueue, Stage
 from tests.unit.simulation import COST, STAGES, Request, Simulation
 
+PRIORITIES = st.sampled_from(Priority)
 STAGE_PLANS = st.sampled_from([STAGES[::2], STAGES, (Stage.ENCODE,), STAGES[:3]])
 
 
@@ -25,6 +27,7 @@ def traffic(draw: st.DrawFn) -> list[Request]:
             parallel=draw(st.integers(1, 8)),
             weight=draw(st.sampled_from([0.5, 1.0, 4.0])),
             key=draw(st.sampled_from("abc")),
+            priority=draw(PRIORITIES),
             stages=draw(STAGE_PLANS),
             cancel_at=draw(st.none() | st.integers(401, 800)),
         )
@@ -40,40 +43,36 @@ LIMITS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(traffic(), st.integers(1, 8), LIMITS)
-def test_no_window_is_lost_or_done_twice(
-    requests: list[Request], workers: int, limits: BatchLimits
-) -> None:
-    simulation = Simulation(requests, workers, limits).run()
+def no_window_is_lost_or_done_twice(simulation: Simulation) -> bool:
     done = Counter(item.sequence for _, batch in simulation.batches for item in batch)
-    assert set(done.values()) <= {1}
-    for request in requests:
-        if request.identity not in simulation.cancelled:
-            assert request.finished == request.windows
+    served = [r for r in simulation.requests if r.identity not in simulation.cancelled]
+    return set(done.values()) <= {1} and all(r.finished == r.windows for r in served)
+
+
+def batches_are_of_one_kind_and_within_their_limit(simulation: Simulation) -> bool:
+    return all(
+        len({(item.stage, item.key) for item in batch}) == 1
+        and 1 <= len(batch) <= simulation.limits.of(batch[0].stage)
+        for _, batch in simulation.batches
+    )
+
+
+def work_of_cancelled_requests_is_never_started_afterwards(simulation: Simulation) -> bool:
+    times = {r.identity: r.cancel_at for r in simulation.requests}
+    return all(
+        item.request not in simulation.cancelled or time < (times[item.request] or 0)
+        for time, batch in simulation.batches
+        for item in batch
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(traffic(), st.integers(1, 8), LIMITS)
-def test_a_batch_is_of_one_kind_and_within_its_limit(
-    requests: list[Request], workers: int, limits: BatchLimits
-) -> None:
-    for _, batch in Simulation(requests, workers, limits).run().batches:
-        assert len({(item.stage, item.key) for item in batch}) == 1
-        assert 1 <= len(batch) <= limits.of(batch[0].stage)
-
-
-@settings(max_examples=60, deadline=None)
-@given(traffic(), st.integers(1, 8), LIMITS)
-def test_work_of_a_cancelled_request_is_never_started_afterwards(
-    requests: list[Request], workers: int, limits: BatchLimits
-) -> None:
+def test_whatever_the_traffic(requests: list[Request], workers: int, limits: BatchLimits) -> None:
     simulation = Simulation(requests, workers, limits).run()
-    cancel_times = {r.identity: r.cancel_at for r in requests if r.identity in simulation.cancelled}
-    for time, batch in simulation.batches:
-        for item in batch:
-            cancelled_at = cancel_times.get(item.request)
-            assert cancelled_at is None or time < cancelled_at
+    assert no_window_is_lost_or_done_twice(simulation)
+    assert batches_are_of_one_kind_and_within_their_limit(simulation)
+    assert work_of_cancelled_requests_is_never_started_afterwards(simulation)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -101,7 +100,7 @@ def test_a_two_hour_file_delays_a_dictation_chunk_by_one_batch_in_service(worker
     assert latency(with_file=True) <= latency(with_file=False) + 2 * in_service
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.sampled_from([0.5, 1.0, 2.0, 3.0]), min_size=2, max_size=6),
     st.sampled_from([5.0, 15.0, 30.0]),
@@ -115,8 +114,8 @@ def test_service_is_shared_by_weight_in_audio_seconds(
         for n, weight in enumerate(weights)
     ]
     horizon = 2_000
-    simulation = Simulation(requests, workers).run(until=horizon)
-    shares = [simulation.served_seconds(r.identity, horizon) / r.weight for r in requests]
+    served = Simulation(requests, workers).run(until=horizon).served_seconds(horizon)
+    shares = [served[r.identity] / r.weight for r in requests]
     assert max(shares) <= min(shares) * 1.1 + 50 * 30 / min(weights)
 
 
@@ -138,9 +137,74 @@ def test_a_file_keeps_its_share_beside_clients_that_never_pause(
     file = Request(0, arrival=0, windows=1_000, parallel=parallel)
     clients = [Request(n, 0, windows=1, reposts=10_000) for n in range(1, 9)]
     horizon = 20_000
-    simulation = Simulation([file, *clients], workers).run(until=horizon)
-    served = sum(simulation.served_seconds(r.identity, horizon) for r in simulation.requests)
-    assert simulation.served_seconds(0, horizon) >= 0.8 * served / 9
+    served = Simulation([file, *clients], workers).run(until=horizon).served_seconds(horizon)
+    assert served[0] >= 0.8 * sum(served.values()) / 9
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.tuples(PRIORITIES, st.sampled_from([0.5, 1.0, 3.0])), min_size=2, max_size=6),
+    st.integers(1, 4),
+)
+def test_priority_is_a_head_start_and_no_bigger_share(
+    kinds: list[tuple[Priority, float]], workers: int
+) -> None:
+    requests = [
+        Request(n, 0, 10_000, parallel=10, weight=weight, priority=priority)
+        for n, (priority, weight) in enumerate(kinds)
+    ]
+    horizon = 4_000
+    served = Simulation(requests, workers).run(until=horizon).served_seconds(horizon)
+    shares = [served[r.identity] / r.weight for r in requests]
+    queued_at_once = 10 * 30 / min(weight for _, weight in kinds)
+    assert max(shares) <= min(shares) * 1.1 + CREDIT_SECONDS + queued_at_once
+
+
+@pytest.mark.parametrize("priority", [Priority.AUTO, Priority.BULK])
+def test_a_file_keeps_its_share_beside_interactive_requests_that_never_end(
+    priority: Priority,
+) -> None:
+    file = Request(0, arrival=0, windows=1_000, priority=priority)
+    others = [
+        Request(n, 0, windows=3, reposts=10_000, priority=Priority.INTERACTIVE) for n in range(1, 5)
+    ]
+    horizon = 10_000
+    served = Simulation([file, *others], workers=2).run(until=horizon).served_seconds(horizon)
+    assert served[0] >= 0.8 * sum(served.values()) / 5
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bulk_request_is_passed_however_short_it_is(workers: int) -> None:
+    bulk = [Request(n, 0, windows=1, priority=Priority.BULK) for n in range(200)]
+    newcomer = Request(999, arrival=500, windows=1)
+    simulation = Simulation([*bulk, newcomer], workers).run(until=5_000)
+    after = [batch for time, batch in simulation.batches if time >= newcomer.arrival]
+    assert any(item.request == 999 for item in after[0])
+
+
+def test_an_interactive_file_goes_ahead_of_bulk_beyond_its_first_minute() -> None:
+    def latency(priority: Priority) -> int:
+        files = [Request(n, 0, windows=100, priority=Priority.BULK) for n in range(5)]
+        meeting = Request(99, arrival=2_000, windows=10, priority=priority)
+        Simulation([*files, meeting], workers=1).run(until=20_000)
+        return (meeting.finished_at or 20_000) - meeting.arrival
+
+    assert latency(Priority.INTERACTIVE) < latency(Priority.AUTO) / 2
+
+
+def test_a_request_is_interactive_as_far_as_its_priority_says() -> None:
+    queue = FairQueue(BatchLimits())
+    for number, priority in enumerate(Priority):
+        queue.open(number, priority=priority)
+    first = [queue.is_interactive(number) for number in range(3)]
+    for number in range(3):
+        for _ in range(3):
+            queue.charge(number, 30.0)
+    assert (list(Priority), first) == (
+        [Priority.AUTO, Priority.INTERACTIVE, Priority.BULK],
+        [True, True, False],
+    )
+    assert [queue.is_interactive(number) for number in range(3)] == [False, True, False]
 
 
 def test_thousands_of_arrivals_are_all_served() -> None:

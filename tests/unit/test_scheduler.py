@@ -7,8 +7,19 @@ from typing import Any
 
 import pytest
 
+from serve_app.engine.admission import Admission, Demand
 from serve_app.engine.policy import BatchLimits, Stage
 from serve_app.engine.scheduler import RequestClosed, Scheduler
+from serve_app.errors import Overloaded
+from serve_app.metrics.catalogue import Histogram, NoMetrics
+from serve_app.settings import AdmissionSettings
+
+
+class BrokenMetrics(NoMetrics):
+    """A sink that breaks its promise."""
+
+    def observe(self, metric: Histogram, value: float, **labels: str) -> None:
+        raise RuntimeError("no metrics today")
 
 
 class Doubler:
@@ -62,6 +73,12 @@ def test_every_caller_gets_its_own_result(scheduler: Scheduler) -> None:
     with ThreadPoolExecutor(32) as threads:
         results = list(threads.map(lambda n: decode(scheduler, n, 1000 * n), range(200)))
     assert results == [1002 * n for n in range(200)]
+
+
+def test_metrics_that_fail_cost_no_caller_its_result(backend: Doubler) -> None:
+    scheduler = Scheduler(backend, BatchLimits(), workers=1, sink=BrokenMetrics())
+    assert [decode(scheduler, n, 1) for n in range(3)] == [1, 3, 5]
+    scheduler.stop()
 
 
 def test_windows_of_different_requests_share_a_batch(
@@ -171,3 +188,55 @@ def test_a_short_requests_next_stage_comes_before_a_waiting_file(
     thread.join()
     scheduler.stop()
     assert generated[0] < 5  # encodes done by then: its own, and not all of the file's
+
+
+DICTATION = Demand(audio_seconds=15.0, work_seconds=30.0)
+
+
+@pytest.fixture
+def impatient(backend: Doubler) -> Iterator[Scheduler]:
+    """It refuses whoever would wait at all, and has done one request before."""
+    admission = Admission(AdmissionSettings(max_wait_seconds=1e-9), 1024, workers=1)
+    scheduler = Scheduler(backend, BatchLimits(), workers=1, admission=admission)
+    decode(scheduler, 1, 2)
+    yield scheduler
+    backend.gate.set()
+    scheduler.stop()
+
+
+def test_a_request_that_would_wait_too_long_is_refused(impatient: Scheduler) -> None:
+    impatient.open_request(DICTATION)
+    with pytest.raises(Overloaded, match="estimated wait"):
+        impatient.open_request(DICTATION)
+
+
+def test_a_request_that_is_closed_makes_room(impatient: Scheduler) -> None:
+    impatient.close_request(impatient.open_request(DICTATION))
+    impatient.open_request(DICTATION)
+
+
+def test_the_load_falls_with_every_stage_that_is_done(
+    impatient: Scheduler, backend: Doubler
+) -> None:
+    request = impatient.open_request(DICTATION)
+    left = [impatient.load().queued_audio_seconds]
+    window = impatient.encode(request, None, 1, seconds=30.0)
+    window.encoded.result(timeout=10)
+    left.append(impatient.load().queued_audio_seconds)
+    impatient.decode(window, Stage.GENERATE, "k", 0).result(timeout=10)
+    left.append(impatient.load().queued_audio_seconds)
+    impatient.decode(window, Stage.GENERATE, "k", 0).result(timeout=10)  # a fallback
+    assert left[0] == 15.0 > left[1] > left[2] == 0.0
+    assert impatient.load().queued_audio_seconds == 0.0
+
+
+def test_pauses_that_were_found_are_not_waited_for(impatient: Scheduler) -> None:
+    request = impatient.open_request(Demand(600.0, 600.0))
+    impatient.expect(request, 0.0)
+    impatient.open_request(DICTATION)
+
+
+def test_the_load_knows_how_fast_the_engine_is(impatient: Scheduler) -> None:
+    load = impatient.load()
+    assert (load.open_requests, load.wait_seconds) == (0, 0.0)
+    assert load.work_per_second > 0

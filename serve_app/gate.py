@@ -1,0 +1,110 @@
+"""What Ingress knows of the Transcriber replicas' load: enough to refuse before a body is read.
+
+One replica's refusal closes nothing, since another may be free: it makes Ingress ask every replica
+for its :class:`Load`, at most once a second and for as long as some replica refuses anybody. While
+all of them would refuse even the least request of a kind, such requests are refused at once; where
+any does not answer, none is.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from serve_app.core import Priority
+from serve_app.engine.admission import (
+    LEAST_RETRY_SECONDS,
+    ONE_WINDOW_SECONDS,
+    Demand,
+    Load,
+    Refusal,
+)
+from serve_app.engine.policy import INTERACTIVE_SECONDS
+from serve_app.errors import Overloaded
+
+FRESH_SECONDS = 1.0
+
+SPREAD_SECONDS = 60.0
+"""The most that is added to a caller's time to come back, as many never do."""
+
+TINY_BYTES = 64 * 1024
+"""Bodies so small are read: 2 s of audio, which may well be silence."""
+
+MINUTE_BYTES = int(INTERACTIVE_SECONDS * 16_000 * 2) + TINY_BYTES
+"""A minute of 16 kHz, 16-bit audio and its form: the most that is taken for a short request where
+nobody says what it is. A longer recording in so few bytes has to come back with the short ones."""
+
+
+class Gate:
+    """Open at first. ``ask`` returns the load of every replica, or nothing where one is silent."""
+
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[Sequence[Load]]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._asking = asyncio.Lock()
+        self._loads: Sequence[Load] = ()
+        self._as_of = -math.inf
+        self._is_in_doubt = False
+        self._next_turn = {True: -math.inf, False: -math.inf}
+
+    async def check(self, priority: Priority, body_bytes: int | None) -> None:
+        """Raise ``Overloaded`` where every replica would.
+
+        ``body_bytes`` is what the client has announced, None where it has not.
+        """
+        if not self._is_in_doubt or (body_bytes is not None and body_bytes <= TINY_BYTES):
+            return
+        await self._look()
+        kinds = {Priority.INTERACTIVE: [True], Priority.BULK: [False]}.get(priority)
+        if kinds is None:
+            kinds = [True, False] if body_bytes is None else [body_bytes <= MINUTE_BYTES]
+        refusals = [refusal for is_short in kinds if (refusal := self._refusal(is_short))]
+        if len(refusals) == len(kinds):
+            first = min(refusals, key=_seconds)
+            raise self._turn_away(first, kinds[refusals.index(first)], ONE_WINDOW_SECONDS)
+
+    async def refused(self, error: Overloaded, demand: Demand) -> Overloaded:
+        """A replica has refused ``demand`` with ``error``: what to tell the caller."""
+        self._is_in_doubt = True
+        await self._look()
+        refusal = Refusal(error.message, error.retry_after_seconds or LEAST_RETRY_SECONDS)
+        windows = max(1, math.ceil(demand.audio_seconds / ONE_WINDOW_SECONDS))
+        return self._turn_away(refusal, demand.is_short, windows * ONE_WINDOW_SECONDS)
+
+    async def _look(self) -> None:
+        async with self._asking:
+            if self._is_in_doubt and self._clock() - self._as_of > FRESH_SECONDS:
+                self._loads = await self._ask()
+                self._as_of = self._clock()
+                self._is_in_doubt = any(load.refusal or load.bulk_refusal for load in self._loads)
+
+    def _refusal(self, is_short: bool) -> Refusal | None:
+        """The one that ends first, if every replica refuses."""
+        refusals = [load.refusal if is_short else load.bulk_refusal for load in self._loads]
+        if not refusals or None in refusals:
+            return None
+        first = min(filter(None, refusals), key=_seconds)
+        age = self._clock() - self._as_of
+        return Refusal(first.reason, max(0.0, first.retry_after_seconds - age))
+
+    def _turn_away(self, refusal: Refusal, is_short: bool, work_seconds: float) -> Overloaded:
+        """Tell the caller to come when none of those told before is about to: callers who all come
+        back at once are refused again.
+        """
+        now, rate = self._clock(), sum(load.work_per_second for load in self._loads)
+        earliest = now + refusal.retry_after_seconds
+        turn = min(max(earliest, self._next_turn[is_short]), earliest + SPREAD_SECONDS)
+        self._next_turn[is_short] = turn + (work_seconds / rate if rate else 0.0)
+        seconds = max(1, math.ceil(turn - now))
+        return Overloaded(
+            f"{refusal.reason} Send the request again in {seconds} s.",
+            retry_after_seconds=seconds,
+        )
+
+
+def _seconds(refusal: Refusal) -> float:
+    return refusal.retry_after_seconds

@@ -1,0 +1,48 @@
+"""Machine profiles of made-up costs."""
+
+import math
+from collections.abc import Sequence
+
+from loadtest.capacity.profile import (
+    Call,
+    CallCost,
+    DecodeCost,
+    MachineProfile,
+    Recipe,
+    StageCosts,
+)
+
+ENCODE, GENERATE = Call(stage="encode"), Call(stage="generate")
+
+
+def machine(
+    *,
+    calls: Sequence[Sequence[Call]] = ((ENCODE, GENERATE),),
+    encode: float = 0.0,
+    decode: DecodeCost | None = None,
+    workers: int = 1,
+    decode_batch: int = 8,
+    audio_seconds: float = 15.0,
+) -> MachineProfile:
+    """One core per worker, no overhead, nothing alone; every recipe is of ``audio_seconds``."""
+    return MachineProfile(
+        name="made up",
+        kind="predicted",
+        basis="a test's",
+        model="none",
+        compute_type="none",
+        cores=workers,
+        workers=workers,
+        decode_batch=decode_batch,
+        loaded=StageCosts(encode=CallCost(window=encode), decode=decode or DecodeCost()),
+        recipes=tuple(Recipe(audio_seconds=audio_seconds, calls=tuple(own)) for own in calls),
+    )
+
+
+def exponential_recipes(mean_tokens: float, count: int) -> list[list[Call]]:
+    """Decoder calls whose lengths are exponentially distributed: its quantiles, evenly."""
+    quantiles = ((n + 0.5) / count for n in range(count))
+    return [
+        [Call(stage="generate", tokens=-mean_tokens * math.log(1 - quantile))]
+        for quantile in quantiles
+    ]
