@@ -1,0 +1,1 @@
+"""What the server measures of itself, how it reaches Prometheus, and its page of docs/."""

@@ -1,0 +1,97 @@
+"""The metrics sink of a Ray Serve replica.
+
+:mod:`ray.serve.metrics` adds the labels ``application``, ``deployment`` and ``replica``; Ray's node
+agent collects from every process (each ``RAY_metrics_report_interval_ms``, 10 s by default) and
+answers Prometheus.
+"""
+
+import logging
+import math
+import threading
+
+from ray.serve import metrics as serve_metrics
+
+from serve_app.metrics.catalogue import METRICS, PREFIX, Counter, Gauge, Histogram, Metric, Process
+
+logger = logging.getLogger("whisper_ox.metrics")
+
+REPEAT_SECONDS = 1.0
+"""How often gauges are told to Ray again: its agent forgets what is not, after twice its report
+interval, which is a second at least."""
+
+_NOTHING = math.ulp(0.0)
+"""The least positive number: Ray refuses to count 0, and it vanishes in any sum."""
+
+
+class RayMetrics:
+    """Records what one deployment's process declares; :class:`serve_app.metrics.Sink`.
+
+    Create it inside a replica. Counters whose labels are known exist from the start, since
+    Prometheus sees no increase where a series appears with its first event. What Ray refuses to
+    record is logged, once for each metric: no request fails for a figure.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._counters: dict[str, serve_metrics.Counter] = {}
+        self._gauges: dict[str, serve_metrics.Gauge] = {}
+        self._values: dict[tuple[Gauge, tuple[tuple[str, str], ...]], float] = {}
+        self._values_lock = threading.Lock()
+        self._histograms: dict[str, serve_metrics.Histogram] = {}
+        self._refused: set[str] = set()
+        for metric in METRICS:
+            if metric.process != process:
+                continue
+            name = PREFIX + metric.name
+            if isinstance(metric, Histogram):
+                self._histograms[metric.name] = serve_metrics.Histogram(
+                    name, metric.help, list(metric.buckets), metric.labels
+                )
+            elif isinstance(metric, Gauge):
+                self._gauges[metric.name] = serve_metrics.Gauge(name, metric.help, metric.labels)
+            else:
+                counter = serve_metrics.Counter(name, metric.help, metric.labels)
+                self._counters[metric.name] = counter
+                if not metric.labels:
+                    counter.inc(_NOTHING, {})
+                for value in metric.values:
+                    counter.inc(_NOTHING, {metric.labels[0]: value})
+        threading.Thread(target=self._repeat_gauges, name="gauges", daemon=True).start()
+
+    def count(self, metric: Counter, amount: float = 1.0, **labels: str) -> None:
+        """See :class:`serve_app.metrics.Sink`."""
+        try:
+            if amount > 0:
+                self._counters[metric.name].inc(float(amount), labels)
+        except Exception:
+            self._report(metric)
+
+    def set(self, metric: Gauge, value: float, **labels: str) -> None:
+        """See :class:`serve_app.metrics.Sink`."""
+        try:
+            with self._values_lock:  # or a repeated value could come after a newer one
+                self._gauges[metric.name].set(float(value), labels)
+                self._values[metric, tuple(labels.items())] = float(value)
+        except Exception:
+            self._report(metric)
+
+    def observe(self, metric: Histogram, value: float, **labels: str) -> None:
+        """See :class:`serve_app.metrics.Sink`."""
+        try:
+            self._histograms[metric.name].observe(float(value), labels)
+        except Exception:
+            self._report(metric)
+
+    def _report(self, metric: Metric) -> None:
+        if metric.name not in self._refused:
+            self._refused.add(metric.name)
+            logger.exception("%s cannot be recorded", metric.exported_name)
+
+    def _repeat_gauges(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(REPEAT_SECONDS):
+            with self._values_lock:
+                for (metric, labels), value in self._values.items():
+                    try:
+                        self._gauges[metric.name].set(value, dict(labels))
+                    except Exception:
+                        self._report(metric)
