@@ -1,0 +1,1 @@
+"""Traces of requests, by OpenTelemetry where the operator asks for them: off by default."""
