@@ -82,6 +82,19 @@ def test_a_wrong_key_in_a_profile_is_named(tmp_path: Path) -> None:
     assert_refused(start("--config", str(profile)), "mine.yaml", "args: engine.worker")
 
 
+def test_a_log_level_that_is_none_is_refused_with_those_that_are() -> None:
+    outcome = start("--port", str(free_port()), environment={"LOG_LEVEL": "verbose"})
+    assert_refused(outcome, "LOG_LEVEL is 'verbose'", "debug, info, warning, error")
+
+
+def test_a_keys_file_that_is_wrong_is_refused_with_its_line(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("alice sesame\nsome-secret\n")
+    outcome = start("--port", str(free_port()), environment={"WHISPER_API_KEYS_FILE": str(keys)})
+    assert_refused(outcome, f"{keys} (WHISPER_API_KEYS_FILE), line 2: expected a name")
+    assert "some-secret" not in outcome.stderr
+
+
 def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
     assert_refused(start("--model", str(tmp_path), "--port", str(free_port())), "model.bin")
 
@@ -94,17 +107,18 @@ def test_a_busy_port_is_refused() -> None:
         assert_refused(start("--model", "tiny.en", "--port", port), f"port {port}", "in use")
 
 
-def test_a_busy_port_of_haproxys_own_is_named() -> None:
+@pytest.mark.parametrize(
+    "variable", ["RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"]
+)
+def test_a_busy_port_of_haproxys_own_is_named(variable: str) -> None:
     with socket.socket() as listener:
-        listener.bind(("0.0.0.0", 0))
+        listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = str(listener.getsockname()[1])
-        environment = proxy_environment("haproxy") | {"RAY_SERVE_HAPROXY_METRICS_PORT": port}
+        environment = proxy_environment("haproxy") | {variable: port}
         flags = ["--model", "tiny.en", "--port", str(free_port())]
         outcome = start(*flags, environment=environment)
-    assert (outcome.status, outcome.stderr.count("\n")) == (1, 1)
-    assert f":{port}]" in outcome.stderr
-    assert "RAY_SERVE_HAPROXY_METRICS_PORT" in outcome.stderr
+    assert_refused(outcome, f"port {port}", "in use", variable)
 
 
 def test_a_second_server_does_not_share_the_first_ones_port(server: Server) -> None:

@@ -7,11 +7,13 @@ import httpx
 import psutil
 import pytest
 
+from loadtest.kill import READY, RETRIED
 from loadtest.server import Server
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
 from tests.resilience.conftest import hellos
 from tests.resilience.processes import cpu_seconds, replica
+from tests.resilience.test_client_leaves import send_without_waiting
 
 WORK_CPU_SECONDS = 0.5
 """CPU time that a replica uses for requests only: its probes need a hundredth of it a second."""
@@ -36,7 +38,12 @@ def is_ready(server: Server) -> bool:
 
 def n_started(server: Server) -> int:
     """How often a Transcriber has said that it is ready."""
-    return server.log.read_text().count("workers) is ready")
+    return server.log.read_text().count(READY)
+
+
+def n_retried(server: Server) -> int:
+    """How often a request was tried once more."""
+    return server.log.read_text().count(RETRIED)
 
 
 def kill_at_work(server: Server, transcription: "Future[httpx.Response]") -> None:
@@ -61,6 +68,7 @@ def test_every_request_is_answered_when_the_model_process_dies(
 ) -> None:
     url, speech = f"{server.url}/transcribe", hellos(60)
     running = [threads.submit(post, url, speech) for _ in range(4)]
+    retried = n_retried(server)
     kill_at_work(server, running[0])
     assert_not_ready(httpx.get(f"{server.url}/readyz", timeout=10))
     assert httpx.get(f"{server.url}/health").status_code == 200
@@ -69,6 +77,7 @@ def test_every_request_is_answered_when_the_model_process_dies(
         if answer.status_code != 200:
             assert_not_ready(answer)
     assert 200 in [answer.status_code for answer in answers]
+    assert 0 < n_retried(server) - retried <= len(running)
     eventually(lambda: is_ready(server))
     assert words_of(post(url, hello)) == "hello world"
 
@@ -86,7 +95,41 @@ def test_a_request_under_which_the_model_process_dies_twice_is_refused(
     assert "died twice" in request.result().text
 
 
+def test_a_request_whose_client_has_left_is_not_tried_again(server: Server) -> None:
+    eventually(lambda: is_ready(server))
+    transcriber = process_of(server, "Transcriber")
+    before, logged, retried = cpu_seconds(transcriber), n_logged(server), n_retried(server)
+    connection = send_without_waiting(server, hellos(600))
+    eventually(lambda: cpu_seconds(transcriber) > before + WORK_CPU_SECONDS)
+    transcriber.suspend()  # so that it does not learn of the client's leaving
+    connection.close()
+    eventually(lambda: n_logged(server) > logged)
+    transcriber.kill()
+    eventually(lambda: is_ready(server))
+    assert n_retried(server) == retried
+
+
+def n_logged(server: Server) -> int:
+    """Requests that have ended, answered or not."""
+    return server.log.read_text().count("POST /transcribe")
+
+
 def test_the_http_side_comes_back_by_itself(server: Server, hello: bytes) -> None:
     process_of(server, "Ingress").kill()
     eventually(lambda: is_ready(server))
     assert words_of(post(f"{server.url}/transcribe", hello)) == "hello world"
+
+
+def test_a_request_whose_http_replica_dies_is_told_so(
+    server: Server, threads: ThreadPoolExecutor
+) -> None:
+    transcriber = process_of(server, "Transcriber")
+    before = cpu_seconds(transcriber)
+    headers = {"X-Request-ID": "call-17"}
+    request = threads.submit(post, f"{server.url}/transcribe", hellos(600), headers=headers)
+    eventually(lambda: cpu_seconds(transcriber) > before + WORK_CPU_SECONDS)
+    process_of(server, "Ingress").kill()
+    answer = request.result()
+    assert_not_ready(answer)
+    assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"] == "call-17"
+    eventually(lambda: is_ready(server))

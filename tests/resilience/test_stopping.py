@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end every process of a server, whatever it is doing."""
+"""Ctrl-C ends every process of a server, whatever it is doing; SIGTERM lets requests end first."""
 
 import os
 import signal
@@ -6,16 +6,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
+from configs.profile import profile_path
 from loadtest.server import Server, free_port, start_server
 from tests.conditions import eventually
-from tests.resilience.conftest import proxy_environment
-from tests.resilience.processes import end, family, replica, title
+from tests.contract.wire import post, words_of
+from tests.resilience.conftest import hellos, proxy_environment
+from tests.resilience.processes import cpu_seconds, end, family, replica, title
 
 STOP_SECONDS = 10.0
 
@@ -51,6 +55,69 @@ def test_a_running_server_leaves_nothing_behind(proxy: str, stop: Stop) -> None:
         assert any("bin/haproxy " in words for words in titles) == (proxy == "haproxy")
         stop(server.process)
         assert_gone(server)
+
+
+@contextmanager
+def at_work(server: Server) -> Iterator["Future[httpx.Response]"]:
+    """A long request that the model is working on."""
+    transcriber = eventually(lambda: replica(server.process.pid, "Transcriber"))
+    before = cpu_seconds(transcriber)
+    with ThreadPoolExecutor(1) as pool:
+        # Without fallback, which takes a minute on words that repeat themselves.
+        options = {"batch_size": 1, "temperature": 0}
+        request = pool.submit(post, f"{server.url}/transcribe", hellos(240), options)
+        eventually(lambda: cpu_seconds(transcriber) > before + 0.5)
+        assert not request.done()
+        yield request
+
+
+def with_drain(folder: Path, **seconds: float) -> list[str]:
+    """Flags for the ``dev`` profile with other times to drain."""
+    profile = yaml.safe_load(profile_path("dev").read_text())
+    profile["applications"][0]["args"] = {"drain": seconds}
+    path = folder / "drain.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    return ["--config", str(path)]
+
+
+@pytest.mark.parametrize("proxy", ["python", "haproxy"])
+def test_sigterm_ends_running_requests_and_refuses_new_ones(
+    proxy: str, hello: bytes, tmp_path: Path
+) -> None:
+    flags = with_drain(tmp_path, seconds=600)
+    with (
+        start_server("tiny.en", flags, proxy_environment(proxy)) as server,
+        at_work(server) as running,
+    ):
+        terminate(server.process)
+        eventually(lambda: ready_status(server) == 503)
+        refused = post(f"{server.url}/transcribe", hello)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+        assert words_of(running.result()).startswith("hello world")
+        assert_gone(server)
+
+
+def test_a_second_signal_does_not_wait_for_running_requests(tmp_path: Path) -> None:
+    flags = with_drain(tmp_path, seconds=600)
+    with start_server("tiny.en", flags) as server, at_work(server) as running:
+        terminate(server.process)
+        eventually(lambda: ready_status(server) == 503)
+        terminate(server.process)
+        assert_gone(server)
+        assert isinstance(running.exception(), httpx.TransportError)
+
+
+def test_a_leaving_server_serves_until_its_notice_is_over(tmp_path: Path, hello: bytes) -> None:
+    with start_server("tiny.en", with_drain(tmp_path, notice_seconds=3600)) as server:
+        terminate(server.process)
+        eventually(lambda: ready_status(server) == 503)
+        assert words_of(post(f"{server.url}/transcribe", hello)) == "hello world"
+        terminate(server.process)
+        assert_gone(server)
+
+
+def ready_status(server: Server) -> int:
+    return httpx.get(f"{server.url}/readyz", timeout=10).status_code
 
 
 @contextmanager

@@ -1,0 +1,37 @@
+"""A node with a model replica is lost under load: the other one goes on."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from loadtest.kill import READY, RETRIED
+from loadtest.recovery import ends
+from loadtest.server import Server, run_server
+from tests.conditions import eventually
+from tests.resilience.conftest import hellos
+from tests.resilience.load import loaded
+from tests.resilience.processes import end
+from tests.resilience.two_nodes import N_NODES, NODE_LOST
+
+
+@pytest.fixture
+def cluster() -> Iterator[Server]:
+    with run_server("tests.resilience.two_nodes", [], {"RAY_DEDUP_LOGS": "0"}) as server:
+        try:
+            eventually(lambda: server.log.read_text().count(READY) == N_NODES)
+            yield server
+        finally:
+            print(server.log.read_text())
+            end(server.process.pid)
+
+
+def test_a_lost_node_costs_no_request(cluster: Server) -> None:
+    with loaded(f"{cluster.url}", hellos(8), clients=4) as load:
+        cluster.process.send_signal(signal.SIGUSR1)
+        eventually(lambda: NODE_LOST in cluster.log.read_text())
+        load.goes_on()
+    ended = ends(load.outcomes)
+    print(ended, cluster.log.read_text().count(RETRIED), "tried again")
+    assert ended["transcripts"] == ended["sent"]
+    assert {outcome.text for outcome in load.outcomes} == {load.outcomes[0].text}

@@ -1,0 +1,60 @@
+"""Deploying anew over a running application, under load, without a failed request."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from loadtest.kill import READY
+from loadtest.recovery import ends
+from loadtest.server import Server, run_server
+from tests.conditions import eventually
+from tests.contract.wire import post
+from tests.resilience.conftest import hellos, proxy_environment
+from tests.resilience.load import loaded
+from tests.resilience.processes import end
+from tests.resilience.redeploying import REDEPLOYED
+
+ENVIRONMENT = {
+    # HAProxy forgets an HTTP replica long before the 30 s that Serve would keep it for.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+    "RAY_DEDUP_LOGS": "0",  # two replicas say the same when they are ready
+}
+
+
+@pytest.fixture(scope="module", params=[("python", 1), ("haproxy", 2)], ids=str)
+def redeploying(request: pytest.FixtureRequest) -> Iterator[Server]:
+    proxy, replicas = request.param
+    with run_server(
+        "tests.resilience.redeploying",
+        ["--replicas", str(replicas)],
+        proxy_environment(proxy) | ENVIRONMENT,
+    ) as server:
+        try:
+            eventually(lambda: server.log.read_text().count(READY) == replicas)
+            yield server
+        finally:
+            print(server.log.read_text())
+            end(server.process.pid)
+
+
+def redeploy_under_load(server: Server, signum: signal.Signals) -> None:
+    before = server.log.read_text().count(REDEPLOYED)
+    with loaded(server.url, hellos(8)) as load:
+        server.process.send_signal(signum)
+        eventually(lambda: server.log.read_text().count(REDEPLOYED) > before)
+        load.goes_on()
+    ended = ends(load.outcomes)
+    assert ended["transcripts"] == ended["sent"]
+
+
+def test_a_new_user_config_costs_no_request(redeploying: Server) -> None:
+    loads = redeploying.log.read_text().count(READY)
+    redeploy_under_load(redeploying, signal.SIGUSR1)
+    assert redeploying.log.read_text().count(READY) == loads  # without a restart
+
+
+def test_new_args_cost_no_request(redeploying: Server) -> None:
+    redeploy_under_load(redeploying, signal.SIGUSR2)
+    response = post(f"{redeploying.url}/transcribe", hellos(1), {"no_such_option": 1})
+    assert response.status_code == 422  # strict_options is on now

@@ -1,0 +1,131 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import httpx
+from starlette.types import Message, Receive, Scope, Send
+
+from serve_app.api.drain import Drain, DrainGate, Stage
+from serve_app.api.request_id import assign_request_id
+
+Scenario = Callable[["Site"], Awaitable[None]]
+
+
+class Site:
+    """An application behind a gate whose POSTs end when they are released."""
+
+    def __init__(self) -> None:
+        self.drain = Drain()
+        self.released = asyncio.Event()
+        self.gate = DrainGate(self._answer, self.drain)
+        self.client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app), base_url="http://site"
+        )
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assign_request_id(scope)
+        await self.gate(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST":
+            await self.released.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def running(self) -> "asyncio.Task[httpx.Response]":
+        """A POST that has arrived."""
+        before = self.drain.advance(Stage.SERVING).requests
+        post = asyncio.create_task(self.client.post("/transcribe"))
+        while self.drain.advance(Stage.SERVING).requests == before:
+            await asyncio.sleep(0)
+        return post
+
+
+def play(scenario: Scenario) -> None:
+    async def run() -> None:
+        await scenario(Site())
+
+    asyncio.run(run())
+
+
+def test_a_request_is_in_progress_until_its_answer() -> None:
+    async def scenario(site: Site) -> None:
+        assert site.drain.advance(Stage.SERVING).idle_seconds == float("inf")
+        post = await site.running()
+        assert site.drain.advance(Stage.SERVING).idle_seconds == 0
+        site.released.set()
+        await post
+        assert site.drain.advance(Stage.SERVING).requests == 0
+        assert site.drain.advance(Stage.SERVING).idle_seconds < 60
+
+    play(scenario)
+
+
+def test_a_closed_server_ends_what_runs_and_refuses_the_rest() -> None:
+    async def scenario(site: Site) -> None:
+        post = await site.running()
+        assert site.drain.advance(Stage.CLOSED).requests == 1
+        refused = await site.client.post("/transcribe")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+        assert int(refused.headers["Retry-After"]) > 0
+        site.released.set()
+        assert (await post).text == "done"
+
+    play(scenario)
+
+
+def test_a_leaving_server_says_so_and_still_serves() -> None:
+    async def scenario(site: Site) -> None:
+        assert (await site.client.get("/readyz")).status_code == 200
+        site.drain.advance(Stage.LEAVING)
+        assert (await site.client.get("/readyz")).status_code == 503
+        assert (await site.client.get("/health")).status_code == 200
+        site.released.set()
+        assert (await site.client.post("/transcribe")).status_code == 200
+
+    play(scenario)
+
+
+def test_clients_of_a_leaving_server_are_asked_to_connect_anew() -> None:
+    async def scenario(site: Site) -> None:
+        assert "Connection" not in (await site.client.get("/health")).headers
+        for stage in (Stage.LEAVING, Stage.CLOSED):
+            site.drain.advance(stage)
+            assert (await site.client.get("/readyz")).headers["Connection"] == "close"
+
+    play(scenario)
+
+
+def test_a_closed_server_does_not_open_again() -> None:
+    async def scenario(site: Site) -> None:
+        site.drain.advance(Stage.CLOSED)
+        site.drain.advance(Stage.LEAVING)
+        assert (await site.client.post("/transcribe")).status_code == 503
+
+    play(scenario)
+
+
+def test_a_closed_server_refuses_web_sockets() -> None:
+    async def scenario(site: Site) -> None:
+        site.drain.advance(Stage.CLOSED)
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def receive() -> Message:
+            return {"type": "websocket.connect"}
+
+        await site.app({"type": "websocket", "path": "/live", "headers": []}, receive, send)
+        assert sent == [{"type": "websocket.close", "code": 1013, "reason": "not_ready"}]
+
+    play(scenario)
+
+
+def test_a_request_whose_client_leaves_is_no_longer_in_progress() -> None:
+    async def scenario(site: Site) -> None:
+        post = await site.running()
+        post.cancel()
+        await asyncio.gather(post, return_exceptions=True)
+        assert site.drain.advance(Stage.CLOSED).requests == 0
+
+    play(scenario)
