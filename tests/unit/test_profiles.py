@@ -49,10 +49,11 @@ def test_a_profile_that_comes_along_loads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_serve_admits_no_more_requests_than_the_engine_has_threads_for(name: str) -> None:
+def test_requests_wait_in_the_engine_and_not_unseen_in_serve(name: str) -> None:
     profile = load_profile(name)
-    admitted = profile.deployment_options["Transcriber"]["max_ongoing_requests"]
-    assert admitted <= profile.settings.engine.max_concurrent_requests
+    let_in = {n: o["max_ongoing_requests"] for n, o in profile.deployment_options.items()}
+    assert let_in["Ingress"] >= let_in["Transcriber"]
+    assert let_in["Transcriber"] >= 1.25 * profile.settings.engine.max_concurrent_requests
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -1,0 +1,264 @@
+"""The Kubernetes manifests: what kustomize builds is valid and agrees with code and profiles."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from configs.profile import load_profile, profile_path
+from configs.rayservice import serve_config_patch
+from serve_app import __version__, shared_memory
+from serve_app.environment import HUGGING_FACES, OURS, RAYS
+from serve_app.proxy import errors
+from serve_app.proxy.environment import PROXY_ENVIRONMENT
+from tests.unit.manifests import (
+    K8S,
+    Manifest,
+    built,
+    of_kind,
+    pod_templates,
+    rayservice,
+    rayservice_schema,
+    with_component,
+)
+
+PROFILES = sorted(path.name for path in (K8S / "overlays").iterdir())
+COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
+BUILDS = [*(K8S / "overlays" / name for name in PROFILES), K8S / "example", K8S / "model-loader"]
+KUBERNETES = ("1.30", "1.37")
+OTHERS_KINDS = {"RayService", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute", "Middleware"}
+"""Custom resources; of these only RayService has a schema here."""
+
+each_profile = pytest.mark.parametrize("profile", PROFILES)
+each_component = pytest.mark.parametrize("component", COMPONENTS)
+
+
+def overlay(profile: str) -> tuple[Manifest, ...]:
+    return built(K8S / "overlays" / profile)
+
+
+def workers_of(profile: str) -> tuple[int, Manifest]:
+    """How many workers, and the limits of each."""
+    (group,) = rayservice(overlay(profile))["rayClusterConfig"]["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    return group["replicas"], container["resources"]["limits"]
+
+
+def assert_valid(manifests: tuple[Manifest, ...]) -> None:
+    for manifest in manifests:
+        if manifest["kind"] not in OTHERS_KINDS:
+            for kubernetes in KUBERNETES:
+                kubernetes_validate.validate(manifest, kubernetes, strict=True)
+
+
+def assert_kuberay_takes(manifest: Manifest) -> None:
+    jsonschema.Draft202012Validator(rayservice_schema()).validate(manifest)
+
+
+def assert_pods_are_valid(spec: Manifest, kubernetes: str) -> None:
+    for template in pod_templates(spec).values():
+        pod = {"apiVersion": "v1", "kind": "Pod", **template}
+        kubernetes_validate.validate(pod, kubernetes, strict=True)
+
+
+def test_there_is_an_overlay_for_every_profile_but_the_laptops() -> None:
+    profiles = {path.stem for path in profile_path("dev").parent.glob("*.yaml")}
+    assert set(PROFILES) == profiles - {"dev"}
+
+
+@each_profile
+def test_a_committed_patch_is_the_one_its_profile_yields(profile: str) -> None:
+    committed = yaml.safe_load((K8S / "overlays" / profile / "serve-config.yaml").read_text())
+    assert committed == yaml.safe_load(yaml.safe_dump(serve_config_patch(profile)))
+
+
+@each_profile
+def test_the_serve_config_is_the_profiles_own_text(profile: str) -> None:
+    assert rayservice(overlay(profile))["serveConfigV2"] == profile_path(profile).read_text()
+
+
+@each_profile
+def test_the_model_that_is_brought_is_the_one_that_is_served(profile: str) -> None:
+    (config_map,) = of_kind(overlay(profile), "ConfigMap")
+    assert config_map["data"] == {"name": load_profile(profile).settings.engine.model}
+
+
+@each_profile
+def test_the_replicas_fit_on_the_workers_while_a_redeploy_runs(profile: str) -> None:
+    n_workers, limits = workers_of(profile)
+    wanted = {"num_gpus": 0.0, "num_cpus": 0.0}
+    for options in load_profile(profile).deployment_options.values():
+        scaling = options.get("autoscaling_config") or {}
+        replicas = scaling.get("max_replicas") or options["num_replicas"]
+        replicas += replicas * options["max_surge_percent"] // 100
+        for resource in wanted:
+            wanted[resource] += replicas * options["ray_actor_options"].get(resource, 0)
+    assert wanted["num_gpus"] == n_workers * int(limits.get("nvidia.com/gpu", 0))
+    assert 0 < wanted["num_cpus"] <= n_workers * int(limits["cpu"])
+
+
+@each_profile
+def test_every_replica_takes_cpu_which_the_head_does_not_offer(profile: str) -> None:
+    cluster = rayservice(overlay(profile))["rayClusterConfig"]
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    options = load_profile(profile).deployment_options.values()
+    assert all(one["ray_actor_options"]["num_cpus"] > 0 for one in options)
+
+
+@pytest.mark.parametrize("directory", BUILDS, ids=lambda path: path.name)
+def test_kubernetes_takes_it(directory: Path) -> None:
+    assert_valid(built(directory))
+
+
+@each_profile
+@pytest.mark.parametrize("kubernetes", KUBERNETES)
+def test_kubernetes_takes_the_pods(profile: str, kubernetes: str) -> None:
+    assert_pods_are_valid(rayservice(overlay(profile)), kubernetes)
+
+
+@pytest.mark.parametrize("directory", [one for one in BUILDS if one.name != "model-loader"])
+def test_kuberay_takes_the_rayservice(directory: Path) -> None:
+    (manifest,) = of_kind(built(directory), "RayService")
+    assert_kuberay_takes(manifest)
+
+
+@each_component
+def test_a_component_fits_an_overlay(component: str, tmp_path: Path) -> None:
+    manifests = with_component("gpu-t4", component, tmp_path)
+    assert manifests != overlay("gpu-t4")
+    assert_valid(manifests)
+    (manifest,) = of_kind(manifests, "RayService")
+    assert_pods_are_valid(manifest["spec"], KUBERNETES[-1])
+    assert_kuberay_takes(manifest)
+
+
+def misspell(spec: Manifest) -> None:
+    spec["upgradeStrategie"] = {"type": "None"}
+
+
+def misspell_within_a_pod(spec: Manifest) -> None:
+    pod_templates(spec)["workers"]["spec"]["containers"][0]["imagePullPolice"] = "Always"
+
+
+@pytest.mark.parametrize("damage", [misspell, misspell_within_a_pod])
+def test_a_key_that_kuberay_would_drop_is_found(damage: Any) -> None:
+    (manifest,) = of_kind(overlay("cpu"), "RayService")
+    damaged = yaml.safe_load(yaml.safe_dump(manifest))
+    damage(damaged["spec"])
+    with pytest.raises(jsonschema.ValidationError, match="Additional properties"):
+        assert_kuberay_takes(damaged)
+
+
+def test_a_key_that_kubernetes_does_not_know_is_found() -> None:
+    budget = of_kind(overlay("cpu"), "PodDisruptionBudget")[0]
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate({**budget, "spek": {}}, KUBERNETES[-1], strict=True)
+
+
+@each_profile
+def test_versions_are_those_of_the_code(profile: str) -> None:
+    spec = rayservice(overlay(profile))
+    assert spec["rayClusterConfig"]["rayVersion"] == version("ray")
+    gpu = "-gpu" if load_profile(profile).settings.engine.device == "cuda" else ""
+    for template in pod_templates(spec).values():
+        images = {container["image"] for container in template["spec"]["containers"]}
+        assert images == {f"whisper-ox:{__version__}{gpu}"}
+
+
+def test_the_environment_is_what_the_code_says() -> None:
+    known = {variable.name for variable in (*OURS, *RAYS, *HUGGING_FACES)}
+    for template in pod_templates(rayservice(overlay("cpu"))).values():
+        (container,) = template["spec"]["containers"]
+        given = {one["name"]: one["value"] for one in container["env"]}
+        assert given.items() >= {**shared_memory.ENVIRONMENT, **PROXY_ENVIRONMENT}.items()
+        assert set(given) <= known
+
+
+def test_the_served_port_is_the_profiles() -> None:
+    for profile in PROFILES:
+        spec = rayservice(overlay(profile))
+        served = load_profile(profile).config.http_options.port
+        assert spec["serveService"]["spec"]["ports"] == [{"name": "serve", "port": served}]
+        for template in pod_templates(spec).values():
+            ports = template["spec"]["containers"][0]["ports"]
+            assert {"name": "serve", "containerPort": served} in ports
+
+
+def test_a_worker_is_ready_when_the_model_is_and_the_head_without_it() -> None:
+    templates = pod_templates(rayservice(overlay("gpu-a10g")))
+    (worker,) = templates["workers"]["spec"]["containers"]
+    assert worker["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "serve"}
+    (head,) = templates["head"]["spec"]["containers"]
+    assert not {"readinessProbe", "livenessProbe", "startupProbe"} & head.keys()
+
+
+@pytest.mark.parametrize("directory", [K8S / "overlays" / "cpu", K8S / "example"])
+def test_nothing_is_open_that_no_policy_opens(directory: Path) -> None:
+    policies = [one["spec"] for one in of_kind(built(directory), "NetworkPolicy")]
+    pods = {"matchLabels": {"app": "whisper-ox"}}
+    assert {"podSelector": pods, "policyTypes": ["Ingress", "Egress"]} in policies
+    callers = [rule for spec in policies for rule in spec.get("ingress", ())]
+    assert all(rule["from"] for rule in callers)
+    for template in pod_templates(rayservice(built(directory))).values():
+        assert template["metadata"]["labels"] == pods["matchLabels"]
+
+
+def test_prometheus_scrapes_the_pods_and_the_ports_there_are() -> None:
+    (monitor,) = of_kind(built(K8S / "example"), "PodMonitor")
+    for template in pod_templates(rayservice(built(K8S / "example"))).values():
+        labels = template["metadata"]["labels"]
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+        assert {one["port"] for one in monitor["spec"]["podMetricsEndpoints"]} <= ports
+
+
+def test_the_edge_takes_off_what_our_proxies_do(tmp_path: Path) -> None:
+    ours = {name.decode() for name in errors._SERVES_HEADERS}
+    (route,) = of_kind(built(K8S / "example"), "HTTPRoute")
+    (taken_off,) = route["spec"]["rules"][0]["filters"]
+    assert ours <= set(taken_off["requestHeaderModifier"]["remove"])
+    (middleware,) = of_kind(with_component("cpu", "ingress", tmp_path), "Middleware")
+    emptied = middleware["spec"]["headers"]["customRequestHeaders"]
+    assert ours <= {name for name, value in emptied.items() if value == ""}
+
+
+def test_an_image_of_a_registry_replaces_every_one() -> None:
+    spec = rayservice(built(K8S / "example"))
+    images = {
+        container["image"].rpartition(":")[0]
+        for template in pod_templates(spec).values()
+        for key in ("containers", "initContainers")
+        for container in template["spec"].get(key, ())
+    }
+    registry = "registry.example.org"
+    assert images == {f"{registry}/whisper-ox", f"{registry}/whisper-ox-models"}
+
+
+@pytest.mark.parametrize(
+    ("profile", "strategy"),
+    [
+        ("cpu", "NewCluster"),
+        ("gpu-t4", "None"),
+        ("gpu-a10g", "None"),
+        ("gpu-a10g-multi", "NewCluster"),
+    ],
+)
+def test_an_upgrade_needs_no_gpu_that_the_profile_has_not(profile: str, strategy: str) -> None:
+    assert rayservice(overlay(profile))["upgradeStrategy"] == {"type": strategy}
+
+
+def test_with_a_spare_gpu_a_second_cluster_takes_over(tmp_path: Path) -> None:
+    manifests = with_component("gpu-t4", "spare-gpu", tmp_path)
+    assert rayservice(manifests)["upgradeStrategy"] == {"type": "NewCluster"}
+
+
+def test_a_bundled_model_needs_no_claim(tmp_path: Path) -> None:
+    manifests = with_component("gpu-a10g-multi", "bundled-model", tmp_path)
+    assert of_kind(manifests, "PersistentVolumeClaim") == []
+    workers = pod_templates(rayservice(manifests))["workers"]["spec"]
+    volumes = {volume["name"]: volume for volume in workers["volumes"]}
+    assert "emptyDir" in volumes["models"]
