@@ -35,6 +35,12 @@ class Reply:
         return float(found.group(1)) / 1000 if found else None
 
     @property
+    def error_code(self) -> str:
+        """``error.code`` of our JSON error body; "" for any other answer."""
+        error = self.body.get("error") if isinstance(self.body, dict) else None
+        return str(error.get("code", "")) if isinstance(error, dict) else ""
+
+    @property
     def segments(self) -> list[dict[str, Any]]:
         """The transcript's segments; raises ``WhisperOxError`` if the answer is no transcript."""
         if self.status != 200 or not isinstance(self.body, dict) or "segments" not in self.body:

@@ -70,7 +70,7 @@ class Outcome:
     """What became of a post; times in seconds of ``time.perf_counter``.
 
     ``status`` is None without an answer: ``gave_up``, or else ``error`` says what broke. ``text``
-    is the transcript, "" where there is none.
+    is the transcript, "" where there is none; ``code`` that of an error in our JSON.
     """
 
     number: int
@@ -82,6 +82,7 @@ class Outcome:
     text: str = ""
     error: str = ""
     gave_up: bool = False
+    code: str = ""
 
     @property
     def latency(self) -> float:
@@ -201,18 +202,26 @@ def joined(clips: Sequence[Clip], samples: Sequence[Any]) -> Chunk:
 
 
 async def closed_loop(
-    url: str, posts: Iterator[Post], clients: int, api_key: str | None = None
+    url: str,
+    posts: Iterator[Post],
+    clients: int,
+    api_key: str | None = None,
+    backoff_seconds: float = 0.0,
 ) -> list[Outcome]:
     """``clients`` each take the next of ``posts`` as soon as their last was answered.
 
-    Returns the outcomes in the order of their ends, once ``posts`` is exhausted.
+    One that got no transcript waits ``backoff_seconds`` first. Returns the outcomes in the order of
+    their ends, once ``posts`` is exhausted.
     """
     outcomes: list[Outcome] = []
 
     async def run_client(client: int, http: httpx.AsyncClient) -> None:
         for post in posts:
             await asyncio.sleep(post.pause_seconds)
-            outcomes.append(await _outcome(url, post, client, http, api_key))
+            outcome = await _outcome(url, post, client, http, api_key)
+            outcomes.append(outcome)
+            if not outcome.is_transcript:
+                await asyncio.sleep(backoff_seconds)
 
     limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS)
     async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, limits=limits) as http:
@@ -224,11 +233,11 @@ async def _outcome(
     url: str, post: Post, client: int, http: httpx.AsyncClient, api_key: str | None
 ) -> Outcome:
     began = time.perf_counter()
-    status, text, error, gave_up = None, "", "", False
+    status, text, error, gave_up, code = None, "", "", False, ""
     try:
         call = transcribe_async(url, post.audio, post.options, http, api_key)
         reply = await asyncio.wait_for(call, post.give_up_seconds)
-        status = reply.status
+        status, code = reply.status, reply.error_code
         text = reply.text
     except asyncio.TimeoutError:
         gave_up = True
@@ -237,7 +246,9 @@ async def _outcome(
     except httpx.HTTPError as broken:
         error = f"{type(broken).__name__}: {broken}"
     ended = time.perf_counter()
-    return Outcome(post.number, client, began, ended, post.seconds, status, text, error, gave_up)
+    return Outcome(
+        post.number, client, began, ended, post.seconds, status, text, error, gave_up, code
+    )
 
 
 def machine() -> dict[str, Any]:

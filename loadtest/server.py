@@ -34,14 +34,17 @@ def free_port(host: str = "127.0.0.1") -> int:
 def haproxy_environment() -> dict[str, str]:
     """Environment of a server behind HAProxy that shares no port with another on this machine.
 
-    Each Ray counts its replicas' ports from 30000 up, unaware of other Rays, and binds them with
-    SO_REUSEPORT: one server's HAProxy would reach the other's replicas.
+    Each Ray counts its replicas' ports from 30000 up, unaware of other Rays, and binds them, and
+    the port of the proxy that stands in for them, with SO_REUSEPORT: one server's HAProxy would
+    reach the other's replicas.
     """
     first_http = 20_000 + free_port() % 90 * 100
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_http),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_http + 49),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first_http + 50),

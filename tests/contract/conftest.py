@@ -1,5 +1,6 @@
 """Real servers, one per model and session, started the way a user starts them."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,16 @@ import pytest
 import yaml
 
 from configs.profile import profile_path
-from loadtest.server import Server, haproxy_environment, start_server
+from loadtest.server import Server, free_port, haproxy_environment, start_server
 from serve_app.api.examples import EXAMPLE_CLIP
+from tests.contract.scrape import REPORT_ENVIRONMENT
 
 API_KEY = "correct horse battery staple"
 API_KEY_HEADER = "X-Whisper-Key"
+HASHED_KEY, ONE_AT_A_TIME_KEY, TWO_SECONDS_KEY = "two words", "one-at-a-time", "two-seconds"
 MAX_BODY_BYTES = 2_000_000
+MAX_HEADER_BYTES = 8_192
+UPLOAD_IDLE_SECONDS = 2.0
 EXTRA_PATH = "/speech/recognise"
 
 
@@ -24,19 +29,38 @@ def tiny_en() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def base() -> Iterator[Server]:
-    with start_server("base") as server:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that may log what it hears."""
+    profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
+    profile["applications"][0]["args"] = {"log": {"level": "debug", "transcripts": True}}
+    path: Path = tmp_path_factory.mktemp("profile") / "talkative.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    with start_server("base", ["--config", str(path)]) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server behind HAProxy with a key, strict options, a small body limit and one more path."""
+def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The named keys of ``guarded``."""
+    path = tmp_path_factory.mktemp("secret") / "keys"
+    path.write_text(
+        f"hashed sha256:{hashlib.sha256(HASHED_KEY.encode()).hexdigest()}\n"
+        f"narrow {ONE_AT_A_TIME_KEY} concurrent=1\n"
+        f"brief {TWO_SECONDS_KEY} audio_seconds_per_minute=2\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterator[Server]:
+    """A server behind HAProxy with keys, strict options, a small body limit and one more path."""
     profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
     profile["applications"][0]["args"] = {
         "http": {
             "strict_options": True,
             "max_body_bytes": MAX_BODY_BYTES,
+            "max_header_bytes": MAX_HEADER_BYTES,
+            "upload_idle_seconds": UPLOAD_IDLE_SECONDS,
             "extra_transcribe_paths": [EXTRA_PATH],
         }
     }
@@ -45,9 +69,16 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     environment = {
         "WHISPER_API_KEY": API_KEY,
         "WHISPER_API_KEY_HEADER": API_KEY_HEADER,
+        "WHISPER_API_KEYS_FILE": str(keys_file),
+        "LOG_LEVEL": "debug",
+        "LOG_FORMAT": "json",
+        "WHISPER_OX_HEAD_SECONDS": "2",
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "5",
         **haproxy_environment(),
+        **REPORT_ENVIRONMENT,
     }
-    with start_server("tiny.en", ["--config", str(path)], environment) as server:
+    flags = ["--config", str(path), "--metrics-port", str(free_port())]
+    with start_server("tiny.en", flags, environment) as server:
         yield server
 
 

@@ -38,7 +38,13 @@ def test_pickling_keeps_all_that_was_said(kind: type[WhisperOxError]) -> None:
 @pytest.mark.parametrize("kind", kinds(WhisperOxError))
 def test_pickling_keeps_the_defaults(kind: type[WhisperOxError]) -> None:
     copy = pickle.loads(pickle.dumps(kind("why")))
-    assert state(copy) == ["why", kind.code, kind.status, None, None]
+    assert state(copy) == ["why", kind.code, kind.status, None, kind.retry_after_seconds]
+
+
+@pytest.mark.parametrize("kind", [k for k in kinds(WhisperOxError) if k.status in (429, 503)])
+def test_who_may_try_again_is_always_told_when(kind: type[WhisperOxError]) -> None:
+    is_answered = kind.__module__ == errors.__name__  # models' errors stop a start
+    assert (kind("why").retry_after_seconds is not None) == is_answered
 
 
 @pytest.mark.parametrize("kind", kinds(WhisperOxError))

@@ -1,5 +1,6 @@
 """Settings: every unknown key is an error, every default is stated, the key comes from outside."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +80,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The process's environment, without a key."""
     monkeypatch.delenv("WHISPER_API_KEY", raising=False)
     monkeypatch.delenv("WHISPER_API_KEY_HEADER", raising=False)
+    monkeypatch.delenv("WHISPER_API_KEYS_FILE", raising=False)
     return monkeypatch
 
 
@@ -89,6 +91,7 @@ def test_without_a_key_the_server_is_open(environment: pytest.MonkeyPatch) -> No
 def test_an_empty_value_is_unset(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("WHISPER_API_KEY", "")
     environment.setenv("WHISPER_API_KEY_HEADER", "")
+    environment.setenv("WHISPER_API_KEYS_FILE", "")
     assert ApiKey.from_environment() == ApiKey(key=None, header="X-API-Key")
 
 
@@ -98,6 +101,11 @@ def test_key_and_header_come_from_the_environment(environment: pytest.MonkeyPatc
     api_key = ApiKey.from_environment()
     assert api_key.key is not None
     assert (api_key.key.get_secret_value(), api_key.header) == (" sesame ", "X-Door")
+
+
+def test_the_keys_file_comes_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("WHISPER_API_KEYS_FILE", "/run/secrets/keys")
+    assert ApiKey.from_environment().keys_file == Path("/run/secrets/keys")
 
 
 def test_the_key_is_never_printed(environment: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,185 @@
+"""Measure this machine's profile: ``python -m loadtest.capacity calibrate --model base``.
+
+The engine is measured by :mod:`loadtest.capacity.measure` in a child process with the environment
+of the profile's Transcriber, what serving adds by lone requests to a server.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+import psutil
+
+from configs.profile import load_profile
+from loadtest.capacity.fit import (
+    TimedCall,
+    decode_rows,
+    lone_costs,
+    mean_error,
+    prepare_cost,
+    stage_costs,
+)
+from loadtest.capacity.profile import MachineProfile, Recipe, ServerCost
+from loadtest.client import TIMEOUT_SECONDS, transcribe
+from loadtest.load import machine
+from loadtest.memory import REPLICA_TITLE
+from loadtest.options import contract_options
+from loadtest.overhead import timing
+from loadtest.server import Server, start_server
+from loadtest.wav import speech_wav
+from serve_app.engine.hardware import available_cpus
+from serve_app.errors import WhisperOxError
+
+DECODE_BATCHES = (1, 2, 4, 8, 16)
+CHUNK_SECONDS = (5.0, 15.0, 30.0)
+TABLE_SECONDS = 15.0
+SERVER_REQUESTS, SERVER_WARM_UPS = 10, 3
+IDLE_SECONDS = 10.0
+TRANSCRIBER = f"{REPLICA_TITLE}Transcriber"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of ``calibrate``."""
+    parser.add_argument("--model", default="base")
+    parser.add_argument("--config", default="dev", help="Serve config whose Transcriber it is")
+    parser.add_argument("--name", help="of the profile; default: the model and this machine")
+    parser.add_argument("--chunk-seconds", type=float, nargs="+", default=CHUNK_SECONDS)
+    parser.add_argument("--requests", type=int, default=16, help="of each length, one at a time")
+    parser.add_argument("--decode-batch", type=int, nargs="+", default=DECODE_BATCHES)
+    parser.add_argument("--windows", type=int, default=24, help="at least, at each decode batch")
+
+
+def calibrate(given: argparse.Namespace) -> MachineProfile:
+    """Measure everything; takes some minutes. Raises ``WhisperOxError``."""
+    about = machine()
+    engine = load_profile(given.config).settings.engine
+    workers = engine.workers or max(1, available_cpus() // engine.threads_per_worker)
+    found = _measured(given, workers)
+    with start_server(given.model, ["--config", given.config]) as server:
+        serving = server_cost(server, given.model)
+    return profile_of(given, about, workers, found, serving)
+
+
+def profile_of(
+    given: argparse.Namespace,
+    about: Mapping[str, Any],
+    workers: int,
+    found: Mapping[str, Any],
+    serving: ServerCost,
+) -> MachineProfile:
+    """The profile of what ``measure`` has written."""
+    loaded_calls, lone_calls, solo_calls = (
+        [TimedCall.model_validate(call) for call in found[name]]
+        for name in ("loaded", "lone", "solo")
+    )
+    loaded = stage_costs(loaded_calls)
+    audio, besides = zip(*found["prepared"], strict=True)
+    cores = about["cores"]
+    batch = load_profile(given.config).deployment_options["Transcriber"].get("user_config") or {}
+    return MachineProfile(
+        name=given.name or f"{given.model}-{cores}c",
+        kind="measured",
+        basis=(
+            f"python -m loadtest.capacity calibrate --model {given.model} --config {given.config}; "
+            f"the decoder's fit is off by {mean_error(loaded_calls, loaded):.0%} of a call's time "
+            "on average"
+        ),
+        model=given.model,
+        compute_type=found["compute_type"],
+        device=found["device"],
+        cores=cores,
+        workers=workers,
+        encode_batch=batch.get("encode_batch") or 1,
+        decode_batch=batch.get("decode_batch") or 8,
+        solo_speed=solo_speed(loaded_calls, solo_calls),
+        loaded=loaded,
+        alone=lone_costs(lone_calls, loaded) if found["device"] == "cpu" and cores > 1 else None,
+        prepare=prepare_cost(audio, besides),
+        server=serving,
+        recipes=tuple(Recipe.model_validate(recipe) for recipe in found["recipes"]),
+        decode_table=tuple(decode_rows(loaded_calls, loaded, workers, TABLE_SECONDS)),
+        machine=dict(about),
+    )
+
+
+def solo_speed(loaded: Sequence[TimedCall], solo: Sequence[TimedCall]) -> float:
+    """How much faster one worker encodes while the others rest; at least 1."""
+
+    def encoding(calls: Sequence[TimedCall]) -> float:
+        return statistics.mean(c.seconds / c.windows for c in calls if c.stage == "encode")
+
+    return max(1.0, encoding(loaded) / encoding(solo))
+
+
+def server_cost(server: Server, model: str) -> ServerCost:
+    """What ``server``, which nobody else uses, needs besides the engine."""
+    audio, options = speech_wav(TABLE_SECONDS), contract_options(model, "en", batch_size=8)
+    with httpx.Client(timeout=TIMEOUT_SECONDS) as http:
+
+        def overheads(count: int) -> list[float]:
+            replies = [transcribe(server.url, audio, options, client=http) for _ in range(count)]
+            return [timing(reply).overhead / 1000 for reply in replies]
+
+        overheads(SERVER_WARM_UPS)
+        before, began = cpu_seconds(server), time.perf_counter()
+        time.sleep(IDLE_SECONDS)
+        idle, rested = cpu_seconds(server), time.perf_counter()
+        found = overheads(SERVER_REQUESTS)
+        after, ended = cpu_seconds(server), time.perf_counter()
+    idle_others = (idle["others"] - before["others"]) / (rested - began)
+    idle_all = sum(idle[key] - before[key] for key in idle) / (rested - began)
+    used = after["others"] - idle["others"] - idle_others * (ended - rested)
+    request_seconds = statistics.median(found)
+    return ServerCost(
+        request_seconds=request_seconds,
+        request_core_seconds=max(0.0, used / SERVER_REQUESTS),
+        idle_cores=max(0.0, idle_all),
+    )
+
+
+def cpu_seconds(server: Server) -> dict[str, float]:
+    """CPU seconds so far of the Transcriber replicas and of the server's other processes."""
+    used = {"transcriber": 0.0, "others": 0.0}
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) != server.process.pid:
+                continue
+            title = " ".join(process.cmdline())
+            times = process.cpu_times()
+        except (psutil.Error, ProcessLookupError):
+            continue
+        used["transcriber" if TRANSCRIBER in title else "others"] += times.user + times.system
+    return used
+
+
+def _measured(given: argparse.Namespace, workers: int) -> dict[str, Any]:
+    flags = {
+        "model": [given.model],
+        "workers": [workers],
+        "encode-batch": [1],
+        "decode-batch": given.decode_batch,
+        "chunk-seconds": given.chunk_seconds,
+        "requests": [given.requests],
+        "windows": [given.windows],
+    }
+    arguments = [
+        text for name, values in flags.items() for text in (f"--{name}", *map(str, values))
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtest.capacity.measure", *arguments],
+        env={**os.environ, **load_profile(given.config).environment("Transcriber")},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise WhisperOxError("the engine could not be measured: see above")
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured

@@ -1,0 +1,252 @@
+"""The planner against this machine: ``python -m loadtest.capacity check --profile NAME``.
+
+A server is started and loaded by locust at shares of the predicted saturation; its p95 is held
+against the simulation's, of the very same arrivals and on average over other arrivals of the same
+people. Saturation itself is measured with a closed loop, which the simulation repeats.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import psutil
+
+from loadtest.capacity.calibrate import cpu_seconds
+from loadtest.capacity.cluster import Cluster, served_rtfx
+from loadtest.capacity.plan import crowd, saturation_rtfx
+from loadtest.capacity.profile import MachineProfile, profile_path, read_profile
+from loadtest.dictation import Habit, Level, Piece
+from loadtest.load import Outcome, Post, closed_loop, latency_percentiles, machine
+from loadtest.locust_process import LoadPlan, run_locust
+from loadtest.options import contract_options
+from loadtest.server import Server, start_server
+from loadtest.utterances import Speech, speech_of
+from serve_app.errors import WhisperOxError
+
+BAR = 0.20
+"""Largest relative error that passes."""
+
+OTHER_SEEDS = range(1_000, 1_008)
+QUIET_CORES = 0.1
+"""More than this used by other programs, and a measurement says little."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of ``check``."""
+    parser.add_argument("--profile", required=True, help="name or file; its model is served")
+    parser.add_argument("--config", default="dev", help="Serve config")
+    parser.add_argument("--load", type=float, nargs="*", default=[0.4, 0.7, 0.9])
+    parser.add_argument("--minutes", type=float, default=4.0, help="of each load")
+    parser.add_argument("--chunk", type=float, default=15.0)
+    parser.add_argument("--speaking-share", type=float, default=0.5)
+    parser.add_argument("--dictation-seconds", type=float, default=60.0)
+    parser.add_argument("--warm-up-seconds", type=float, default=30.0, help="not compared")
+    parser.add_argument("--clients", type=int, default=24, help="of the closed loop")
+    parser.add_argument("--saturation-minutes", type=float, default=2.0, help="0: leave it out")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+@dataclass(frozen=True)
+class Bystanders:
+    """What used the machine's cores besides the server and the sender."""
+
+    others: float
+    stolen: float
+
+
+def compare(measured: float, predicted: float) -> dict[str, float]:
+    """Both and the prediction's relative error."""
+    return {
+        "measured": measured,
+        "predicted": predicted,
+        "relative_error": predicted / measured - 1,
+    }
+
+
+def check(given: argparse.Namespace, earlier: dict[str, Any]) -> dict[str, Any]:
+    """Measure and compare; results of ``earlier`` for other loads are kept."""
+    about = machine()
+    profile = read_profile(profile_path(given.profile))
+    habit = Habit(given.chunk, given.speaking_share, given.dictation_seconds)
+    found = {
+        "tool": "capacity_check",
+        "machine": about,
+        "profile": profile.name,
+        "model": profile.model,
+        "habit": asdict(habit),
+        "predicted_saturation_rtfx": saturation_rtfx(profile, habit),
+        "saturation": earlier.get("saturation"),
+        "loads": earlier.get("loads", []),
+    }
+    with start_server(profile.model, ["--config", given.config]) as server:
+        speech = speech_of(habit)
+        _closed_loop(server.url, profile.model, speech, habit, clients=4, seconds=20.0)
+        if given.saturation_minutes > 0:
+            found["saturation"] = _check_saturation(server, profile, habit, speech, given)
+        for load in given.load:
+            row = _check_load(server, profile, habit, load, given)
+            others = [one for one in found["loads"] if one["load"] != load]
+            found["loads"] = sorted([*others, row], key=lambda one: float(one["load"]))
+    found["largest_error"] = max(abs(error) for error in _errors(found))
+    found["passed"] = found["largest_error"] <= BAR
+    return found
+
+
+def _errors(found: dict[str, Any]) -> list[float]:
+    rows = [row["p95_same_arrivals"] for row in found["loads"]]
+    return [row["relative_error"] for row in [*rows, found["saturation"]] if row]
+
+
+def _check_saturation(
+    server: Server,
+    profile: MachineProfile,
+    habit: Habit,
+    speech: Speech,
+    given: argparse.Namespace,
+) -> dict[str, Any]:
+    seconds, warm_up = given.saturation_minutes * 60, given.warm_up_seconds
+    watch = _Watch(server)
+    outcomes = _closed_loop(
+        server.url, profile.model, speech, habit, clients=given.clients, seconds=seconds
+    )
+    bystanders = watch.seen(0.0)
+    began = min(outcome.began for outcome in outcomes)
+    done = sum(o.seconds for o in outcomes if warm_up <= o.ended - began <= seconds)
+    simulated = Cluster(profile).closed_loop(given.clients, habit.pieces(0, 0), seconds)
+    in_time = [o for o in outcomes if o.ended - began <= seconds]
+    return {
+        **compare(done / (seconds - warm_up), served_rtfx(simulated, warm_up)),
+        "clients": given.clients,
+        "seconds": seconds,
+        "latency": compare(
+            latency_percentiles([o.latency for o in in_time])["p95"], simulated.percentiles["p95"]
+        ),
+        **asdict(bystanders),
+    }
+
+
+def _closed_loop(
+    url: str, model: str, speech: Speech, habit: Habit, *, clients: int, seconds: float
+) -> list[Outcome]:
+    """Clients who post one person's pieces one after the other, without pauses."""
+    options = contract_options(model, "en", batch_size=8)
+    deadline = time.perf_counter() + seconds
+
+    def posts() -> Iterator[Post]:
+        for number, piece in enumerate(habit.pieces(0, 0)):
+            if time.perf_counter() >= deadline:
+                return
+            said = speech.utterance(piece.seconds, piece.pick)
+            yield Post(number, said.audio, options, said.seconds)
+
+    outcomes = asyncio.run(closed_loop(url, posts(), clients))
+    failed = [outcome.error for outcome in outcomes if not outcome.is_transcript]
+    if failed:
+        raise WhisperOxError(f"{len(failed)} requests failed, the first with: {failed[0]}")
+    return outcomes
+
+
+def _check_load(
+    server: Server,
+    profile: MachineProfile,
+    habit: Habit,
+    load: float,
+    given: argparse.Namespace,
+) -> dict[str, Any]:
+    question = crowd(profile, habit, load, saturation_rtfx(profile, habit))
+    seconds, warm_up = given.minutes * 60, given.warm_up_seconds
+    levels = (Level(question.users, seconds),)
+    watch = _Watch(server)
+    about, sent = run_locust(
+        server.url, LoadPlan(levels, habit, model=profile.model, seed=given.seed)
+    )
+    bystanders = watch.seen(about["sender_cpu_seconds"])
+    wrong = [one for one in sent if not one.is_transcript]
+    if wrong:
+        raise WhisperOxError(f"{len(wrong)} requests failed, the first with: {wrong[0].error}")
+    latencies = [one.latency for one in sent if one.due >= warm_up]
+    measured = latency_percentiles(latencies)
+    same = _simulated(profile, question.pieces(given.seed), seconds, warm_up)
+    others = [_simulated(profile, question.pieces(seed), seconds, warm_up) for seed in OTHER_SEEDS]
+    return {
+        "load": load,
+        "users": question.users,
+        "seconds": seconds,
+        "requests": len(latencies),
+        "p50_same_arrivals": compare(measured["p50"], same["p50"]),
+        "p95_same_arrivals": compare(measured["p95"], same["p95"]),
+        "p95_expected": compare(measured["p95"], mean(one["p95"] for one in others)),
+        "p95_of_other_arrivals": sorted(one["p95"] for one in others),
+        "sender_cores": about["sender_cpu_seconds"] / seconds,
+        **asdict(bystanders),
+    }
+
+
+def _simulated(
+    profile: MachineProfile, pieces: Iterator[Piece], seconds: float, warm_up: float
+) -> dict[str, float]:
+    return Cluster(profile).run(pieces, seconds).after(warm_up).percentiles
+
+
+class _Watch:
+    """Notes what the machine's cores do from here on."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._began = time.perf_counter()
+        self._busy, self._stolen = _machine_seconds()
+        self._ours = self._our_seconds()
+
+    def seen(self, sender_seconds: float) -> Bystanders:
+        """Cores used on average by neither the server nor a sender of so many CPU seconds."""
+        passed = time.perf_counter() - self._began
+        busy, stolen = _machine_seconds()
+        ours = self._our_seconds() - self._ours + sender_seconds
+        return Bystanders(
+            others=(busy - self._busy - ours) / passed, stolen=(stolen - self._stolen) / passed
+        )
+
+    def _our_seconds(self) -> float:
+        own = psutil.Process().cpu_times()
+        return sum(cpu_seconds(self._server).values()) + own.user + own.system
+
+
+def _machine_seconds() -> tuple[float, float]:
+    times = psutil.cpu_times()
+    stolen = float(getattr(times, "steal", 0.0))
+    waiting = times.idle + float(getattr(times, "iowait", 0.0))
+    return sum(times) - waiting - stolen - float(getattr(times, "guest", 0.0)), stolen
+
+
+def read_earlier(path: Path | None, profile: str) -> dict[str, Any]:
+    """What ``path`` holds of the same profile; {} where it is new."""
+    if path is None or not path.exists():
+        return {}
+    earlier: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return earlier if earlier.get("profile") == read_profile(profile_path(profile)).name else {}
+
+
+def print_check(found: dict[str, Any]) -> None:
+    """Errors by load, in words."""
+    rows: list[tuple[str, dict[str, Any] | None]] = [("saturation, RTFx", found["saturation"])]
+    for kind in ("same_arrivals", "expected"):
+        rows += [
+            (f"p95 at {row['load']:.0%}, {kind.replace('_', ' ')}, s", row[f"p95_{kind}"])
+            for row in found["loads"]
+        ]
+    for name, row in rows:
+        if row:
+            print(
+                f"{name:<36} measured {row['measured']:7.2f}  predicted {row['predicted']:7.2f}  "
+                f"{row['relative_error']:+.1%}"
+            )
+    for row in [*found["loads"], *([found["saturation"]] if found["saturation"] else [])]:
+        if row["others"] > QUIET_CORES:
+            print(f"other programs used {row['others']:.2f} cores meanwhile: measure again")
+    print(f"largest error {found['largest_error']:.1%}, bar {BAR:.0%}")

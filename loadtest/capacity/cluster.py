@@ -1,0 +1,153 @@
+"""Replicas behind Serve's router in virtual time: who sends what, and what becomes of it."""
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from loadtest.capacity.doorkeeper import Bounds
+from loadtest.capacity.profile import MachineProfile
+from loadtest.capacity.replica import Replica, Request
+from loadtest.capacity.work import Workload
+from loadtest.dictation import Piece
+from loadtest.load import latency_percentiles
+from serve_app.engine.policy import BatchLimits, Stage
+
+CPU_BULK_DECODE = 2
+"""As :data:`serve_app.engine.engine.CPU_BULK_DECODE_BATCH`, without loading the model library."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of the requests, in the order of when they were due."""
+
+    requests: Sequence[Request]
+    seconds: float
+    busy_seconds: float
+    decode_batch: float
+    most_open: int
+
+    def after(self, seconds: float) -> "Result":
+        """Without those that were due in the first ``seconds``, while queues were filling."""
+        kept = [request for request in self.requests if request.due >= seconds]
+        return Result(
+            kept, self.seconds - seconds, self.busy_seconds, self.decode_batch, self.most_open
+        )
+
+    @property
+    def latencies(self) -> list[float]:
+        """Of what was answered, in seconds from when it was due."""
+        return [r.ended - r.due for r in self.requests if r.ended is not None and not r.is_refused]
+
+    @property
+    def percentiles(self) -> dict[str, float]:
+        """p50, p95, p99 and max of the latencies; {} where nothing was answered."""
+        return latency_percentiles(self.latencies)
+
+    @property
+    def refused_share(self) -> float:
+        """Of all requests."""
+        return sum(r.is_refused for r in self.requests) / max(1, len(self.requests))
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that were still under way when the simulation ended."""
+        return sum(request.ended is None for request in self.requests)
+
+
+class Cluster:
+    """``replicas`` of one profile, their requests spread as Serve's router does: of two chosen at
+    random, the one with fewer requests gets the next (Mitzenmacher 2001, the power of two choices).
+    """
+
+    def __init__(
+        self,
+        profile: MachineProfile,
+        replicas: int = 1,
+        bounds: Bounds | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._workload = Workload(profile.recipes)
+        self._chance = random.Random(seed)
+        self._events: list[tuple[float, int, Callable[[float], None]]] = []
+        self._order = itertools.count()
+        self._numbers = itertools.count()
+        self._now = 0.0
+        self._requests: list[Request] = []
+        self._then: Callable[[Request, float], None] = lambda request, now: None
+        on_cpu = profile.device == "cpu"
+        limits = BatchLimits(
+            encode=profile.encode_batch,
+            decode=profile.decode_batch,
+            bulk_decode=CPU_BULK_DECODE if on_cpu else profile.decode_batch,
+        )
+        self._replicas = [
+            Replica(profile, limits, self._later, self._ended, bounds) for _ in range(replicas)
+        ]
+
+    def run(self, pieces: Iterable[Piece], until: float) -> Result:
+        """Send ``pieces``, which come in order of ``due``, up to ``until``; all are answered."""
+        for piece in itertools.takewhile(lambda one: one.due < until, pieces):
+            self._later(piece.due, lambda now, piece=piece: self._send(piece, now))  # type: ignore[misc]
+        self._work(float("inf"))
+        return self._result(until)
+
+    def closed_loop(self, clients: int, pieces: Iterable[Piece], until: float) -> Result:
+        """``clients`` who each send the next piece when their last was answered, up to ``until``.
+
+        When pieces are due does not matter.
+        """
+        source = iter(pieces)
+
+        def send(now: float) -> None:
+            piece = next(source)
+            self._send(Piece(now, piece.seconds, piece.pick), now)
+
+        self._then = lambda request, now: self._later(now, send)
+        for _ in range(clients):
+            self._later(0.0, send)
+        self._work(until)
+        return self._result(until)
+
+    def _work(self, until: float) -> None:
+        while self._events and self._events[0][0] <= until:
+            self._now, _, event = heapq.heappop(self._events)
+            event(self._now)
+
+    def _result(self, seconds: float) -> Result:
+        batches = [n for replica in self._replicas for n in replica.batches[Stage.GENERATE]]
+        return Result(
+            requests=self._requests,
+            seconds=seconds,
+            busy_seconds=sum(r.engine.busy_seconds for r in self._replicas) / len(self._replicas),
+            decode_batch=sum(batches) / max(1, len(batches)),
+            most_open=max(replica.most_open for replica in self._replicas),
+        )
+
+    def _later(self, at: float, event: Callable[[float], None]) -> None:
+        heapq.heappush(self._events, (max(at, self._now), next(self._order), event))
+
+    def _send(self, piece: Piece, now: float) -> None:
+        phases = self._workload.phases(piece.seconds, piece.pick)
+        request = Request(next(self._numbers), now, piece.seconds, phases)
+        self._requests.append(request)
+        self._route().send(request, now)
+
+    def _route(self) -> Replica:
+        if len(self._replicas) == 1:
+            return self._replicas[0]
+        return min(self._chance.sample(self._replicas, 2), key=lambda replica: replica.ongoing)
+
+    def _ended(self, request: Request, at: float) -> None:
+        self._then(request, at)
+
+
+def served_rtfx(result: Result, from_seconds: float) -> float:
+    """Audio seconds answered per second from ``from_seconds`` until the end of a closed loop."""
+    done = sum(
+        request.seconds
+        for request in result.requests
+        if request.ended is not None and from_seconds <= request.ended <= result.seconds
+    )
+    return done / (result.seconds - from_seconds)

@@ -1,0 +1,61 @@
+"""Cores that jobs share: in virtual time, how far each has come and which ends next."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+
+@dataclass
+class _Job:
+    left: float
+    threads: int
+
+
+class Cores:
+    """``cores`` of which ``idle_use`` are always taken, shared evenly by the threads that run.
+
+    A job's seconds hold while all cores are busy and none is shared; a lone thread runs at
+    ``solo_speed``, and speed falls evenly towards 1 as more threads come.
+    """
+
+    def __init__(self, cores: int, idle_use: float = 0.0, solo_speed: float = 1.0) -> None:
+        self._cores = cores
+        self._free = max(0.05, cores - idle_use)
+        self._solo_speed = solo_speed
+        self._jobs: dict[Hashable, _Job] = {}
+        self._now = 0.0
+        self.busy_seconds = 0.0
+
+    def add(self, name: Hashable, seconds: float, now: float, threads: int = 1) -> None:
+        """Begin a job."""
+        self._advance(now)
+        self._jobs[name] = _Job(seconds, threads)
+
+    def ended(self, now: float) -> list[Hashable]:
+        """Jobs that are done by ``now``, first come first; they are forgotten."""
+        self._advance(now)
+        done = [name for name, job in self._jobs.items() if job.left <= 1e-9]
+        for name in done:
+            del self._jobs[name]
+        return done
+
+    def next_end(self, now: float) -> float | None:
+        """When the next job ends, if no other comes; None while there is none."""
+        self._advance(now)
+        if not self._jobs:
+            return None
+        return now + min(job.left for job in self._jobs.values()) / self._speed()
+
+    def _speed(self) -> float:
+        """Of each thread."""
+        threads = sum(job.threads for job in self._jobs.values())
+        spare = max(0, self._cores - threads) / max(1, self._cores - 1)
+        return (1 + (self._solo_speed - 1) * spare) * min(1.0, self._free / threads)
+
+    def _advance(self, now: float) -> None:
+        passed, self._now = now - self._now, now
+        if passed <= 0 or not self._jobs:
+            return
+        done = passed * self._speed()
+        self.busy_seconds += passed
+        for job in self._jobs.values():
+            job.left = max(0.0, job.left - done)

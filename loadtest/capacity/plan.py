@@ -1,0 +1,249 @@
+"""How many replicas a crowd of users needs, what latency they will see, and what to refuse."""
+
+import bisect
+import heapq
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from statistics import mean
+from typing import Any
+
+from loadtest.capacity.cluster import Cluster, Result, served_rtfx
+from loadtest.capacity.doorkeeper import Bounds
+from loadtest.capacity.profile import MachineProfile
+from loadtest.dictation import Habit, Piece, strangers
+from serve_app.errors import WhisperOxError
+from serve_app.settings import AdmissionSettings
+
+LONGEST_RUN_SECONDS = 3_600.0
+WARM_UP_SHARE = 0.15
+
+SATURATING_BATCHES = 3
+"""A closed loop with so many decode batches per worker keeps every batch full."""
+
+MOST_REPLICAS = 512
+
+WAIT_BOUNDS = (60.0, 45.0, 30.0, 20.0, 15.0, 10.0, 7.0, 5.0, 3.0, 2.0, 1.0)
+OVERLOAD, BUSY = 1.5, 0.8
+OVERLOAD_LATENCY = 2.0
+"""What bounds are for: at OVERLOAD times saturation those who are taken in see a p95 of at most so
+many times that at BUSY."""
+
+PLACES_MARGIN, FEWEST_PLACES = 1.5, 16
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long a simulation goes on: about ``requests`` for each of ``seeds``, but at least
+    ``least_seconds``.
+    """
+
+    requests: int = 4_000
+    seeds: tuple[int, ...] = (0, 1, 2)
+    least_seconds: float = 300.0
+
+
+THOROUGH = Effort()
+QUICK = Effort(2_000, (0,))
+"""For choosing among bounds."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Who is coming, and the p95 latency in seconds that they are to see."""
+
+    users: int
+    habit: Habit = field(default_factory=Habit)
+    p95_seconds: float = 5.0
+    strangers_per_minute: float = 0.0
+    spare_replicas: int = 0
+
+    @property
+    def offered_rtfx(self) -> float:
+        """Audio seconds per second."""
+        chunk = self.habit.chunk_seconds or self.habit.dictation_seconds
+        own = self.users * self.habit.speaking_share
+        return own + self.strangers_per_minute / 60 * chunk
+
+    def pieces(self, seed: int) -> Iterator[Piece]:
+        """Everybody's requests in the order in which they are due."""
+        chunk = self.habit.chunk_seconds or self.habit.dictation_seconds
+        sources = [self.habit.pieces(seed, user) for user in range(self.users)]
+        if self.strangers_per_minute > 0:
+            sources.append(strangers(self.strangers_per_minute, chunk, seed))
+        return heapq.merge(*sources, key=lambda piece: piece.due)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Latency in seconds, means over several runs, and the share that was refused."""
+
+    p50: float
+    p95: float
+    p99: float
+    p95_by_run: tuple[float, ...]
+    refused_share: float
+    most_open: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer. ``utilisation``: the offered load over what all replicas can do.
+
+    ``users_per_replica`` saturate one replica. ``max_wait_seconds`` and ``max_requests`` are per
+    replica, see :class:`serve_app.settings.AdmissionSettings` and ``max_concurrent_requests``.
+    """
+
+    replicas: int
+    gpus: int
+    cores: int
+    offered_rtfx: float
+    saturation_rtfx: float
+    users_per_replica: float
+    utilisation: float
+    expected: Expectation
+    max_wait_seconds: float
+    max_requests: int
+    busy_p95: float
+    overload_p95: float
+
+    def described(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def saturation_rtfx(profile: MachineProfile, habit: Habit) -> float:
+    """Audio seconds per second of one replica whose queue is never empty."""
+    clients = SATURATING_BATCHES * profile.workers * profile.decode_batch
+    # One person's endless requests have the mix of lengths that everybody's have.
+    pieces = habit.pieces(seed=0, user=0)
+    seconds = 100.0
+    while True:
+        found = Cluster(profile).closed_loop(clients, pieces, seconds)
+        if sum(request.ended is not None for request in found.requests) > 10 * clients:
+            return served_rtfx(found, WARM_UP_SHARE * seconds)
+        seconds *= 3
+
+
+def expect(
+    profile: MachineProfile,
+    question: Question,
+    replicas: int = 1,
+    bounds: Bounds | None = None,
+    effort: Effort = THOROUGH,
+) -> Expectation:
+    """What ``question``'s users see of ``replicas``.
+
+    Raises ``WhisperOxError`` where nobody is answered.
+    """
+    runs = [
+        _run(Cluster(profile, replicas, bounds, seed), question, effort, seed)
+        for seed in effort.seeds
+    ]
+    found = [run.percentiles for run in runs]
+    if not all(found):
+        raise WhisperOxError("nobody was answered: too few requests came, or all were refused")
+    return Expectation(
+        p50=mean(one["p50"] for one in found),
+        p95=mean(one["p95"] for one in found),
+        p99=mean(one["p99"] for one in found),
+        p95_by_run=tuple(one["p95"] for one in found),
+        refused_share=mean(run.refused_share for run in runs),
+        most_open=max(run.most_open for run in runs),
+    )
+
+
+def fewest_replicas(
+    profile: MachineProfile, question: Question, saturation: float, effort: Effort = THOROUGH
+) -> int:
+    """How many meet the question's p95, each with that ``saturation``.
+
+    Raises ``WhisperOxError`` where no number is enough.
+    """
+    least = max(1, math.ceil(question.offered_rtfx / saturation))
+    for replicas in range(least, MOST_REPLICAS + 1):
+        if expect(profile, question, replicas, effort=effort).p95 <= question.p95_seconds:
+            return replicas
+        if replicas == least:
+            _require_reachable(profile, question, effort)
+    raise WhisperOxError(f"more than {MOST_REPLICAS} replicas would be needed")
+
+
+def make_plan(
+    profile: MachineProfile,
+    question: Question,
+    effort: Effort = THOROUGH,
+    bounds_effort: Effort = QUICK,
+) -> Plan:
+    """The fewest replicas whose p95 meets the question's, and bounds for them.
+
+    Raises ``WhisperOxError`` where no number of replicas is enough.
+    """
+    if question.offered_rtfx <= 0:
+        raise WhisperOxError("nobody comes: give --users or --strangers-per-minute")
+    saturation = saturation_rtfx(profile, question.habit)
+    replicas = fewest_replicas(profile, question, saturation, effort) + question.spare_replicas
+    bounds, busy, overload = find_bounds(profile, question.habit, saturation, bounds_effort)
+    return Plan(
+        replicas=replicas,
+        gpus=replicas if profile.device == "cuda" else 0,
+        cores=replicas * profile.cores,
+        offered_rtfx=question.offered_rtfx,
+        saturation_rtfx=saturation,
+        users_per_replica=saturation / question.habit.speaking_share,
+        utilisation=question.offered_rtfx / (replicas * saturation),
+        expected=expect(profile, question, replicas, bounds, effort),
+        max_wait_seconds=bounds.admission.max_wait_seconds,
+        max_requests=bounds.max_requests,
+        busy_p95=busy.p95,
+        overload_p95=overload.p95,
+    )
+
+
+def crowd(profile: MachineProfile, habit: Habit, load: float, saturation: float) -> Question:
+    """The users who bring one replica to ``load`` times its saturation."""
+    users = max(1, round(load * saturation / habit.speaking_share))
+    return Question(users, habit)
+
+
+def find_bounds(
+    profile: MachineProfile, habit: Habit, saturation: float, effort: Effort = QUICK
+) -> tuple[Bounds, Expectation, Expectation]:
+    """The widest bounds of a replica that keep what OVERLOAD_LATENCY says.
+
+    With them: what people see at BUSY and at OVERLOAD times saturation. Where even the narrowest
+    do not keep it, these.
+    """
+    busy = expect(profile, crowd(profile, habit, BUSY, saturation), effort=effort)
+    many = crowd(profile, habit, OVERLOAD, saturation)
+    seen: dict[float, Expectation] = {}
+
+    def keeps(wait: float) -> bool:
+        bounds = Bounds(AdmissionSettings(max_wait_seconds=wait))
+        seen[wait] = expect(profile, many, bounds=bounds, effort=effort)
+        return seen[wait].p95 <= OVERLOAD_LATENCY * busy.p95
+
+    # The narrower a bound, the sooner are those answered who are taken in.
+    widest = bisect.bisect_left(WAIT_BOUNDS, True, key=keeps)
+    wait = WAIT_BOUNDS[min(widest, len(WAIT_BOUNDS) - 1)]
+    if wait not in seen:
+        keeps(wait)
+    places = max(FEWEST_PLACES, math.ceil(PLACES_MARGIN * seen[wait].most_open / 8) * 8)
+    return Bounds(AdmissionSettings(max_wait_seconds=wait), places), busy, seen[wait]
+
+
+def _run(cluster: Cluster, question: Question, effort: Effort, seed: int) -> Result:
+    chunk = question.habit.chunk_seconds or question.habit.dictation_seconds
+    per_second = question.offered_rtfx / chunk
+    seconds = min(LONGEST_RUN_SECONDS, max(effort.least_seconds, effort.requests / per_second))
+    return cluster.run(question.pieces(seed), seconds).after(WARM_UP_SHARE * seconds)
+
+
+def _require_reachable(profile: MachineProfile, question: Question, effort: Effort) -> None:
+    """Raise where even a single user waits for longer than the target."""
+    lone = expect(profile, Question(1, question.habit), effort=effort)
+    if lone.p95 > question.p95_seconds:
+        raise WhisperOxError(
+            f"a p95 of {question.p95_seconds:g} s cannot be reached on {profile.name}: one user "
+            f"alone sees {lone.p95:.2f} s. Allow more, take a smaller model or a faster machine"
+        )

@@ -1,0 +1,167 @@
+"""What one replica of a machine costs per call: the input of the capacity planner.
+
+A profile is measured (``python -m loadtest.capacity calibrate``), derived from a results file of
+``loadtest.engine_ceiling``, or predicted, and says which. It holds costs of calls, not rates: rates
+come out of the simulation. All costs are seconds.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serve_app.errors import WhisperOxError
+
+FOLDER = Path(__file__).resolve().parents[1] / "profiles"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CallCost(_Model):
+    """A call over n windows takes ``call + n * window`` seconds."""
+
+    call: float = Field(default=0.0, ge=0)
+    window: float = Field(default=0.0, ge=0)
+
+    def seconds(self, windows: int) -> float:
+        """Of one call."""
+        return self.call + windows * self.window
+
+
+class DecodeCost(_Model):
+    """A decoder call over n windows that come to k_1 ... k_n tokens.
+
+    It takes ``call + n * window + max(k) * step + sum(k) * token`` seconds: each step reads the
+    weights once, whatever the batch, and finished windows leave the batch.
+    """
+
+    call: float = Field(default=0.0, ge=0)
+    window: float = Field(default=0.0, ge=0)
+    step: float = Field(default=0.0, ge=0)
+    token: float = Field(default=0.0, ge=0)
+
+    def seconds(self, tokens: Sequence[float]) -> float:
+        """Of one call."""
+        longest, total = max(tokens), sum(tokens)
+        return self.call + len(tokens) * self.window + longest * self.step + total * self.token
+
+
+class StageCosts(_Model):
+    """What the stages of :class:`serve_app.engine.policy.Stage` cost."""
+
+    encode: CallCost
+    detect: CallCost = CallCost()
+    decode: DecodeCost
+
+
+class Call(_Model):
+    """One stage of one window. Decoder calls of one ``key`` may share a batch."""
+
+    stage: Literal["encode", "detect", "generate"]
+    key: int = 0
+    tokens: float = Field(default=0, ge=0)
+
+
+class Recipe(_Model):
+    """The calls that a request of one window made, one after the other."""
+
+    audio_seconds: float = Field(gt=0)
+    calls: tuple[Call, ...] = Field(min_length=1)
+
+
+class PrepareCost(_Model):
+    """On one core, before and after the model: voice activity detection, features, text."""
+
+    call: float = Field(default=0.0, ge=0)
+    audio_second: float = Field(default=0.0, ge=0)
+
+    def seconds(self, audio_seconds: float) -> float:
+        """Of one request."""
+        return self.call + audio_seconds * self.audio_second
+
+
+class ServerCost(_Model):
+    """What serving adds to the engine.
+
+    ``request_seconds``: latency of a lone request outside the engine; ``request_core_seconds``: how
+    much of it keeps a core busy; ``idle_cores``: what the server uses without any request.
+    """
+
+    request_seconds: float = Field(default=0.0, ge=0)
+    request_core_seconds: float = Field(default=0.0, ge=0)
+    idle_cores: float = Field(default=0.0, ge=0)
+
+
+class DecodeRow(_Model):
+    """One line of the evidence: mean seconds of a decoder call over ``windows``.
+
+    ``rtfx``: audio seconds per second of all workers at that batch, encoding included.
+    """
+
+    windows: int = Field(ge=1)
+    calls: int = Field(ge=1)
+    seconds: float = Field(gt=0)
+    rtfx: float = Field(gt=0)
+
+
+class MachineProfile(_Model):
+    """One replica on one machine.
+
+    ``loaded`` costs hold while every worker is busy, per worker; ``alone`` those of a batch that
+    has every core to itself (None: there is no such worker). ``solo_speed``: how much faster a
+    worker is while the others rest.
+    """
+
+    name: str
+    kind: Literal["measured", "derived", "predicted"]
+    basis: str = Field(description="How it came about: the command, or the arithmetic.")
+    model: str
+    compute_type: str
+    device: Literal["cpu", "cuda"] = "cpu"
+    cores: int = Field(ge=1, description="CPU cores of the replica.")
+    workers: int = Field(ge=1)
+    threads_per_worker: int = Field(default=1, ge=1)
+    encode_batch: int = Field(default=1, ge=1)
+    decode_batch: int = Field(default=8, ge=1)
+    solo_speed: float = Field(default=1.0, gt=0)
+    loaded: StageCosts
+    alone: StageCosts | None = None
+    prepare: PrepareCost = PrepareCost()
+    server: ServerCost = ServerCost()
+    recipes: tuple[Recipe, ...] = Field(min_length=1)
+    decode_table: tuple[DecodeRow, ...] = ()
+    machine: dict[str, Any] = {}
+
+
+def profile_path(name: str) -> Path:
+    """A path, or the name of a profile in ``loadtest/profiles``."""
+    return Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
+
+
+def read_profile(path: Path) -> MachineProfile:
+    """A profile, or one derived from a results file of ``loadtest.engine_ceiling``.
+
+    Raises ``WhisperOxError`` with the file and what is wrong.
+    """
+    from loadtest.capacity.ceiling import from_ceiling  # which knows this module
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(document, dict) and document.get("tool") == "engine_ceiling":
+            return from_ceiling(document, path.stem)
+        return MachineProfile.model_validate(document)
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.json"))) or "none"
+        raise WhisperOxError(f"there is no profile {path}; known by name: {known}") from error
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors(include_url=False)[:5]
+        )
+        raise WhisperOxError(f"{path} is no machine profile: {wrong}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WhisperOxError(f"cannot read {path}: {type(error).__name__}: {error}") from error

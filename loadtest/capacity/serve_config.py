@@ -1,0 +1,83 @@
+"""A plan as what is deployed: the changed keys, a whole Serve config, or a patch with it."""
+
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.profile import load_profile, profile_path
+from configs.rayservice import serve_config_patch
+from loadtest.capacity.plan import Plan
+
+ONGOING_PER_PLACE = 1.5
+"""What Serve lets through for each place in the engine, so that the engine's refusals, which name a
+time to come again, are what clients see: as in configs/dev.yaml."""
+
+
+def patch(plan: Plan) -> dict[str, Any]:
+    """Keys of a Serve config that the plan decides, in the config's own shape."""
+    return {
+        "args": {
+            "engine": {"max_concurrent_requests": plan.max_requests},
+            "admission": {"max_wait_seconds": plan.max_wait_seconds},
+        },
+        "deployments": [
+            {
+                "name": "Transcriber",
+                "num_replicas": plan.replicas,
+                "max_ongoing_requests": math.ceil(ONGOING_PER_PLACE * plan.max_requests),
+            },
+        ],
+    }
+
+
+def serve_config(profile: str, model: str, plan: Plan) -> dict[str, Any]:
+    """The Serve config ``profile`` with ``model`` and the plan in it, checked.
+
+    Raises ``InvalidProfile``.
+    """
+    load_profile(profile)
+    document: dict[str, Any] = yaml.safe_load(profile_path(profile).read_text(encoding="utf-8"))
+    application = document["applications"][0]
+    changes = patch(plan)
+    arguments = application.setdefault("args", {})
+    for section, keys in changes["args"].items():
+        arguments.setdefault(section, {}).update(keys)
+    arguments["engine"]["model"] = model
+    by_name = {deployment["name"]: deployment for deployment in application["deployments"]}
+    for deployment in changes["deployments"]:
+        by_name[deployment["name"]].update(deployment)
+        if deployment["name"] == "Transcriber":
+            by_name["Transcriber"].pop("autoscaling_config", None)  # Serve takes one of the two
+    with _as_file(document) as path:
+        load_profile(str(path))
+    return document
+
+
+def rayservice(profile: str, model: str, plan: Plan) -> dict[str, Any]:
+    """A patch of ``k8s/base``'s RayService with :func:`serve_config`, as an overlay has one.
+
+    How many workers the cluster has is not in it: kustomize merges no lists of a custom resource.
+    Raises ``InvalidProfile``.
+    """
+    with _as_file(serve_config(profile, model, plan)) as path:
+        return serve_config_patch(str(path))
+
+
+def as_yaml(document: dict[str, Any], comment: str) -> str:
+    """YAML with ``comment`` lines before it."""
+    lines = "".join(f"# {line}\n" for line in comment.splitlines())
+    return lines + yaml.safe_dump(document, sort_keys=False, width=100)
+
+
+@contextmanager
+def _as_file(document: dict[str, Any]) -> Iterator[Path]:
+    """The document as a YAML file for a block."""
+    with tempfile.TemporaryDirectory(prefix="whisper-ox-config-") as folder:
+        path = Path(folder) / "profile.yaml"
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        yield path

@@ -1,0 +1,247 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.profile import load_profile
+from loadtest.capacity.__main__ import main
+from loadtest.capacity.ceiling import from_ceiling
+from loadtest.capacity.fit import TimedCall, least_squares, lone_costs, prepare_cost, stage_costs
+from loadtest.capacity.plan import (
+    BUSY,
+    OVERLOAD,
+    OVERLOAD_LATENCY,
+    Effort,
+    Plan,
+    Question,
+    crowd,
+    expect,
+    fewest_replicas,
+    find_bounds,
+    make_plan,
+    saturation_rtfx,
+)
+from loadtest.capacity.profile import FOLDER, Call, DecodeCost, MachineProfile, read_profile
+from loadtest.capacity.serve_config import patch, rayservice, serve_config
+from loadtest.dictation import Habit
+from serve_app.errors import WhisperOxError
+from tests.unit.machines import ENCODE, machine
+
+ROUGH = Effort(200, (0,))
+ROUGHER = Effort(100, (0,), least_seconds=60)
+HABIT = Habit()
+RESULTS = Path(__file__).parents[2] / "loadtest" / "results"
+
+
+def laptop(decode_seconds: float = 0.5) -> MachineProfile:
+    """About 10 times real time, in chunks of 15 s."""
+    decode = DecodeCost(call=0.02, window=0.1, step=0.01 * decode_seconds, token=0.004)
+    calls = [[ENCODE, Call(stage="generate", tokens=50)]]
+    return machine(calls=calls, encode=0.6, decode=decode, workers=2)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return make_plan(laptop(), Question(60, HABIT, p95_seconds=4.0), ROUGH, ROUGH)
+
+
+def replicas(users: int, p95_seconds: float, decode_seconds: float = 0.5) -> int:
+    profile, question = laptop(decode_seconds), Question(users, HABIT, p95_seconds)
+    saturation = saturation_rtfx(profile, HABIT)
+    return fewest_replicas(profile, question, saturation, ROUGHER)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(1, 60), st.floats(2.5, 20))
+def test_twice_the_users_never_need_fewer_replicas(users: int, p95: float) -> None:
+    assert replicas(users, p95) <= replicas(2 * users, p95)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(1, 80), st.floats(2.5, 10), st.floats(1, 3))
+def test_more_patience_never_needs_more_replicas(users: int, p95: float, more: float) -> None:
+    assert replicas(users, p95 * more) <= replicas(users, p95)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(5, 80), st.floats(1.5, 4))
+def test_a_slower_decoder_never_needs_fewer_replicas(users: int, slower: float) -> None:
+    assert replicas(users, 8.0) <= replicas(users, 8.0, decode_seconds=0.5 * slower)
+
+
+def test_the_plan_meets_its_target_below_saturation(plan: Plan) -> None:
+    assert plan.expected.p95 <= 4.0
+    assert plan.utilisation < 1
+    assert plan.cores == 2 * plan.replicas
+    assert plan.expected.refused_share == 0
+
+
+def test_one_replica_less_would_not_do(plan: Plan) -> None:
+    fewer = expect(laptop(), Question(60, HABIT), plan.replicas - 1, effort=ROUGH)
+    assert fewer.p95 > 4.0
+
+
+def test_spare_replicas_come_on_top() -> None:
+    question = Question(4, HABIT, p95_seconds=10.0, spare_replicas=2)
+    assert make_plan(laptop(), question, ROUGHER, ROUGH).replicas == 3
+
+
+def test_a_target_below_a_lone_request_is_refused() -> None:
+    with pytest.raises(WhisperOxError, match="one user alone sees"):
+        make_plan(laptop(), Question(2, HABIT, p95_seconds=0.2), ROUGHER, ROUGH)
+
+
+def test_no_users_are_no_question() -> None:
+    with pytest.raises(WhisperOxError, match="nobody comes"):
+        make_plan(laptop(), Question(0, HABIT))
+
+
+def test_bounds_keep_those_who_are_taken_in_quick() -> None:
+    profile = laptop()
+    saturation = saturation_rtfx(profile, HABIT)
+    bounds, busy, overload = find_bounds(profile, HABIT, saturation, ROUGH)
+    assert 0 < overload.refused_share < 1
+    assert overload.p95 <= OVERLOAD_LATENCY * busy.p95
+    boundless = expect(profile, crowd(profile, HABIT, OVERLOAD, saturation), effort=ROUGH)
+    assert boundless.p95 > OVERLOAD_LATENCY * busy.p95
+    assert bounds.max_requests >= overload.most_open
+
+
+def test_a_crowd_offers_its_share_of_saturation() -> None:
+    assert crowd(laptop(), HABIT, BUSY, 20.0).offered_rtfx == pytest.approx(16.0)
+
+
+@pytest.mark.parametrize("name", ["dev", "cpu"])
+def test_the_written_config_is_one_that_serve_takes(tmp_path: Path, plan: Plan, name: str) -> None:
+    file = tmp_path / "written.yaml"
+    file.write_text(yaml.safe_dump(serve_config(name, "tiny.en", plan)))
+    written = load_profile(str(file))
+    assert written.settings.engine.model == "tiny.en"
+    assert written.settings.admission.max_wait_seconds == plan.max_wait_seconds
+    transcriber = written.deployment_options["Transcriber"]
+    assert transcriber["num_replicas"] == plan.replicas
+    assert transcriber["max_ongoing_requests"] > written.settings.engine.max_concurrent_requests
+
+
+def test_a_rayservice_carries_the_config(plan: Plan) -> None:
+    manifest = rayservice("cpu", "base", plan)
+    assert manifest["metadata"]["name"] == "whisper-ox"
+    carried = yaml.safe_load(str(manifest["spec"]["serveConfigV2"]))
+    assert carried == serve_config("cpu", "base", plan)
+
+
+def test_a_patch_names_only_what_the_plan_decides(plan: Plan) -> None:
+    changes = patch(plan)
+    assert set(changes["args"]) == {"engine", "admission"}
+    assert [one["name"] for one in changes["deployments"]] == ["Transcriber"]
+
+
+def test_the_command_plans_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profile, output = tmp_path / "laptop.json", tmp_path / "plan.json"
+    profile.write_text(laptop().model_dump_json())
+    arguments = ["--profile", str(profile), "--users", "4", "--p95", "9", "--write", "patch"]
+    assert main([*arguments, "--output", str(output)]) == 0
+    written = yaml.safe_load(capsys.readouterr().out)
+    found = json.loads(output.read_text())["plan"]
+    assert written["args"]["admission"]["max_wait_seconds"] == found["max_wait_seconds"]
+
+
+def test_an_unknown_profile_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--profile", "nowhere", "--users", "4"]) == 2
+    assert "no profile" in capsys.readouterr().err
+
+
+def test_a_broken_profile_says_where(tmp_path: Path) -> None:
+    broken = {**laptop().model_dump(), "workers": 0}
+    (tmp_path / "broken.json").write_text(json.dumps(broken))
+    with pytest.raises(WhisperOxError, match=r"broken\.json is no machine profile: .*workers"):
+        read_profile(tmp_path / "broken.json")
+
+
+def test_the_profiles_that_come_with_it_are_sound() -> None:
+    for path in FOLDER.glob("*.json"):
+        assert read_profile(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    "path", sorted(RESULTS.glob("engine_ceiling-*.json")), ids=lambda p: p.stem
+)
+def test_a_ceiling_that_was_measured_makes_a_profile(path: Path) -> None:
+    profile, document = read_profile(path), json.loads(path.read_text())
+    assert profile.kind == "derived"
+    assert profile.workers == document["ceiling"]["workers"]
+
+
+def ceiling_document(each: float, call: float) -> dict[str, Any]:
+    """Rates of two workers that spend ``each + call / n`` seconds on a window."""
+    shape = {"workers": 2, "threads": 1, "encode_batch": 1}
+    rates: list[dict[str, Any]] = [
+        {**shape, "decode_batch": n, "rtfx": [2 * 15.0 / (each + call / n)]} for n in (1, 2, 4, 8)
+    ]
+    return {
+        "model": "base",
+        "compute_type": "int8",
+        "chunk_seconds": 15.0,
+        "machine": {"cores": 2},
+        "combinations": [*rates, {**rates[0], "workers": 1, "rtfx": [99.0]}],
+        "ceiling": {**rates[3], "rtfx": rates[3]["rtfx"][0]},
+        "serving": {"served_rtfx_per_round": [15.0], "ceiling_rtfx_per_round": [20.0]},
+    }
+
+
+def test_rates_by_batch_give_the_costs_behind_them() -> None:
+    profile = from_ceiling(ceiling_document(each=1.0, call=0.6), "made up")
+    lone = profile.loaded.encode.seconds(1) + profile.loaded.decode.seconds([0])
+    eight = 8 * profile.loaded.encode.seconds(1) + profile.loaded.decode.seconds([0] * 8)
+    assert [lone, eight] == pytest.approx([1.6, 8.6])
+    assert profile.prepare.call == pytest.approx(2 * 15 * (1 / 15 - 1 / 20))
+
+
+def test_a_ceiling_of_one_batch_is_too_little() -> None:
+    document = ceiling_document(1.0, 0.6)
+    document["combinations"] = document["combinations"][:1]
+    with pytest.raises(WhisperOxError, match="two are needed"):
+        from_ceiling(document, "made up")
+
+
+@given(st.floats(0, 1), st.floats(0.01, 1), st.floats(0, 0.1), st.floats(0.001, 0.1))
+def test_costs_are_found_again_from_calls(
+    call: float, window: float, step: float, token: float
+) -> None:
+    true = DecodeCost(call=call, window=window, step=step, token=token)
+    batches = [(9,), (40,), (5, 30), (20, 20, 61), (3, 8, 9, 50), (12,) * 8, (70, 1) * 4]
+    calls = [TimedCall(stage="generate", tokens=b, seconds=true.seconds(b)) for b in batches]
+    calls.append(TimedCall(stage="encode", tokens=(0,), seconds=0.5))
+    found = stage_costs(calls).decode
+    for tokens in ((25,), (10, 44, 7), (33,) * 16):
+        assert found.seconds(tokens) == pytest.approx(true.seconds(tokens), rel=1e-3)
+
+
+def test_no_cost_is_negative() -> None:
+    found = least_squares([[1.0, n] for n in (1, 2, 3)], [3.0, 2.0, 1.0])
+    assert min(found) >= 0
+
+
+def test_lone_costs_grow_with_a_batch_as_loaded_ones_do() -> None:
+    loaded = stage_costs(
+        [TimedCall(stage="encode", tokens=(0,), seconds=1.0)]
+        + [
+            TimedCall(stage="generate", tokens=b, seconds=0.4 * len(b) + 0.01 * sum(b))
+            for b in ((10,), (30,), (10, 30), (20, 20, 50), (1, 2, 3, 4))
+        ]
+    )
+    lone = [TimedCall(stage="encode", tokens=(0,), seconds=0.6)] + [
+        TimedCall(stage="generate", tokens=(k,), seconds=0.2 + 0.005 * k) for k in (10, 30, 50)
+    ]
+    found = lone_costs(lone, loaded)
+    assert found.encode.seconds(1) == 0.6
+    assert found.decode.seconds([20, 20]) == pytest.approx(0.6, rel=0.01)
+
+
+def test_preparation_is_a_line_over_audio() -> None:
+    found = prepare_cost([5, 15, 30], [0.02, 0.04, 0.07])
+    assert found.seconds(15) == pytest.approx(0.04)
