@@ -6,19 +6,25 @@ MODEL ?= base
 HOST ?= 127.0.0.1
 PORT ?= 8000
 PROFILE ?= dev
+METRICS_PORT ?=
+USERS ?= 8
+CHUNK ?= 15
+MINUTES ?= 2
+URL ?=
 
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .PHONY: help serve transcribe test test-unit lint format wer equality overhead bench bench-engine \
-  bench-mixed soak lock docs clean
+  bench-mixed soak loadtest capacity lock docs sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.runtime ## Run the server (MODEL=base HOST=127.0.0.1 PORT=8000 PROFILE=dev)
-	@exec $(PY) -m serve_app --config $(PROFILE) --model $(MODEL) --host $(HOST) --port $(PORT)
+	@exec $(PY) -m serve_app --config $(PROFILE) --model $(MODEL) --host $(HOST) --port $(PORT) \
+	  $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT))
 
 transcribe: $(VENV)/.runtime ## Post FILE=x.wav to the running server and print the transcript
 	@test -n "$(FILE)" || { echo 'usage: make transcribe FILE=speech.wav' >&2; exit 2; }
@@ -34,6 +40,7 @@ lint: $(VENV)/.dev ## Check style, format and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/hadolint Dockerfile Dockerfile.gpu
 
 format: $(VENV)/.dev ## Format the code and fix what can be fixed
 	$(PY) -m ruff check --fix .
@@ -60,16 +67,35 @@ bench-mixed: $(VENV)/.dev ## Dictation beside a two-hour file
 soak: $(VENV)/.dev ## Full load with clients that leave, for 20 minutes
 	$(PY) -m loadtest.soak --model $(MODEL) --minutes 20 $(ARGS)
 
+loadtest: $(VENV)/.dev ## People dictate (USERS=8 CHUNK=15 MINUTES=2 PROFILE=dev MODEL=base URL= ARGS=)
+	$(PY) -m loadtest.run --users $(USERS) --chunk $(CHUNK) --minutes $(MINUTES) \
+	  --profile $(PROFILE) --model $(MODEL) $(if $(URL),--url $(URL)) $(ARGS)
+
+capacity: $(VENV)/.dev ## How many replicas a crowd needs (ARGS='--profile base-epyc-2c --users 40')
+	@$(PY) -m loadtest.capacity $(ARGS)
+
 docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
 	$(PY) -m serve_app.options > docs/options.md
-	$(PY) -m configs.rayservice cpu > k8s/rayservice-cpu.yaml
+	$(PY) -m serve_app.settings_page > docs/settings.md
+	$(PY) -m serve_app.metrics.page > docs/metrics.md
+	for profile in cpu gpu-t4 gpu-a10g gpu-a10g-multi; do \
+	  $(PY) -m configs.rayservice $$profile > k8s/overlays/$$profile/serve-config.yaml || exit 1; done
+	$(PY) -m configs.dashboard > k8s/observability/dashboard.json
 
 lock: $(VENV)/.dev ## Resolve the dependencies anew (all Pythons and systems) and pin their hashes
 	$(LOCK) --extra dev --output-file requirements-dev.lock
 	$(LOCK) --constraints requirements-dev.lock --output-file requirements.lock
+	$(LOCK) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock
 
 LOCK = $(PY) -m uv pip compile pyproject.toml --extra build --universal --python-version 3.10 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
+sbom: $(VENV)/.dev ## Write docs/licences.md and docs/sbom.cdx.json (Python 3.11 on Linux, as in the images)
+	PYTHONPATH=.ci $(PY) -m supply_chain.licences > docs/licences.new && mv docs/licences.new docs/licences.md
+	PYTHONPATH=.ci $(PY) -m supply_chain.sbom > docs/sbom.new && mv docs/sbom.new docs/sbom.cdx.json
+
+audit: $(VENV)/.dev ## Look up known vulnerabilities of the images' packages; needs the internet
+	@PYTHONPATH=.ci $(PY) -m supply_chain.audit
 
 clean: ## Remove the environment and caches (models stay: python -m models path)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -81,13 +107,14 @@ $(VENV)/bin/python:
 	  sys.exit(0 if ok else "Python 3.10 to 3.13 is needed, this is %d.%d; set PYTHON=" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 
+# The locks name every package, so pip has nothing to resolve.
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the server's dependencies into $(VENV) (a minute or two) ..."
-	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo "Installing the development tools into $(VENV) ..."
-	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@

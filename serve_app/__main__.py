@@ -2,19 +2,28 @@
 
 import argparse
 import contextlib
-import errno
 import logging
 import os
+import secrets
 import signal
-import socket
 import sys
 import time
 import urllib.request
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import psutil
 
+from serve_app.command_line import parser, require_free
 from serve_app.errors import NotReady, WhisperOxError
+from serve_app.logs import from_environment
+from serve_app.proxy.environment import haproxy_ports, set_proxy_environment
+from serve_app.settings import ApiKey, DrainSettings, ProxySettings
+from serve_app.shared_memory import keep_audio_off_disk, require_shared_memory
+from serve_app.tracing.environment import wants_traces
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Clips pass through it between Ingress and Transcriber: 2.2 hours of 16 kHz PCM16 at once."""
@@ -22,22 +31,36 @@ OBJECT_STORE_BYTES = 256 * 1024 * 1024
 READY_POLL_SECONDS = 0.25
 EXIT_SECONDS = 3.0
 """How long processes may take to end by themselves."""
+DRAIN_POLL_SECONDS = 0.25
+FLUSH_SECONDS = 0.5
+"""How long after its end in a replica an answer is with its client; the hop takes milliseconds."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until interrupted; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     # Ray reads these when it is imported; its usage statistics would be an outbound connection.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    _give_ray_a_token()
+    keep_audio_off_disk()
     # Ray's workers step back behind every other process by default (niceness 15).
     os.environ.setdefault("RAY_worker_niceness", "0")
     # The controller's loop, ten times a second by default: an idle server takes 9 instead of 15 %
     # of a core.
     os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Ray would print a line that two processes say once, with "repeated 2x" behind its JSON.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    # Ray's own ports listen on every interface, except where it takes the machine for one without
+    # a cluster, as this one is: there on the loopback interface.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    set_proxy_environment()
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        # These say here what is wrong, not in another process's log.
+        ProxySettings.from_environment()
+        wants_traces()
         return _serve(options)
     except WhisperOxError as error:
         print(f"whisper-ox: {error.message}", file=sys.stderr)
@@ -47,42 +70,38 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m serve_app",
-        description="Serve speech to text on this machine. Settings: configs/dev.yaml.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument(
-        "--config", default="dev", metavar="PROFILE", help="profile name or YAML file"
-    )
-    parser.add_argument(
-        "--model", metavar="NAME", help="catalogue name, directory or Hugging Face id"
-    )
-    parser.add_argument("--host", help="address to listen on; 0.0.0.0: every interface")
-    parser.add_argument("--port", type=_port, help="port to listen on")
-    return parser
+def _give_ray_a_token() -> None:
+    """Let Ray's own ports ask for a token that only this server's processes have.
 
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65_535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; allowed: 1 to 65535")
-    return int(text)
+    Ray would write one into the home, which may be read-only, and share it among servers.
+    """
+    mode = os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if mode == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def _serve(options: argparse.Namespace) -> int:
     from configs.profile import load_profile
     from models import resolve
+    from serve_app.api.keys import KeyRing
 
     profile = load_profile(options.config)
     settings = profile.settings
+    log = from_environment(settings.log)
+    os.environ.update(LOG_LEVEL=log.level, LOG_FORMAT=log.format)  # for Serve's proxies
+    KeyRing(ApiKey.from_environment(), settings.quota)  # what is wrong is told now, not by a worker
     if options.model:
         engine = settings.engine.model_copy(update={"model": options.model})
         settings = settings.model_copy(update={"engine": engine})
     given = profile.config.http_options
     host, port = options.host or given.host, options.port or given.port
     http = {**given.model_dump(exclude_unset=True), "host": host, "port": port}
-    _require_free(host, port)
+    require_free(host, port, "--port (make serve PORT=8001)")
+    if options.metrics_port:
+        require_free(options.metrics_host, options.metrics_port, "--metrics-port")
+    for variable, own in haproxy_ports().items():
+        require_free("0.0.0.0", own, variable)
+    require_shared_memory(OBJECT_STORE_BYTES)
     local = resolve(settings.engine.model)  # with a progress bar here, not in a worker's log
     print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
 
@@ -90,13 +109,18 @@ def _serve(options: argparse.Namespace) -> int:
     from ray import serve
     from ray.exceptions import RayError
 
-    from serve_app.deployments import assemble
+    from serve_app.deployments import assemble, flush_traces
+    from serve_app.metrics.endpoint import MetricsEndpoint
 
-    quiet = {"log_level": "WARNING", "enable_access_log": False}  # ours says more in one line
+    # Our access log says more in one line.
+    quiet = {"encoding": log.format.upper(), "log_level": "WARNING", "enable_access_log": False}
     # The controller logs a traceback per attempt to start; ``why_not_ready`` says it in one line.
     silent = {**quiet, "log_level": "CRITICAL"}
     for chatty in ("ray.serve", "ray._private.authentication.authentication_token_setup"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    # Without its dashboard Ray still starts that process for usage statistics. Turned off, they still
+    # ask the metadata services of three clouds where this is.
+    ray._private.services.start_api_server = lambda *args, **options: ("", None)
     try:
         ray.init(
             address="local",
@@ -106,6 +130,10 @@ def _serve(options: argparse.Namespace) -> int:
             logging_level="WARNING",
         )
         signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own there
+        if options.metrics_port:
+            source_port: int = ray.nodes()[0]["MetricsExportPort"]
+            endpoint = MetricsEndpoint(options.metrics_host, options.metrics_port, source_port)
+            print(f"whisper-ox: metrics on {endpoint.url}", flush=True)
         try:
             serve.start(
                 proxy_location=profile.config.proxy_location,
@@ -120,41 +148,25 @@ def _serve(options: argparse.Namespace) -> int:
             route_prefix=profile.application.route_prefix,
             logging_config=quiet,
         )
-        serve.run_many([application], wait_for_applications_running=False)
-        _wait_until_ready(_own_url(host, port))
-        while not _stops:
-            time.sleep(3600)
+        [ingress] = serve.run_many([application], wait_for_applications_running=False)
+        url = _own_url(host, port)
+        with contextlib.suppress(KeyboardInterrupt):
+            _wait_until_ready(url)
+            while not _stops:
+                time.sleep(3600)
+        # Somebody may have found it ready before this process did.
+        if _stops == [signal.SIGTERM] and _is_ready(url):
+            _drain(ingress, settings.drain)
+        if wants_traces():
+            flush_traces(profile.application.name)
         raise KeyboardInterrupt
     finally:
         _stop()
 
 
-def _require_free(host: str, port: int) -> None:
-    """Raise ``NotReady`` where nothing can listen on ``host:port``.
-
-    Serve binds with SO_REUSEPORT: a second server would get every other request of the first.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # Connections of a server that has just ended do not matter, only listeners do.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise NotReady(
-                f"port {port} on {host} is in use; end what listens there or choose another "
-                "with --port (make serve PORT=8001)"
-            ) from error
-        raise NotReady(f"cannot listen on {host} port {port}: {error}") from error
-
-
 def _proxy_failure(error: Exception) -> str:
     """The end of Serve's message, where HAProxy's own alerts are."""
-    reason = " ".join(" ".join(str(error).strip().splitlines()[-2:]).split())
-    if os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") != "1":
-        return reason
-    return f"{reason} (RAY_SERVE_HAPROXY_METRICS_PORT and RAY_SERVE_HAPROXY_STATS_PORT move ports)"
+    return " ".join(" ".join(str(error).strip().splitlines()[-2:]).split())
 
 
 def _own_url(host: str, port: int) -> str:
@@ -172,7 +184,7 @@ def _wait_until_ready(url: str) -> None:
     from ray.serve.schema import ApplicationStatus
 
     from serve_app.api.examples import EXAMPLE_CLIP, curl_example
-    from serve_app.deployments import why_not_ready
+    from serve_app.ray_core import why_not_ready
 
     began = time.monotonic()
     while not _is_ready(url):
@@ -196,6 +208,37 @@ def _is_ready(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:  # refused, reset, timed out, or 503: urllib's HTTPError is one
         return False
+
+
+def _drain(ingress: "DeploymentHandle", settings: DrainSettings) -> None:
+    """Let running requests end while new ones are turned away; a further signal cuts it short."""
+    from serve_app.api.drain import Stage
+    from serve_app.deployments import drain_ingress
+
+    def n_unfinished(stage: Stage) -> int:
+        """At least; an answer that has only just left a replica may still be in the proxy."""
+        try:
+            replicas = drain_ingress(ingress, stage)
+        except TimeoutError:
+            return 1
+        n_requests = sum(replica.requests for replica in replicas)
+        return n_requests or sum(replica.idle_seconds < FLUSH_SECONDS for replica in replicas)
+
+    if settings.notice_seconds:
+        n_unfinished(Stage.LEAVING)
+    print(
+        f"\nwhisper-ox: stopping; running requests have {settings.seconds:g} s to end, another "
+        "signal ends them now",
+        file=sys.stderr,
+        flush=True,
+    )
+    time.sleep(settings.notice_seconds)
+    deadline = time.monotonic() + settings.seconds
+    while left := n_unfinished(Stage.CLOSED):
+        if len(_stops) > 1 or time.monotonic() > deadline:
+            print(f"whisper-ox: {left} running requests are cut off", file=sys.stderr, flush=True)
+            return
+        time.sleep(DRAIN_POLL_SECONDS)
 
 
 def _stop() -> None:

@@ -1,53 +1,66 @@
-"""The Ray Serve deployments. Nothing else in the application knows Ray.
+"""The Ray Serve deployments.
 
 No ``from __future__ import annotations`` here: Serve reads the type of ``build_app``'s argument to
 validate a config's ``args``, and takes a string for "no type".
 """
 
 import asyncio
+import contextvars
+import functools
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ApplicationStatus, DeploymentStatus
 
 from serve_app.api.app import build_api
+from serve_app.api.drain import Drain, InProgress, Stage
 from serve_app.api.examples import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
-from serve_app.core import Caller
+from serve_app.call_log import log_call, log_load, log_transcript
+from serve_app.core import Caller, Priority
 from serve_app.engine import hardware
+from serve_app.engine.admission import Load
 from serve_app.engine.engine import Engine
-from serve_app.engine.scheduler import RequestClosed
+from serve_app.engine.gauges import keep_gauges
 from serve_app.engine.transcription import Transcription
-from serve_app.errors import NotReady, Overloaded, WhisperOxError
-from serve_app.logs import configure_logging
+from serve_app.errors import NotReady, WhisperOxError
+from serve_app.logs import configure_logging, request_scope
+from serve_app.metrics import catalogue as metrics
+from serve_app.metrics.ray_sink import RayMetrics
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
-from serve_app.settings import ApiKey, AppSettings, EngineSettings, EngineTunables
+from serve_app.ray_core import RayCore
+from serve_app.replica_port import listen_on_node_address_only
+from serve_app.settings import ApiKey, AppSettings, EngineTunables
+from serve_app.tracing.environment import tracer_of
+from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Span, Tracer
 from serve_app.transcript import Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
 
-DESCRIBE_TIMEOUT_SECONDS = 2.0
-OVERLOAD_RETRY_SECONDS = 5.0
-INLINE_BYTES = 3 * 1024 * 1024
-"""Samples up to this size travel in the call itself: 98 s as int16. Serve takes 4 MiB over gRPC."""
+DRAIN_TIMEOUT_SECONDS = 5.0
+FLUSH_TIMEOUT_SECONDS = 4.0
 
 
 class Transcriber:
     """One model replica. A replica that is running has transcribed the golden clip."""
 
+    _tracer: Tracer = NO_TRACER
+
     def __init__(self, settings: AppSettings) -> None:
+        listen_on_node_address_only()
         configure_logging(settings.log)
+        self._tracer = tracer_of("Transcriber")
+        self._logs_transcripts = settings.log.transcripts
         if settings.engine.bind_to_numa_node:
             hardware.bind_to_numa_node(serve.get_replica_context().rank.local_rank)
-        self._engine = _load(settings.engine)
+        self._engine = _load(settings, RayMetrics("Transcriber"))
         self._threads = ThreadPoolExecutor(
             settings.engine.max_concurrent_requests, thread_name_prefix="request"
         )
@@ -55,6 +68,7 @@ class Transcriber:
         transcript = Transcription(self._engine, golden, TranscribeOptions(language="en")).run()
         if not transcript.segments:
             raise NotReady(f"{self._engine} heard nothing in the golden clip; verify its files.")
+        keep_gauges(self._engine)
         logger.info("%s is ready", self._engine)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -65,141 +79,125 @@ class Transcriber:
         self, clip: AudioClip, options: TranscribeOptions, caller: Caller
     ) -> Transcript:
         """See :class:`serve_app.core.SpeechCore`."""
+        known: Attributes = {
+            REQUEST_ID: caller.request_id,
+            AUDIO_SECONDS: round(clip.received_seconds, 3),
+        }
+        with (
+            self._tracer.span("transcribe", caller.traceparent, "server", known) as span,
+            request_scope(caller.request_id, span.trace_id),
+        ):
+            return await self._transcribe(clip, options, caller.priority, span)
+
+    async def _transcribe(
+        self, clip: AudioClip, options: TranscribeOptions, priority: Priority, span: Span
+    ) -> Transcript:
         fitted = check_against_model(options, self._engine.facts)
-        transcription = Transcription(self._engine, clip, fitted)
+        log_call(clip, fitted, self._engine.scheduler.queued_windows)
+        log_load(self._engine.scheduler.load)
+        transcription = Transcription(self._engine, clip, fitted, priority, span)
+        run = functools.partial(contextvars.copy_context().run, transcription.run)
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._threads, transcription.run)
+            transcript = await loop.run_in_executor(self._threads, run)
         except asyncio.CancelledError:
             transcription.cancel()
-            logger.info(
-                "the client of request %s left; its %.1f s of audio are dropped",
-                caller.request_id,
-                clip.seconds,
-            )
+            logger.info("the client left; its %.1f s of audio are dropped", clip.seconds)
             raise
+        log_transcript(transcript, text=self._logs_transcripts)
+        return transcript
 
     async def describe(self) -> ModelFacts:
         """The model of this replica."""
         return self._engine.facts
 
+    async def load(self) -> Load:
+        """What this replica holds now."""
+        return self._engine.scheduler.load()
 
-def _load(settings: EngineSettings) -> Engine:
+    async def flush_traces(self) -> None:
+        """See :func:`flush_traces`."""
+        await asyncio.to_thread(self._tracer.flush)
+
+    def __del__(self) -> None:
+        """Called by Serve once a replica that is to stop has nothing left to do."""
+        self._tracer.flush()
+
+
+def _load(settings: AppSettings, sink: metrics.Sink) -> Engine:
     """Raises ``NotReady`` with the reason where the files or the device will not do."""
     try:
-        return Engine(settings, EngineTunables())
+        return Engine(settings.engine, EngineTunables(), sink, settings.admission)
     except WhisperOxError:
         raise
     except Exception as error:  # CTranslate2, tokenizers and json each raise their own
-        raise NotReady(f"the model {settings.model} cannot be loaded: {error}") from error
-
-
-class RayCore:
-    """:class:`serve_app.core.SpeechCore` over a handle to the Transcriber replicas."""
-
-    def __init__(self, transcriber: DeploymentHandle) -> None:
-        self._transcriber = transcriber
-        # Serve's gRPC transport saves 5 ms of an actor call through Ray's core.
-        self._inline = transcriber.options(_by_reference=False)
-
-    async def transcribe(
-        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
-    ) -> Transcript:
-        """One transcription; tried once more where a replica died under it."""
-        try:
-            return await self._call(clip, options, caller)
-        except RayActorError:
-            logger.warning(
-                "a Transcriber replica died; trying its request %s once more", caller.request_id
-            )
-        try:
-            return await self._call(clip, options, caller)
-        except RayActorError as error:
-            raise NotReady(
-                "The model process died twice under this request. Send it again in a moment; if "
-                "it keeps failing, this audio with these options crashes the model.",
-                retry_after_seconds=OVERLOAD_RETRY_SECONDS,
-            ) from error
-
-    async def model(self) -> ModelFacts:
-        """Facts from a live replica; raises ``NotReady`` with the reason where there is none."""
-        try:
-            call = self._transcriber.describe.remote()
-            facts: ModelFacts = await asyncio.wait_for(call, DESCRIBE_TIMEOUT_SECONDS)
-            return facts
-        except (asyncio.TimeoutError, RayActorError, DeploymentUnavailableError) as error:
-            reason = await asyncio.get_running_loop().run_in_executor(None, why_not_ready)
-            raise NotReady(reason, retry_after_seconds=OVERLOAD_RETRY_SECONDS) from error
-
-    async def _call(
-        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
-    ) -> Transcript:
-        handle = self._inline if clip.samples.nbytes <= INLINE_BYTES else self._transcriber
-        response = handle.transcribe.remote(clip, options, caller)
-        try:
-            transcript: Transcript = await response
-            return transcript
-        except asyncio.CancelledError:
-            # Serve cancels what a request called by itself, but now and then misses one.
-            response.cancel()
-            raise
-        except RayTaskError as error:
-            # Ray mixes our class into its own; only ``cause`` is the instance that was raised.
-            if isinstance(error.cause, WhisperOxError):
-                raise error.cause from None
-            if isinstance(error.cause, RequestClosed):
-                raise asyncio.CancelledError from None
-            raise
-        except BackPressureError as error:
-            raise Overloaded(
-                "The server's queue is full; send the request again later.",
-                retry_after_seconds=OVERLOAD_RETRY_SECONDS,
-            ) from error
-        except DeploymentUnavailableError as error:
-            raise NotReady(
-                "The model failed to start; the operator finds the cause in the log.",
-                retry_after_seconds=OVERLOAD_RETRY_SECONDS,
-            ) from error
-
-
-def why_not_ready() -> str:
-    """What Serve says about the deployments, in one line."""
-    for application in serve.status().applications.values():
-        if application.status is ApplicationStatus.DEPLOY_FAILED:
-            failed = [
-                deployment.message
-                for deployment in application.deployments.values()
-                if deployment.status is DeploymentStatus.DEPLOY_FAILED
-            ]
-            return f"The model failed to start: {_last_line(*failed, application.message)}"
-        transcriber = application.deployments.get(Transcriber.__name__)
-        if transcriber is None:
-            continue
-        if transcriber.status is DeploymentStatus.HEALTHY:
-            return "Every model replica is busy or gone; one answers again shortly."
-        detail = _last_line(transcriber.message)
-        return f"The model is being loaded{detail and f' ({detail})'}."
-    return "The model is not deployed yet."
-
-
-def _last_line(*messages: str) -> str:
-    """Of the first message: its end, for Serve puts the whole traceback before the reason."""
-    lines = messages[0].strip().splitlines()
-    return lines[-1].removeprefix(f"{NotReady.__module__}.NotReady: ")[:500] if lines else ""
+        raise NotReady(f"the model {settings.engine.model} cannot be loaded: {error}") from error
 
 
 @serve.ingress()
 class Ingress:
     """The HTTP side: adapters, validation and audio decoding, no model."""
 
+    _tracer: Tracer = NO_TRACER
+
     def __init__(self, settings: AppSettings, transcriber: DeploymentHandle) -> None:
+        listen_on_node_address_only()
         configure_logging(settings.log)
         self._settings = settings
-        self._core = RayCore(transcriber)
+        self._sink = RayMetrics("Ingress")
+        self._tracer = tracer_of("Ingress")
+        self._drain = Drain()
+        self._core = RayCore(transcriber, self._sink, self._tracer)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve once per replica."""
-        return build_api(self._core, self._settings, ApiKey.from_environment())
+        return build_api(
+            self._core,
+            self._settings,
+            ApiKey.from_environment(),
+            self._sink,
+            self._drain,
+            tracer=self._tracer,
+        )
+
+    async def drain(self, stage: Stage) -> InProgress:
+        """Go on to ``stage``; what this replica still has to do. See :func:`drain_ingress`."""
+        return self._drain.advance(stage)
+
+    async def flush_traces(self) -> None:
+        """See :func:`flush_traces`."""
+        await asyncio.to_thread(self._tracer.flush)
+
+    def __del__(self) -> None:
+        """Called by Serve once a replica that is to stop has nothing left to do."""
+        self._tracer.flush()
+
+
+def drain_ingress(ingress: DeploymentHandle, stage: Stage) -> list[InProgress]:
+    """Bring every HTTP replica to ``stage`` and say what each still has to do; [] without any.
+
+    Raises ``TimeoutError`` where one does not answer.
+    """
+    try:
+        answers = ingress.broadcast("drain", stage).results(
+            timeout_s=DRAIN_TIMEOUT_SECONDS, return_exceptions=True
+        )
+    except DeploymentUnavailableError:
+        return []
+    for answer in answers:
+        if isinstance(answer, TimeoutError):
+            raise answer
+    return [answer for answer in answers if isinstance(answer, InProgress)]  # others have died
+
+
+def flush_traces(application: str) -> None:
+    """Let every replica send the spans it has; what is not sent in a few seconds is lost."""
+    for deployment in (Transcriber, Ingress):
+        with suppress(Exception):  # the server ends in any case
+            handle = serve.get_deployment_handle(deployment.__name__, application)
+            handle.broadcast("flush_traces").results(
+                timeout_s=FLUSH_TIMEOUT_SECONDS, return_exceptions=True
+            )
 
 
 def build_app(args: AppSettings) -> serve.Application:

@@ -1,11 +1,13 @@
 """Every setting and its default, stated once. Unknown keys are errors."""
 
 import os
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from serve_app.audio.limits import AudioLimits
+from serve_app.errors import InvalidSetting
 from serve_app.options import OptionLimits
 
 DEFAULT_MODEL = "base"
@@ -58,10 +60,12 @@ class EngineSettings(_Settings):
         "one of them; run as many replicas as there are nodes.",
     )
     max_concurrent_requests: int = Field(
-        default=64,
+        default=1024,
         ge=1,
         le=4096,
-        description="Requests whose windows may be in the scheduler at once.",
+        description="Requests held at once, each in a thread of its own; bulk requests may be "
+        "three quarters of them, more are refused with 429. Serve's max_ongoing_requests must be "
+        "higher.",
     )
 
 
@@ -122,8 +126,16 @@ class HttpSettings(_Settings):
     max_body_bytes: int = Field(
         default=512 * 1024 * 1024, ge=1024, description="Largest request body, in bytes."
     )
+    max_held_bytes: int = Field(
+        default=2 * 1024**3,
+        ge=1024,
+        description="Most bytes of bodies and of audio unpacked from them that an Ingress replica "
+        "holds for all requests in progress; beyond that a request is answered with 429.",
+    )
     max_header_bytes: int = Field(
-        default=32 * 1024, ge=1024, description="Largest request head, in bytes of its headers."
+        default=32 * 1024,
+        ge=1024,
+        description="Largest request head, in bytes of its path and headers.",
     )
     upload_idle_seconds: float = Field(
         default=20.0,
@@ -168,10 +180,33 @@ class AdmissionSettings(_Settings):
     max_wait_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="Longest estimated wait, before its own work begins, of a short request.",
+        description="Longest estimated wait, before its own work begins, of a request of up to a "
+        "minute or with X-Priority: interactive.",
     )
     bulk_max_wait_seconds: float = Field(
-        default=3600.0, gt=0, description="The same for bulk requests, which let short ones ahead."
+        default=3600.0, gt=0, description="The same for all others, which let those go ahead."
+    )
+    max_queued_audio_seconds: float = Field(
+        default=28_800.0,
+        gt=0,
+        description="Most audio held at once, in seconds (8 hours), a bound on memory; bulk "
+        "requests may hold three quarters of it. One of any length is always taken.",
+    )
+
+
+class DrainSettings(_Settings):
+    """What SIGTERM does to ``python -m serve_app``; Ctrl-C stops it at once."""
+
+    notice_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="For so long /readyz says 503 while requests are still taken, so that a load "
+        "balancer turns away first; then they are refused with 503.",
+    )
+    seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="Requests that run then may go on for so long before they are cut off.",
     )
 
 
@@ -197,23 +232,72 @@ class AppSettings(_Settings):
     http: HttpSettings = HttpSettings()
     quota: QuotaSettings = QuotaSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    drain: DrainSettings = DrainSettings()
     log: LogSettings = LogSettings()
     audio: AudioLimits = AudioLimits()
     options: OptionLimits = OptionLimits()
 
 
 class ApiKey(_Settings):
-    """The optional API key of the contract. It comes from the environment, never from a file."""
+    """Where the optional API keys are. This comes from the environment, never from a profile."""
 
     key: SecretStr | None = Field(default=None, description="WHISPER_API_KEY; unset: open.")
     header: str = Field(default="X-API-Key", description="WHISPER_API_KEY_HEADER.")
+    keys_file: Path | None = Field(
+        default=None, description="WHISPER_API_KEYS_FILE: further keys, see docs/keys.md."
+    )
 
     @classmethod
     def from_environment(cls) -> "ApiKey":
-        """Read ``WHISPER_API_KEY`` and ``WHISPER_API_KEY_HEADER``; an empty value is unset."""
+        """Read ``WHISPER_API_KEY``, ``WHISPER_API_KEY_HEADER`` and ``WHISPER_API_KEYS_FILE``.
+
+        An empty value is unset.
+        """
         key = os.environ.get("WHISPER_API_KEY")
         header = os.environ.get("WHISPER_API_KEY_HEADER")
+        keys_file = os.environ.get("WHISPER_API_KEYS_FILE")
         return cls(
             key=SecretStr(key) if key else None,
             header=header or cls.model_fields["header"].default,
+            keys_file=Path(keys_file) if keys_file else None,
         )
+
+
+class ProxySettings(_Settings):
+    """What Serve's servers take before the application sees a request.
+
+    This comes from the environment, since they start before any profile is read.
+    """
+
+    head_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        le=3600,
+        description="WHISPER_OX_HEAD_SECONDS: within so long a connection must have sent the whole "
+        "head of a request, else it is closed.",
+    )
+    max_head_bytes: int = Field(
+        default=64 * 1024,
+        ge=4096,
+        le=1024**2,
+        description="WHISPER_OX_MAX_HEAD_BYTES: a longer head is refused while it comes; not below "
+        "max_header_bytes, or that is never seen.",
+    )
+
+    @classmethod
+    def from_environment(cls) -> "ProxySettings":
+        """Read the variables; an empty one is unset. Raises ``InvalidSetting``."""
+        given = {
+            name: value
+            for name in cls.model_fields
+            if (value := os.environ.get(f"WHISPER_OX_{name.upper()}"))
+        }
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            variable = f"WHISPER_OX_{str(wrong['loc'][0]).upper()}"
+            raise InvalidSetting(
+                f"The environment variable {variable} is {wrong['input']!r}: {wrong['msg']}.",
+                field=variable,
+            ) from error
