@@ -118,8 +118,8 @@ def _serve(options: argparse.Namespace) -> int:
     silent = {**quiet, "log_level": "CRITICAL"}
     for chatty in ("ray.serve", "ray._private.authentication.authentication_token_setup"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    # Without its dashboard Ray still starts that process for usage statistics. Turned off, they still
-    # ask the metadata services of three clouds where this is.
+    # Without its dashboard Ray still starts that process for usage statistics. Turned off, these
+    # still ask the metadata services of three clouds where this is.
     ray._private.services.start_api_server = lambda *args, **options: ("", None)
     try:
         ray.init(

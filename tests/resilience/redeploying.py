@@ -1,7 +1,7 @@
 """``python -m tests.resilience.redeploying --port PORT --replicas N``: deploys anew when told to.
 
 Profile ``dev`` with N model replicas. SIGUSR1 deploys it over the running one with another
-``user_config``, SIGUSR2 with other ``args``, as ``serve deploy`` and KubeRay do with a changed file.
+``user_config``, SIGUSR2 with other ``args``, as KubeRay does with a changed manifest.
 """
 
 import argparse
