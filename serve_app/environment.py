@@ -115,6 +115,12 @@ RAYS = (
         "`~/.ray/auth_token`). A cluster without it trusts whoever reaches those ports.",
     ),
     Variable("RAY_USAGE_STATS_ENABLED", "0", "Ray's telemetry; `python -m serve_app` forces 0."),
+    Variable(
+        "RAY_USAGE_STATS_REPORT_URL",
+        "http://127.0.0.1:9",
+        "Where the head of a cluster whose telemetry is off reports that it is off. Nobody listens "
+        "there. `python -m serve_app` starts no such process.",
+    ),
     Variable("ORT_DISABLE_TELEMETRY", "1", "onnxruntime's telemetry; Whisper OX forces 1."),
     Variable(
         "RAY_automatic_object_spilling_enabled",
