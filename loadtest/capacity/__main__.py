@@ -16,8 +16,9 @@ import httpx
 
 from loadtest.capacity import calibrate, check
 from loadtest.capacity.plan import Plan, Question, make_plan
-from loadtest.capacity.profile import MachineProfile, profile_path, read_profile
+from loadtest.capacity.profile import MachineProfile
 from loadtest.capacity.serve_config import as_yaml, patch, rayservice, serve_config
+from loadtest.capacity.stored_profiles import profile_path, read_profile
 from loadtest.dictation import SERVICE_CHUNK_SECONDS, Habit
 from serve_app.errors import WhisperOxError
 

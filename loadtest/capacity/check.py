@@ -20,7 +20,8 @@ import psutil
 from loadtest.capacity.calibrate import cpu_seconds
 from loadtest.capacity.cluster import Cluster, served_rtfx
 from loadtest.capacity.plan import crowd, saturation_rtfx
-from loadtest.capacity.profile import MachineProfile, profile_path, read_profile
+from loadtest.capacity.profile import MachineProfile
+from loadtest.capacity.stored_profiles import profile_path, read_profile
 from loadtest.dictation import Habit, Level, Piece
 from loadtest.load import Outcome, Post, closed_loop, latency_percentiles, machine
 from loadtest.locust_process import LoadPlan, run_locust

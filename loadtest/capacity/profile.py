@@ -5,16 +5,10 @@ A profile is measured (``python -m loadtest.capacity calibrate``), derived from 
 come out of the simulation. All costs are seconds.
 """
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from serve_app.errors import WhisperOxError
-
-FOLDER = Path(__file__).resolve().parents[1] / "profiles"
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Model(BaseModel):
@@ -135,33 +129,3 @@ class MachineProfile(_Model):
     recipes: tuple[Recipe, ...] = Field(min_length=1)
     decode_table: tuple[DecodeRow, ...] = ()
     machine: dict[str, Any] = {}
-
-
-def profile_path(name: str) -> Path:
-    """A path, or the name of a profile in ``loadtest/profiles``."""
-    return Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
-
-
-def read_profile(path: Path) -> MachineProfile:
-    """A profile, or one derived from a results file of ``loadtest.engine_ceiling``.
-
-    Raises ``WhisperOxError`` with the file and what is wrong.
-    """
-    from loadtest.capacity.ceiling import from_ceiling  # which knows this module
-
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(document, dict) and document.get("tool") == "engine_ceiling":
-            return from_ceiling(document, path.stem)
-        return MachineProfile.model_validate(document)
-    except FileNotFoundError as error:
-        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.json"))) or "none"
-        raise WhisperOxError(f"there is no profile {path}; known by name: {known}") from error
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-            for problem in error.errors(include_url=False)[:5]
-        )
-        raise WhisperOxError(f"{path} is no machine profile: {wrong}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WhisperOxError(f"cannot read {path}: {type(error).__name__}: {error}") from error

@@ -25,8 +25,9 @@ from loadtest.capacity.plan import (
     make_plan,
     saturation_rtfx,
 )
-from loadtest.capacity.profile import FOLDER, Call, DecodeCost, MachineProfile, read_profile
+from loadtest.capacity.profile import Call, DecodeCost, MachineProfile
 from loadtest.capacity.serve_config import patch, rayservice, serve_config
+from loadtest.capacity.stored_profiles import FOLDER, read_profile
 from loadtest.dictation import Habit
 from serve_app.errors import WhisperOxError
 from tests.unit.machines import ENCODE, machine
