@@ -15,6 +15,7 @@ from serve_app.api.errors import error_response
 from serve_app.api.request_id import HEADER, assign_request_id, request_id
 from serve_app.errors import NotReady, Overloaded, RequestTimeout, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
+from serve_app.proxy.bodies import GatheredBodies
 from serve_app.proxy.heads import bound_heads
 from serve_app.settings import LogSettings
 
@@ -56,7 +57,7 @@ def middlewares() -> list[Middleware]:
     if not logging.getLogger("whisper_ox").handlers:  # an Ingress replica has its profile's
         configure_logging(LogSettings())
     bound_heads()
-    return [Middleware(ProxyErrors)]
+    return [Middleware(GatheredBodies), Middleware(ProxyErrors)]
 
 
 class ProxyErrors:
