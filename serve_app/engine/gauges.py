@@ -1,39 +1,22 @@
 """What an engine is and holds now, measured every few seconds."""
 
-import logging
-import threading
-from collections.abc import Callable
-
 import psutil
 
 from serve_app.engine.engine import Engine
+from serve_app.engine.periodic import do_every
 from serve_app.metrics import catalogue as metrics
-
-logger = logging.getLogger("whisper_ox.engine")
 
 PERIOD_SECONDS = 2.0
 
 
 def keep_gauges(engine: Engine) -> None:
-    """Say once that a replica with this engine serves, and measure it from now on in a thread."""
-    engine.sink.count(metrics.REPLICA_STARTS)
-    process, never = psutil.Process(), threading.Event()
-    job = (lambda: measure(engine, process), never, PERIOD_SECONDS)
-    threading.Thread(target=keep_at, args=job, name="measuring", daemon=True).start()
+    """Say once that a replica with this engine serves, and measure it from now on in a thread.
 
-
-def keep_at(task: Callable[[], None], ended: threading.Event, period_seconds: float) -> None:
-    """Do ``task`` every so often until ``ended``, whether or not it fails at times.
-
-    Gauges that stood still would go on to say what is no longer so.
+    Gauges that stood still after a failure would go on to say what is no longer so.
     """
-    while True:
-        try:
-            task()
-        except Exception:
-            logger.exception("the gauges were not measured")
-        if ended.wait(period_seconds):
-            return
+    engine.sink.count(metrics.REPLICA_STARTS)
+    process = psutil.Process()
+    do_every(PERIOD_SECONDS, lambda: measure(engine, process), "measuring the gauges")
 
 
 def measure(engine: Engine, process: psutil.Process) -> None:

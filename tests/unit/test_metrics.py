@@ -13,7 +13,7 @@ import pytest
 
 from configs.dashboard import dashboard
 from serve_app.api.request_metrics import RequestMetrics
-from serve_app.engine.gauges import keep_at
+from serve_app.engine.periodic import repeat
 from serve_app.engine.policy import BatchLimits, Stage
 from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.vad_clock import VadClock
@@ -185,7 +185,7 @@ def test_a_failed_measurement_does_not_end_the_gauges() -> None:
             ended.set()
         raise RuntimeError("not now")
 
-    keep_at(measure, ended, period_seconds=0.0)
+    repeat(measure, ended, period_seconds=0.0)
     assert measured == 2
 
 
