@@ -17,7 +17,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-inp
 
 .DEFAULT_GOAL := help
 .PHONY: help serve transcribe test test-unit lint format wer equality overhead bench bench-engine \
-  bench-mixed soak loadtest capacity lock docs sbom audit clean
+  bench-mixed cluster-test soak loadtest capacity lock docs sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ bench-engine: $(VENV)/.dev ## The best that raw CTranslate2 reaches here, and ho
 
 bench-mixed: $(VENV)/.dev ## Dictation beside a two-hour file
 	$(PY) -m loadtest.mixed_load --model $(MODEL) $(ARGS)
+
+cluster-test: $(VENV)/.dev ## A Ray cluster on this machine: a node dies under load; scale-out (simulated devices)
+	$(PY) -m pytest tests/resilience/test_lost_node.py
+	$(PY) -m loadtest.scale_out $(ARGS)
 
 soak: $(VENV)/.dev ## Full load with clients that leave, for 20 minutes
 	$(PY) -m loadtest.soak --model $(MODEL) --minutes 20 $(ARGS)

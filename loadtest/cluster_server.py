@@ -1,7 +1,8 @@
-"""``python -m tests.resilience.two_nodes --port PORT``: a cluster on one machine that loses a node.
+"""``python -m loadtest.cluster_server --port PORT --nodes 2``: a Ray cluster on one machine.
 
-A head with the HTTP side and two nodes with a model replica each, of the profile ``dev``. SIGUSR1
-kills every process of one of those nodes.
+A head with the HTTP side, and so many nodes with a model replica each, of the profile ``dev``.
+SIGUSR1 kills every process of one of those nodes. With ``--simulated`` each node's model runs on
+:mod:`loadtest.simulated_device`, which takes time but no core.
 """
 
 import argparse
@@ -18,49 +19,61 @@ from serve_app.proxy.environment import set_proxy_environment
 NODE_LOST = "node lost"
 """What is printed once the processes of a node are dead."""
 
-N_NODES = 2
+MODEL = "tiny.en"
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 
 _told: list[int] = []
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.cluster_server")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--simulated", action="store_true", help="models run on simulated devices")
     given = parser.parse_args()
     signal.signal(signal.SIGUSR1, _note)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_SERVE_CONTROL_LOOP_INTERVAL_S"] = "0.5"
     set_proxy_environment()
-    resolve("tiny.en")
-    serve(given.port)
+    resolve(MODEL)
+    _serve(given.port, given.nodes, given.simulated)
 
 
-def serve(port: int) -> None:
+def _serve(port: int, n_nodes: int, simulated: bool) -> None:
     import ray
     from ray import serve
     from ray.cluster_utils import Cluster
 
-    from serve_app.deployments import assemble
+    from serve_app.deployments import Transcriber, assemble
+
+    kind: type[Transcriber] = Transcriber
+    profile = load_profile("dev")
+    options = profile.deployment_options
+    engine: dict[str, Any] = {"model": MODEL}
+    if simulated:
+        from loadtest.simulated_device import TUNABLES, SimulatedTranscriber
+
+        kind = SimulatedTranscriber
+        engine |= {"workers": 1, "whole_machine_worker": False}
+        options["Transcriber"]["user_config"] = TUNABLES.model_dump(exclude_unset=True)
+    settings = profile.settings.model_copy(
+        update={"engine": profile.settings.engine.model_copy(update=engine)}
+    )
+    options["Transcriber"]["num_replicas"] = n_nodes
+    options["Transcriber"]["ray_actor_options"]["resources"] = {"model": 1}
+    options["Ingress"]["ray_actor_options"]["resources"] = {"head": 0.1}
 
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
     cluster = Cluster(
         initialize_head=True,
         head_node_args={**node, "resources": {"head": 1}, "include_dashboard": False},
     )
-    nodes = [cluster.add_node(**node, resources={"model": 1}) for _ in range(N_NODES)]
+    nodes = [cluster.add_node(**node, resources={"model": 1}) for _ in range(n_nodes)]
     ray.init(address=cluster.address, namespace="serve", logging_level="WARNING")
     # Proxies of all nodes would share the one port of this machine, the lost node's too.
     serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
-    profile = load_profile("dev")
-    settings = profile.settings.model_copy(
-        update={"engine": profile.settings.engine.model_copy(update={"model": "tiny.en"})}
-    )
-    options = profile.deployment_options
-    options["Transcriber"]["num_replicas"] = N_NODES
-    options["Transcriber"]["ray_actor_options"]["resources"] = {"model": 1}
-    options["Ingress"]["ray_actor_options"]["resources"] = {"head": 0.1}
-    serve.run_many([serve.RunTarget(assemble(settings, options), name=profile.application.name)])
+    application = assemble(settings, options, kind)
+    serve.run_many([serve.RunTarget(application, name=profile.application.name)])
     while True:
         while not _told:
             time.sleep(0.1)

@@ -29,6 +29,7 @@ from serve_app.engine import hardware
 from serve_app.engine.admission import Load
 from serve_app.engine.engine import Engine
 from serve_app.engine.gauges import keep_gauges
+from serve_app.engine.heap import keep_trimmed
 from serve_app.engine.transcription import Transcription
 from serve_app.errors import NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
@@ -69,6 +70,7 @@ class Transcriber:
         if not transcript.segments:
             raise NotReady(f"{self._engine} heard nothing in the golden clip; verify its files.")
         keep_gauges(self._engine)
+        keep_trimmed()
         logger.info("%s is ready", self._engine)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -206,11 +208,17 @@ def build_app(args: AppSettings) -> serve.Application:
 
 
 def assemble(
-    settings: AppSettings, deployment_options: Mapping[str, Mapping[str, Any]]
+    settings: AppSettings,
+    deployment_options: Mapping[str, Mapping[str, Any]],
+    transcriber: type[Transcriber] = Transcriber,
 ) -> serve.Application:
-    """The application with options per deployment, keyed by name as in a Serve config."""
+    """The application with options per deployment, keyed by name as in a Serve config.
 
-    def deployment(kind: type[Any]) -> serve.Deployment:
-        return serve.deployment(kind).options(**deployment_options.get(kind.__name__, {}))
+    ``transcriber``: what is deployed under the name ``Transcriber``.
+    """
 
-    return deployment(Ingress).bind(settings, deployment(Transcriber).bind(settings))
+    def deployment(kind: type[Any], name: str) -> serve.Deployment:
+        return serve.deployment(kind).options(name=name, **deployment_options.get(name, {}))
+
+    models = deployment(transcriber, Transcriber.__name__).bind(settings)
+    return deployment(Ingress, Ingress.__name__).bind(settings, models)

@@ -16,7 +16,8 @@ LONGEST_CORPUS_CLIP_SECONDS = 20.0
 BASE_ENGLISH_WER_MAX = 0.10
 """base is measured below this on the corpus' read English; a broken decode is far above it."""
 
-LANGUAGES = ["en", "es", "fr", "hi", "it", "ja", "pl", "pt", "zh"]
+LANGUAGES = ["en", "fr", "hi", "ja", "zh"]
+"""One of each kind of script; `make equality` compares all that have clips."""
 
 
 def served(server: Server, model: str, clips: list[Clip], batch_size: int = 8) -> dict[str, str]:
@@ -41,7 +42,7 @@ def plain_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("language", "batch_size"), [*((code, 8) for code in LANGUAGES), ("en", 1), ("fr", 1)]
+    ("language", "batch_size"), [*((code, 8) for code in LANGUAGES), ("fr", 1)]
 )
 def test_every_language_is_as_accurate_as_plain_faster_whisper(
     base: Server, plain_cache: Path, language: str, batch_size: int

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from loadtest.cluster_server import NODE_LOST
 from loadtest.kill import READY, RETRIED
 from loadtest.recovery import ends
 from loadtest.server import Server, run_server
@@ -12,12 +13,14 @@ from tests.conditions import eventually
 from tests.resilience.conftest import hellos
 from tests.resilience.load import loaded
 from tests.resilience.processes import end
-from tests.resilience.two_nodes import N_NODES, NODE_LOST
+
+N_NODES = 2
 
 
 @pytest.fixture
 def cluster() -> Iterator[Server]:
-    with run_server("tests.resilience.two_nodes", [], {"RAY_DEDUP_LOGS": "0"}) as server:
+    flags = ["--nodes", str(N_NODES)]
+    with run_server("loadtest.cluster_server", flags, {"RAY_DEDUP_LOGS": "0"}) as server:
         try:
             eventually(lambda: server.log.read_text().count(READY) == N_NODES)
             yield server

@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +18,10 @@ from configs.profile import profile_path
 from loadtest.server import Server, free_port, start_server
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
-from tests.resilience.conftest import hellos, proxy_environment
+from tests.resilience.conftest import PROXIES, hellos, proxy_environment
 from tests.resilience.processes import cpu_seconds, end, family, replica, title
 
 STOP_SECONDS = 10.0
-
-Stop = Callable[["subprocess.Popen[bytes]"], None]
 
 
 def ctrl_c(process: "subprocess.Popen[bytes]") -> None:
@@ -46,14 +44,12 @@ def assert_gone(server: Server) -> None:
         listener.bind((url.host, url.port))
 
 
-@pytest.mark.parametrize(
-    ("proxy", "stop"), [("python", ctrl_c), ("haproxy", ctrl_c), ("haproxy", terminate)]
-)
-def test_a_running_server_leaves_nothing_behind(proxy: str, stop: Stop) -> None:
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_a_running_server_leaves_nothing_behind(proxy: str) -> None:
     with start_server("tiny.en", environment=proxy_environment(proxy)) as server:
         titles = [title(process) for process in family(server.process.pid)]
         assert any("bin/haproxy " in words for words in titles) == (proxy == "haproxy")
-        stop(server.process)
+        ctrl_c(server.process)
         assert_gone(server)
 
 
@@ -65,7 +61,7 @@ def at_work(server: Server) -> Iterator["Future[httpx.Response]"]:
     with ThreadPoolExecutor(1) as pool:
         # Without fallback, which takes a minute on words that repeat themselves.
         options = {"batch_size": 1, "temperature": 0}
-        request = pool.submit(post, f"{server.url}/transcribe", hellos(240), options)
+        request = pool.submit(post, f"{server.url}/transcribe", hellos(120), options)
         eventually(lambda: cpu_seconds(transcriber) > before + 0.5)
         assert not request.done()
         yield request
@@ -80,7 +76,7 @@ def with_drain(folder: Path, **seconds: float) -> list[str]:
     return ["--config", str(path)]
 
 
-@pytest.mark.parametrize("proxy", ["python", "haproxy"])
+@pytest.mark.parametrize("proxy", PROXIES)
 def test_sigterm_ends_running_requests_and_refuses_new_ones(
     proxy: str, hello: bytes, tmp_path: Path
 ) -> None:

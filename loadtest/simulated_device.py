@@ -1,0 +1,67 @@
+"""A device that takes as long as a GPU would and no core, for clusters on one small machine.
+
+All else of a replica is real: HTTP, Ray, decoding of audio, voice activity detection, features, the
+scheduler and its batches. What it says is the golden clip's transcript, whatever it hears.
+"""
+
+import threading
+import time
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from typing_extensions import override
+
+import serve_app.engine.engine
+from loadtest.capacity.profile import CallCost, DecodeCost, StageCosts
+from serve_app.deployments import Transcriber
+from serve_app.engine.backend import WhisperBackend
+from serve_app.engine.policy import Stage
+from serve_app.errors import WhisperOxError
+from serve_app.settings import AppSettings, EngineTunables
+
+COSTS = StageCosts(encode=CallCost(window=0.1), decode=DecodeCost(call=4.4))
+"""Seconds: with full batches of 8 a window takes 0.65 s, so 15 s chunks go 23 times real time: what
+docs/deploy.md predicts for large-v3 on an A10G. Decoding is bound by the weights that each step
+reads, so a call takes the same whatever its batch."""
+
+TUNABLES = EngineTunables(encode_batch=8, decode_batch=8)
+
+
+class SimulatedDevice(WhisperBackend):
+    """The real model for the golden clip of a replica's start; from then on a device of ``COSTS``
+    that works on one batch at a time and repeats that clip's tokens.
+    """
+
+    _device = threading.Lock()
+    _said: Any = None
+
+    @override
+    def run(
+        self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
+    ) -> Sequence[Any]:
+        if self._said is None:
+            results = super().run(stage, key, payloads, alone=alone)
+            if stage is Stage.GENERATE:
+                self._said = results[0]
+            return results
+        if stage is Stage.ENCODE:
+            return self._after(COSTS.encode.seconds(len(payloads)), [None] * len(payloads))
+        if stage is Stage.GENERATE:
+            n_tokens = len(self._said.sequences_ids[0])
+            seconds = COSTS.decode.seconds([n_tokens] * len(payloads))
+            return self._after(seconds, [self._said] * len(payloads))
+        raise WhisperOxError(f"a simulated device knows no {stage.name}")
+
+    def _after(self, seconds: float, results: Sequence[Any]) -> Sequence[Any]:
+        with self._device:
+            time.sleep(seconds)
+        return results
+
+
+class SimulatedTranscriber(Transcriber):
+    """A model replica on a simulated device."""
+
+    def __init__(self, settings: AppSettings) -> None:
+        # The engine makes its backend itself, and nobody else should choose one.
+        setattr(serve_app.engine.engine, "WhisperBackend", SimulatedDevice)  # noqa: B010
+        super().__init__(settings)
