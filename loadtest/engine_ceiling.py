@@ -18,17 +18,14 @@ faster-whisper's checks again, up to five times. ``efficiency_without_fallback``
 import argparse
 import asyncio
 import itertools
-import json
 import os
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import ctranslate2
-import httpx
 
 from configs.profile import load_profile
 from loadtest.baselines.raw_engine import Combination, Workload, record, replay
@@ -43,6 +40,7 @@ from loadtest.load import (
 )
 from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, contract_options
 from loadtest.servers import server_of
+from loadtest.tool import run_tool, tool_parser
 from models import resolve
 from serve_app.engine.hardware import available_cpus
 from serve_app.errors import WhisperOxError
@@ -216,11 +214,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.engine_ceiling",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("engine_ceiling", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="base")
     parser.add_argument("--chunk-seconds", type=float, default=15.0)
     parser.add_argument("--windows", type=int, default=32, help="at least, of each combination")
@@ -236,21 +230,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--clients", type=int, default=16, help="of the served measurement")
     parser.add_argument("--rounds", type=int, default=3, help="of the served measurement")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 2 where that failed."""
     given = _parser().parse_args(arguments)
-    try:
-        document = _measure(given)
-    except (WhisperOxError, httpx.TransportError) as error:
-        print(f"cannot measure: {error}", file=sys.stderr)
-        return 2
-    if given.output:
-        given.output.write_text(json.dumps(document, indent=1) + "\n")
-    return 0
+    return run_tool(given, _measure, bool)
 
 
 def _start_as_transcriber() -> None:

@@ -10,14 +10,10 @@ any other clip differs or any request fails.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-
-import httpx
 
 from loadtest.client import Reply
 from loadtest.comparison import Comparison, compare
@@ -26,6 +22,7 @@ from loadtest.plain import PlainTranscript, PlainWhisper
 from loadtest.replies import server_replies
 from loadtest.servers import add_server_arguments, models_asked_for, server_of
 from loadtest.speech import Clip, corpus_clips, registry_clips
+from loadtest.tool import run_tool, tool_parser
 from serve_app.errors import WhisperOxError
 
 
@@ -128,34 +125,25 @@ def _reports(given: argparse.Namespace, clips: Sequence[Clip]) -> list[EqualityR
     return reports
 
 
+def _compared(given: argparse.Namespace) -> list[dict[str, Any]]:
+    clips = corpus_clips() or registry_clips()
+    if given.clip:
+        clips = [clip for clip in clips if clip.id in given.clip]
+    if not clips:
+        raise WhisperOxError("no clip has that id; see manifest.jsonl of the corpus")
+    return [report.summary() for report in _reports(given, clips)]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the comparison from the command line; 0 equal, 1 not, 2 it could not be made."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.equality",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("equality", __doc__)
     add_server_arguments(parser)
     parser.add_argument(
         "--batch-size", type=int, action="append", help="repeatable; default: 1 and 8"
     )
     parser.add_argument("--clip", action="append", help="only this clip id; repeatable")
-    parser.add_argument("--output", type=Path, help="write the reports as JSON")
     given = parser.parse_args(arguments)
-    try:
-        clips = corpus_clips() or registry_clips()
-        if given.clip:
-            clips = [clip for clip in clips if clip.id in given.clip]
-        if not clips:
-            raise WhisperOxError("no clip has that id; see manifest.jsonl of the corpus")
-        reports = _reports(given, clips)
-    except (WhisperOxError, httpx.TransportError) as error:
-        print(f"cannot compare: {error}", file=sys.stderr)
-        return 2
-    if given.output:
-        document = [report.summary() for report in reports]
-        given.output.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    return 0 if all(report.passed for report in reports) else 1
+    return run_tool(given, _compared, lambda document: all(one["passed"] for one in document))
 
 
 if __name__ == "__main__":

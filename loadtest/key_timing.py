@@ -11,7 +11,6 @@ leak, with a comparison that stops at the first wrong character.
 """
 
 import argparse
-import json
 import math
 import random
 import secrets
@@ -21,7 +20,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,6 +28,7 @@ from pydantic import SecretStr
 
 from loadtest.load import machine
 from loadtest.server import start_server
+from loadtest.tool import run_tool, tool_parser
 from serve_app.api.keys import KeyRing
 from serve_app.errors import WhisperOxError
 from serve_app.settings import ApiKey, QuotaSettings
@@ -170,38 +169,40 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
     return {"p5": round(float(p5), 3), "p50": round(float(p50), 3), "p95": round(float(p95), 3)}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure and print; 1 where the times differ or an answer was not 401, 2 without answers."""
-    given = _parser().parse_args(arguments)
+def _measure(given: argparse.Namespace) -> dict[str, Any]:
     about = machine()
-    try:
-        if given.url:
-            served = over_http(given.url, given.api_key, given.header, given.n, given.seed)
-        else:
-            key = "".join(secrets.choice(ALPHABET) for _ in range(KEY_LENGTH))
-            with start_server("tiny.en", environment={"WHISPER_API_KEY": key}) as server:
-                served = over_http(server.url, key, given.header, given.n, given.seed)
-    except (WhisperOxError, httpx.TransportError) as error:
-        print(f"cannot measure: {error}", file=sys.stderr)
-        return 2
+    if given.url:
+        served = over_http(given.url, given.api_key, given.header, given.n, given.seed)
+    else:
+        key = "".join(secrets.choice(ALPHABET) for _ in range(KEY_LENGTH))
+        with start_server("tiny.en", environment={"WHISPER_API_KEY": key}) as server:
+            served = over_http(server.url, key, given.header, given.n, given.seed)
     own = "".join(secrets.choice(ALPHABET) for _ in range(KEY_LENGTH))
-    series = {
+    return {
+        "tool": "key_timing",
+        "machine": about,
+        "seed": given.seed,
         "http": served,
         "key_ring": in_process(own, given.lookups, given.seed),
         "control": control(own, given.lookups, given.seed),
     }
-    for name, found in series.items():
+
+
+def _print(document: dict[str, Any]) -> None:
+    for name in ("http", "key_ring", "control"):
+        found = document[name]
         print(
             f"{name:<9} {found['guesses']:7d} wrong keys, median {found['late_us']['p50']:.3f} us "
             f"(last character wrong) and {found['early_us']['p50']:.3f} us (first), "
             f"p = {found['p_value']:.3g}, late slower in {found['late_slower']:.4f} "
             f"(0.5 +- {found['late_slower_margin']:.4f} by chance)"
         )
-    print(f"statuses  {served['statuses']}")
-    if given.output:
-        document = {"tool": "key_timing", "machine": about, "seed": given.seed, **series}
-        given.output.write_text(json.dumps(document, indent=1) + "\n")
-    return 0 if is_passed(series) else 1
+    print(f"statuses  {document['http']['statuses']}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; 1 where the times differ or an answer was not 401, 2 without answers."""
+    return run_tool(_parser().parse_args(arguments), _measure, is_passed, _print)
 
 
 def is_passed(series: dict[str, dict[str, Any]]) -> bool:
@@ -215,18 +216,13 @@ def is_passed(series: dict[str, dict[str, Any]]) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.key_timing",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("key_timing", __doc__)
     parser.add_argument("--url", help="a running server, else one is started")
     parser.add_argument("--api-key", default="", help="its right key")
     parser.add_argument("--header", default="X-API-Key", help="the header that carries it")
     parser.add_argument("--n", type=int, default=10_000, help="wrong keys over HTTP")
     parser.add_argument("--lookups", type=int, default=200_000, help="wrong keys in this process")
     parser.add_argument("--seed", type=int, default=0, help="of the order of the guesses")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     return parser
 
 

@@ -19,7 +19,6 @@ texts.
 import argparse
 import asyncio
 import itertools
-import json
 import os
 import random
 import signal
@@ -59,6 +58,7 @@ from loadtest.recovery import (
 )
 from loadtest.server import Server, haproxy_environment, start_server
 from loadtest.soak import Case, answered_alone, verdict
+from loadtest.tool import run_tool, tool_parser
 from serve_app.errors import WhisperOxError
 
 TITLES = {
@@ -243,28 +243,15 @@ def _print(document: Mapping[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Kill and print; 1 where a request ended as none may, 2 where nothing could be measured."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.kill",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("kill", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="tiny.en")
     parser.add_argument("--what", choices=("transcriber", "ingress", "proxy"), required=True)
     parser.add_argument("--replicas", type=int, default=1, help="of the model")
     parser.add_argument("--proxy", choices=("python", "haproxy"), default="python")
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--clients", type=int, default=6)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     given = parser.parse_args(arguments)
-    try:
-        document = _measure(given)
-    except (WhisperOxError, httpx.HTTPError) as error:
-        print(f"cannot measure: {error}", file=sys.stderr)
-        return 2
-    _print(document)
-    if given.output:
-        given.output.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    return 0 if is_good(document) else 1
+    return run_tool(given, _measure, is_good, _print)
 
 
 if __name__ == "__main__":

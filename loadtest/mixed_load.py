@@ -10,14 +10,12 @@ failed.
 import argparse
 import asyncio
 import itertools
-import json
 import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -38,8 +36,8 @@ from loadtest.memory import MemoryWatch
 from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, contract_options
 from loadtest.server import start_server
 from loadtest.speech import corpus_clips, registry_clips
+from loadtest.tool import run_tool, tool_parser
 from loadtest.wav import SAMPLE_RATE_HZ, pcm16_wav
-from serve_app.errors import WhisperOxError
 
 THINK_SPREAD = 0.2
 """Thinking takes its mean plus or minus up to this share, lest the clients march in step."""
@@ -188,13 +186,13 @@ def _print(document: dict[str, Any]) -> None:
         print(f"peak RSS of {name}: {peak:.0f} MiB")
 
 
+def _is_good(document: dict[str, Any]) -> bool:
+    return not (document["alone"]["failed"] or document["beside_file"]["failed"])
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 where a request failed, 2 where nothing could be measured."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.mixed_load",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("mixed_load", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="base")
     parser.add_argument("--url", help="a running server; default: one is started")
     parser.add_argument("--clients", type=int, default=8)
@@ -205,17 +203,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--warm-up-seconds", type=float, default=10.0, help="not counted")
     parser.add_argument("--file-seconds", type=float, default=7200.0)
     parser.add_argument("--api-key", help="sent as X-API-Key")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     given = parser.parse_args(arguments)
-    try:
-        document = _measure(given)
-    except (WhisperOxError, httpx.HTTPError) as error:
-        print(f"cannot measure: {error}", file=sys.stderr)
-        return 2
-    _print(document)
-    if given.output:
-        given.output.write_text(json.dumps(document, indent=1) + "\n")
-    return 1 if document["alone"]["failed"] or document["beside_file"]["failed"] else 0
+    return run_tool(given, _measure, _is_good, _print)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,10 @@ the two servers take turns, so that drift of the machine hits both.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +18,7 @@ import numpy as np
 
 from loadtest.client import TIMEOUT_SECONDS, Reply, transcribe
 from loadtest.options import contract_options
+from loadtest.tool import run_tool, tool_parser
 from loadtest.wav import speech_wav
 from serve_app.errors import WhisperOxError
 
@@ -82,38 +81,34 @@ def measure(
     return timings
 
 
+def _measure(given: argparse.Namespace) -> dict[str, Any]:
+    urls = [given.url] + ([given.compare] if given.compare else [])
+    audio = speech_wav(given.seconds)
+    timings = measure(urls, audio, given.n, given.warm_ups, given.api_key)
+    summaries = [overhead_summary(url, one) for url, one in zip(urls, timings, strict=True)]
+    return {"audio_seconds": given.seconds, "servers": summaries}
+
+
+def _print(document: dict[str, Any]) -> None:
+    for summary in document["servers"]:
+        seconds = document["audio_seconds"]
+        print(f"{summary['url']}: {summary['n']} requests of {seconds:g} s, one at a time")
+        for name in ("total_ms", "engine_ms", "overhead_ms"):
+            row = "  ".join(f"{key} {value:8.1f}" for key, value in summary[name].items())
+            print(f"  {name:<12} {row}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 2 where a server did not answer as expected."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.overhead",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("overhead", __doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--compare", metavar="URL2", help="a second server, measured in turns")
     parser.add_argument("--n", type=int, default=30, help="measured requests per server")
     parser.add_argument("--warm-ups", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15.0, help="length of the audio")
     parser.add_argument("--api-key", help="sent as X-API-Key")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     given = parser.parse_args(arguments)
-    urls = [given.url] + ([given.compare] if given.compare else [])
-    try:
-        audio = speech_wav(given.seconds)
-        timings = measure(urls, audio, given.n, given.warm_ups, given.api_key)
-    except (WhisperOxError, httpx.TransportError) as error:
-        print(f"cannot measure: {error}", file=sys.stderr)
-        return 2
-    summaries = [overhead_summary(url, one) for url, one in zip(urls, timings, strict=True)]
-    for summary in summaries:
-        print(f"{summary['url']}: {summary['n']} requests of {given.seconds:g} s, one at a time")
-        for name in ("total_ms", "engine_ms", "overhead_ms"):
-            row = "  ".join(f"{key} {value:8.1f}" for key, value in summary[name].items())
-            print(f"  {name:<12} {row}")
-    if given.output:
-        document = {"audio_seconds": given.seconds, "servers": summaries}
-        given.output.write_text(json.dumps(document, indent=1) + "\n")
-    return 0
+    return run_tool(given, _measure, lambda document: True, _print)
 
 
 if __name__ == "__main__":

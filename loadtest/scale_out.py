@@ -12,14 +12,11 @@ cores, so it is a lower bound where they are short: the cores used are reported.
 import argparse
 import asyncio
 import itertools
-import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
 from loadtest.capacity.calibrate import cpu_seconds
@@ -28,7 +25,7 @@ from loadtest.mixed_load import summary
 from loadtest.options import contract_options
 from loadtest.server import run_server
 from loadtest.simulated_device import COSTS, TUNABLES
-from serve_app.errors import WhisperOxError
+from loadtest.tool import run_tool, tool_parser
 
 BAR = 0.9
 MODEL = "tiny.en"
@@ -95,29 +92,19 @@ def _print(document: dict[str, Any]) -> None:
         )
 
 
+def _is_good(document: dict[str, Any]) -> bool:
+    return all(row["efficiency"] >= BAR and not row["failed"] for row in document["rows"])
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 where the bar is missed, 2 without a measurement."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.scale_out",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("scale_out", __doc__)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--clients", type=int, default=16, help="for each node")
     parser.add_argument("--requests", type=int, default=5, help="of each client")
     parser.add_argument("--chunk-seconds", type=float, default=15.0)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     given = parser.parse_args(arguments)
-    try:
-        document = _document(given)
-    except (WhisperOxError, httpx.HTTPError) as error:
-        print(f"cannot measure: {error}", file=sys.stderr)
-        return 2
-    _print(document)
-    if given.output:
-        given.output.write_text(json.dumps(document, indent=1) + "\n")
-    rows = document["rows"]
-    return int(any(row["efficiency"] < BAR or row["failed"] for row in rows))
+    return run_tool(given, _document, _is_good, _print)
 
 
 if __name__ == "__main__":

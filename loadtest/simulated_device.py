@@ -7,6 +7,7 @@ scheduler and its batches. What it says is the golden clip's transcript, whateve
 import threading
 import time
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from typing_extensions import override
@@ -24,7 +25,27 @@ COSTS = StageCosts(encode=CallCost(window=0.1), decode=DecodeCost(call=4.4))
 docs/deploy.md predicts for large-v3 on an A10G. Decoding is bound by the weights that each step
 reads, so a call takes the same whatever its batch."""
 
+TEXT_TOKENS = 50_256
+"""The English-only models' text tokens have lower numbers, their special tokens higher ones."""
+
 TUNABLES = EngineTunables(encode_batch=8, decode_batch=8)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What faster-whisper reads of a ``ctranslate2.models.WhisperGenerationResult``."""
+
+    sequences_ids: list[list[int]]
+    scores: list[float]
+    no_speech_prob: float
+
+    @classmethod
+    def without_times(cls, result: Any) -> "Said":
+        """``result`` without timestamp tokens, so that its text is that of a whole window, however
+        long, and no speech seems lost.
+        """
+        words = [token for token in result.sequences_ids[0] if token < TEXT_TOKENS]
+        return cls([words], list(result.scores), result.no_speech_prob)
 
 
 class SimulatedDevice(WhisperBackend):
@@ -33,7 +54,7 @@ class SimulatedDevice(WhisperBackend):
     """
 
     _device = threading.Lock()
-    _said: Any = None
+    _said: Said | None = None
 
     @override
     def run(
@@ -42,7 +63,7 @@ class SimulatedDevice(WhisperBackend):
         if self._said is None:
             results = super().run(stage, key, payloads, alone=alone)
             if stage is Stage.GENERATE:
-                self._said = results[0]
+                self._said = Said.without_times(results[0])
             return results
         if stage is Stage.ENCODE:
             return self._after(COSTS.encode.seconds(len(payloads)), [None] * len(payloads))

@@ -16,14 +16,12 @@ or the ratio of the p95 is above ``BAR``.
 import argparse
 import asyncio
 import itertools
-import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -33,7 +31,7 @@ from loadtest.memory import MemoryWatch
 from loadtest.mixed_load import summary
 from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, contract_options
 from loadtest.server import haproxy_environment, start_server
-from serve_app.errors import WhisperOxError
+from loadtest.tool import run_tool, tool_parser
 
 BAR = 1.3
 OPEN_PER_SECOND = 100.0
@@ -222,13 +220,15 @@ def _print(document: dict[str, Any]) -> None:
         print(f"peak RSS of {name}: {peak:.0f} MiB ({before:.0f})")
 
 
+def _is_good(document: dict[str, Any]) -> bool:
+    failed = document["alone"]["failed"] + document["beside_slow"]["failed"]
+    ratio = document["p95_ratio"]
+    return not failed and ratio is not None and ratio <= BAR
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 where a request failed or the bar is missed, 2 without a measurement."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.slow_clients",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("slow_clients", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="tiny.en")
     parser.add_argument("--proxy", choices=("python", "haproxy"), default="python")
     parser.add_argument("--connections", type=int, default=500)
@@ -237,19 +237,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each turn")
     parser.add_argument("--turns", type=int, default=2, help="of each state")
     parser.add_argument("--warm-up-seconds", type=float, default=10.0, help="not counted")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     given = parser.parse_args(arguments)
-    try:
-        document = _measure(given)
-    except (WhisperOxError, httpx.HTTPError) as error:
-        print(f"cannot measure: {error}", file=sys.stderr)
-        return 2
-    _print(document)
-    if given.output:
-        given.output.write_text(json.dumps(document, indent=1) + "\n")
-    failed = document["alone"]["failed"] + document["beside_slow"]["failed"]
-    is_met = document["p95_ratio"] is not None and document["p95_ratio"] <= BAR
-    return 0 if is_met and not failed else 1
+    return run_tool(given, _measure, _is_good, _print)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import io
 import itertools
-import json
 import random
 import sys
 import time
@@ -22,10 +21,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import httpx
 import soundfile
 from faster_whisper import decode_audio
 
@@ -35,6 +32,7 @@ from loadtest.memory import MemoryWatch, slope_per_hour
 from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, clips_for, contract_options
 from loadtest.server import start_server
 from loadtest.speech import Clip, corpus_clips, registry_clips
+from loadtest.tool import run_tool, tool_parser
 from loadtest.wav import SAMPLE_RATE_HZ
 from loadtest.wer import word_errors
 from serve_app.errors import WhisperOxError
@@ -241,11 +239,7 @@ def is_good(document: Mapping[str, Any]) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Soak and print; 1 for lost, wrong or different replies, 2 where it could not be done."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.soak",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("soak", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="base")
     parser.add_argument("--url", help="a running server (no memory figures); default: a new one")
     parser.add_argument("--minutes", type=float, default=20.0)
@@ -253,17 +247,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--leaving", type=float, default=0.15, help="share that hangs up")
     parser.add_argument("--cases", type=int, default=40)
     parser.add_argument("--api-key", help="sent as X-API-Key")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     given = parser.parse_args(arguments)
-    try:
-        document = _measure(given)
-    except (WhisperOxError, httpx.HTTPError) as error:
-        print(f"cannot soak: {error}", file=sys.stderr)
-        return 2
-    _print(document)
-    if given.output:
-        given.output.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    return 0 if is_good(document) else 1
+    return run_tool(given, _measure, is_good, _print)
 
 
 if __name__ == "__main__":

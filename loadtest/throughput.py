@@ -11,17 +11,13 @@ client was busy. Exit code 1 if a request failed, 2 if nothing could be measured
 import argparse
 import asyncio
 import itertools
-import json
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import httpx
 
 from loadtest.baselines.start import start_naive_server
 from loadtest.load import (
@@ -36,8 +32,8 @@ from loadtest.load import (
 )
 from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, contract_options
 from loadtest.server import Server, start_server
+from loadtest.tool import run_tool, tool_parser
 from loadtest.wer import NORMALISER, corpus_errors, word_errors
-from serve_app.errors import WhisperOxError
 
 REQUESTS_PER_CLIENT = 6
 FEWEST_REQUESTS = 16
@@ -250,11 +246,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.throughput",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("throughput", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="base")
     parser.add_argument("--url", help="a running server of ours; default: one is started")
     parser.add_argument("--against", metavar="naive|URL", help="the server to compare with")
@@ -271,22 +263,18 @@ def _parser() -> argparse.ArgumentParser:
         "--warm-ups", type=int, default=8, help="requests after a start, not counted"
     )
     parser.add_argument("--api-key", help="sent as X-API-Key")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     return parser
+
+
+def _is_good(document: dict[str, Any]) -> bool:
+    servers = [row for found in document["levels"] for row in found["servers"].values()]
+    return not any(row["failed"] for row in servers)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 where a request failed, 2 where nothing could be measured."""
     given = _parser().parse_args(arguments)
-    try:
-        document = _measure(given)
-    except (WhisperOxError, httpx.TransportError) as error:
-        print(f"cannot measure: {error}", file=sys.stderr)
-        return 2
-    if given.output:
-        given.output.write_text(json.dumps(document, indent=1) + "\n")
-    servers = [row for found in document["levels"] for row in found["servers"].values()]
-    return 1 if any(row["failed"] for row in servers) else 0
+    return run_tool(given, _measure, _is_good)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,14 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-
-import httpx
 
 from loadtest.options import COMPUTE_TYPE, clips_for, contract_options
 from loadtest.plain import PlainWhisper
 from loadtest.replies import server_replies
 from loadtest.servers import add_server_arguments, models_asked_for, server_of
 from loadtest.speech import Clip, corpus_clips, registry_clips
+from loadtest.tool import run_tool, tool_parser
 from loadtest.wer import CHARACTER_LANGUAGES, NORMALISER, Errors, corpus_errors, word_errors
 from serve_app.errors import WhisperOxError
 
@@ -123,33 +121,26 @@ def _speech(source: str | None) -> list[Clip]:
     return [clip for clip in clips if clip.is_scored]
 
 
+def _reported(given: argparse.Namespace) -> list[dict[str, Any]]:
+    documents = []
+    clips = _speech(given.speech)
+    print(f"normaliser: {NORMALISER}\ncompute type: {COMPUTE_TYPE}")
+    for model in models_asked_for(given):
+        rows = _rows_of(model, clips_for(model, clips), given)
+        documents.append(_document(model, given.batch_size, rows))
+        print(f"\noptions: {json.dumps(documents[-1]['options'])}", end="")
+        _print(model, rows)
+    return documents
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the report; 0 within the bar, 1 not, 2 it could not be made."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.wer_report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("wer_report", __doc__)
     add_server_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--speech", choices=("corpus", "registry"))
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     given = parser.parse_args(arguments)
-    documents = []
-    try:
-        clips = _speech(given.speech)
-        print(f"normaliser: {NORMALISER}\ncompute type: {COMPUTE_TYPE}")
-        for model in models_asked_for(given):
-            rows = _rows_of(model, clips_for(model, clips), given)
-            documents.append(_document(model, given.batch_size, rows))
-            print(f"\noptions: {json.dumps(documents[-1]['options'])}", end="")
-            _print(model, rows)
-    except (WhisperOxError, httpx.TransportError) as error:
-        print(f"cannot report: {error}", file=sys.stderr)
-        return 2
-    if given.output:
-        given.output.write_text(json.dumps(documents, indent=1) + "\n")
-    return 0 if all(document["within_bar"] for document in documents) else 1
+    return run_tool(given, _reported, lambda found: all(one["within_bar"] for one in found))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from loadtest.client import transcribe
 from loadtest.fuzz.campaign import Campaign, tried
 from loadtest.fuzz.http import fuzz_server
@@ -28,8 +26,8 @@ from loadtest.fuzz.targets import TARGETS
 from loadtest.load import machine
 from loadtest.memory import MemoryWatch
 from loadtest.server import haproxy_environment, start_server
+from loadtest.tool import run_tool, tool_parser
 from serve_app.api.examples import EXAMPLE_CLIP
-from serve_app.errors import WhisperOxError
 
 MODEL = "tiny.en"
 """What is served: the smallest, since few requests come as far as a model."""
@@ -111,13 +109,26 @@ def _print(name: str, run: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def _fuzz(given: argparse.Namespace) -> dict[str, Any]:
+    document: dict[str, Any] = {"tool": "fuzz", "machine": machine(), "seed": given.seed}
+    document["targets"] = runs = {}
+    names = list(TARGETS) if given.target == "all" else [given.target]
+    for name in names:
+        if name in TARGETS:
+            runs[name] = _fuzz_in_process(given, name, given.inputs // len(names))
+            _print(name, runs[name])
+    for proxy in given.proxy or PROXIES if given.target in ("http", "all") else ():
+        runs[f"http {proxy}"] = _fuzz_over_http(given, proxy)
+        _print(f"http {proxy}", runs[f"http {proxy}"])
+    document["inputs"] = sum(run["inputs"] for run in runs.values())
+    document["refused"] = sum(run["refused"] for run in runs.values())
+    print(f"{document['inputs']:,} inputs, {document['refused']:,} refused")
+    return document
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Fuzz and print; 1 for a failure or growth, 2 where it could not be done."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.fuzz",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser("fuzz", __doc__)
     parser.add_argument("--inputs", type=int, default=100_000, help="of all targets in process")
     parser.add_argument("--requests", type=int, default=10_000, help="over HTTP, per proxy")
     parser.add_argument("--clients", type=int, default=16, help="connections at once")
@@ -129,32 +140,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--failures", type=Path, help="folder for inputs that fail")
     parser.add_argument("--replay", type=Path, help="try one such file of --target in this process")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
     given = parser.parse_args(arguments)
     if given.replay:
         if given.target not in TARGETS:
             parser.error(f"--replay needs --target, one of {', '.join(TARGETS)}")
         return _replay(given.replay, given.target)
-    document: dict[str, Any] = {"tool": "fuzz", "machine": machine(), "seed": given.seed}
-    document["targets"] = runs = {}
-    names = list(TARGETS) if given.target == "all" else [given.target]
-    try:
-        for name in names:
-            if name in TARGETS:
-                runs[name] = _fuzz_in_process(given, name, given.inputs // len(names))
-                _print(name, runs[name])
-        for proxy in given.proxy or PROXIES if given.target in ("http", "all") else ():
-            runs[f"http {proxy}"] = _fuzz_over_http(given, proxy)
-            _print(f"http {proxy}", runs[f"http {proxy}"])
-    except (WhisperOxError, httpx.HTTPError) as error:
-        print(f"cannot fuzz: {error}", file=sys.stderr)
-        return 2
-    document["inputs"] = sum(run["inputs"] for run in runs.values())
-    document["refused"] = sum(run["refused"] for run in runs.values())
-    print(f"{document['inputs']:,} inputs, {document['refused']:,} refused")
-    if given.output:
-        given.output.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    return 0 if is_good(document) else 1
+    return run_tool(given, _fuzz, is_good)
 
 
 if __name__ == "__main__":
