@@ -21,6 +21,8 @@ _MORE_SECONDS = 1.0
 
 _MOST_ANSWER_BYTES = 4 * 1024 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
+_HTTP2_SETTINGS = re.compile(rb"\x00.{2}\x04\x00\x00{4}", re.DOTALL)
+"""What a server that speaks HTTP/2, as HAProxy does, answers its preface with (RFC 9113, 6.5)."""
 
 
 async def fuzz_server(
@@ -66,6 +68,8 @@ async def _outcome(url: str, raw: bytes, is_whole: bool) -> tuple[str, str]:
             await writer.wait_closed()
     if not answer:
         return "closed", "a whole request without an answer" if is_whole else ""
+    if _HTTP2_SETTINGS.match(answer):
+        return "HTTP/2", ""
     status = _STATUS.match(answer)
     if status is None:
         return "no HTTP", repr(answer[:200])
