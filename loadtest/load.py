@@ -116,10 +116,17 @@ def loaded_rate(spans: Sequence[Span]) -> float:
         last_ended[span.worker] = max(span.ended, last_ended.get(span.worker, span.ended))
     if not spans:
         return 0.0
-    began, until = min(span.began for span in spans), min(last_ended.values())
+    return rate_between(spans, min(span.began for span in spans), min(last_ended.values()))
+
+
+def rate_between(spans: Iterable[Span], began: float, until: float) -> float:
+    """Audio seconds done per second from ``began`` until ``until``, credited evenly over spans.
+
+    Answers come a batch at a time: counting whole ones would leave the rate of a short run to luck.
+    """
     done = 0.0
     for span in spans:
-        inside = max(0.0, min(span.ended, until) - span.began)
+        inside = max(0.0, min(span.ended, until) - max(span.began, began))
         done += span.audio_seconds * inside / (span.ended - span.began)
     return done / (until - began)
 

@@ -23,7 +23,15 @@ from loadtest.capacity.plan import crowd, saturation_rtfx
 from loadtest.capacity.profile import MachineProfile
 from loadtest.capacity.stored_profiles import profile_path, read_profile
 from loadtest.dictation import Habit, Level, Piece
-from loadtest.load import Outcome, Post, closed_loop, latency_percentiles, machine
+from loadtest.load import (
+    Outcome,
+    Post,
+    Span,
+    closed_loop,
+    latency_percentiles,
+    machine,
+    rate_between,
+)
 from loadtest.locust_process import LoadPlan, run_locust
 from loadtest.options import contract_options
 from loadtest.server import Server, start_server
@@ -49,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dictation-seconds", type=float, default=60.0)
     parser.add_argument("--warm-up-seconds", type=float, default=30.0, help="not compared")
     parser.add_argument("--clients", type=int, default=24, help="of the closed loop")
-    parser.add_argument("--saturation-minutes", type=float, default=2.0, help="0: leave it out")
+    parser.add_argument("--saturation-minutes", type=float, default=4.0, help="0: leave it out")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -118,15 +126,15 @@ def _check_saturation(
     )
     bystanders = watch.seen(0.0)
     began = min(outcome.began for outcome in outcomes)
-    done = sum(o.seconds for o in outcomes if warm_up <= o.ended - began <= seconds)
+    spans = [Span(o.client, o.began, o.ended, o.seconds) for o in outcomes]
+    rate = rate_between(spans, began + warm_up, began + seconds)
     simulated = Cluster(profile).closed_loop(given.clients, habit.pieces(0, 0), seconds)
-    in_time = [o for o in outcomes if o.ended - began <= seconds]
     return {
-        **compare(done / (seconds - warm_up), served_rtfx(simulated, warm_up)),
+        **compare(rate, served_rtfx(simulated, warm_up)),
         "clients": given.clients,
         "seconds": seconds,
         "latency": compare(
-            latency_percentiles([o.latency for o in in_time])["p95"], simulated.percentiles["p95"]
+            latency_percentiles([o.latency for o in outcomes])["p95"], simulated.percentiles["p95"]
         ),
         **asdict(bystanders),
     }

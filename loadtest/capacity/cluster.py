@@ -11,7 +11,7 @@ from loadtest.capacity.profile import MachineProfile
 from loadtest.capacity.replica import Replica, Request
 from loadtest.capacity.work import Workload
 from loadtest.dictation import Piece
-from loadtest.load import latency_percentiles
+from loadtest.load import Span, latency_percentiles, rate_between
 from serve_app.engine.policy import BatchLimits, Stage
 
 CPU_BULK_DECODE = 2
@@ -90,28 +90,28 @@ class Cluster:
         """Send ``pieces``, which come in order of ``due``, up to ``until``; all are answered."""
         for piece in itertools.takewhile(lambda one: one.due < until, pieces):
             self._later(piece.due, lambda now, piece=piece: self._send(piece, now))  # type: ignore[misc]
-        self._work(float("inf"))
+        self._work()
         return self._result(until)
 
     def closed_loop(self, clients: int, pieces: Iterable[Piece], until: float) -> Result:
-        """``clients`` who each send the next piece when their last was answered, up to ``until``.
-
-        When pieces are due does not matter.
+        """``clients`` who each send the next piece when their last was answered, up to ``until``;
+        all are answered. When pieces are due does not matter.
         """
         source = iter(pieces)
 
         def send(now: float) -> None:
-            piece = next(source)
-            self._send(Piece(now, piece.seconds, piece.pick), now)
+            if now < until:
+                piece = next(source)
+                self._send(Piece(now, piece.seconds, piece.pick), now)
 
         self._then = lambda request, now: self._later(now, send)
         for _ in range(clients):
             self._later(0.0, send)
-        self._work(until)
+        self._work()
         return self._result(until)
 
-    def _work(self, until: float) -> None:
-        while self._events and self._events[0][0] <= until:
+    def _work(self) -> None:
+        while self._events:
             self._now, _, event = heapq.heappop(self._events)
             event(self._now)
 
@@ -144,10 +144,6 @@ class Cluster:
 
 
 def served_rtfx(result: Result, from_seconds: float) -> float:
-    """Audio seconds answered per second from ``from_seconds`` until the end of a closed loop."""
-    done = sum(
-        request.seconds
-        for request in result.requests
-        if request.ended is not None and from_seconds <= request.ended <= result.seconds
-    )
-    return done / (result.seconds - from_seconds)
+    """Audio seconds served per second from ``from_seconds`` until the end of a closed loop."""
+    spans = [Span(0, r.due, r.ended, r.seconds) for r in result.requests if r.ended is not None]
+    return rate_between(spans, from_seconds, result.seconds)

@@ -120,7 +120,7 @@ def saturation_rtfx(profile: MachineProfile, habit: Habit) -> float:
     seconds = 100.0
     while True:
         found = Cluster(profile).closed_loop(clients, pieces, seconds)
-        if sum(request.ended is not None for request in found.requests) > 10 * clients:
+        if len(found.requests) > 11 * clients:
             return served_rtfx(found, WARM_UP_SHARE * seconds)
         seconds *= 3
 
