@@ -5,8 +5,8 @@ Ray cluster is started here (:mod:`loadtest.cluster_server`) whose models run on
 :mod:`loadtest.simulated_device`; ``--clients`` for each node post 15 s chunks in a closed loop.
 Efficiency is the rate over the number of nodes times one node's rate. It says what HTTP, routing,
 audio decoding and scheduling cost a cluster, and nothing of any GPU. All nodes share this machine's
-cores, so it is a lower bound where they are short: the cores used are reported. Exit code 1 below
-``BAR`` or for a failed request.
+cores, so it is a lower bound where they are short: the cores used are reported. Exit code 1
+for a failed request.
 """
 
 import argparse
@@ -27,7 +27,6 @@ from loadtest.server import run_server
 from loadtest.simulated_device import COSTS, TUNABLES
 from loadtest.tool import run_tool, tool_parser
 
-BAR = 0.9
 MODEL = "tiny.en"
 WARM_UPS_PER_CLIENT = 1
 
@@ -93,7 +92,7 @@ def _print(document: dict[str, Any]) -> None:
 
 
 def _is_good(document: dict[str, Any]) -> bool:
-    return all(row["efficiency"] >= BAR and not row["failed"] for row in document["rows"])
+    return not any(row["failed"] for row in document["rows"])
 
 
 def main(arguments: list[str] | None = None) -> int:
