@@ -176,17 +176,17 @@ def _own_url(host: str, port: int) -> str:
 
 
 def _wait_until_ready(url: str) -> None:
-    """Return when ``/readyz`` says so, having said where to send audio.
+    """Return when ``/readyz`` says so, having said how long all of it took and where to send audio.
 
     Raises ``NotReady`` once Serve has given up on starting the model.
     """
+    import psutil
     from ray import serve
     from ray.serve.schema import ApplicationStatus
 
     from serve_app.api.examples import EXAMPLE_CLIP, curl_example
     from serve_app.ray_core import why_not_ready
 
-    began = time.monotonic()
     while not _is_ready(url):
         if _stops:
             raise KeyboardInterrupt
@@ -194,8 +194,9 @@ def _wait_until_ready(url: str) -> None:
             if application.status is ApplicationStatus.DEPLOY_FAILED:
                 raise NotReady(why_not_ready())
         time.sleep(READY_POLL_SECONDS)
+    seconds = time.time() - psutil.Process().create_time()
     print(
-        f"whisper-ox: ready after {time.monotonic() - began:.0f} s on {url} "
+        f"whisper-ox: ready after {seconds:.0f} s on {url} "
         f"(documentation: {url}/docs; Ctrl-C stops). Try:\n\n"
         f"  {curl_example(url, EXAMPLE_CLIP)}\n",
         flush=True,

@@ -145,19 +145,6 @@ def test_other_containers_are_transcribed(
     assert response.json()["duration"] == pytest.approx(1.143, abs=0.1)
 
 
-def test_concurrent_requests_get_their_own_answers(base: Server) -> None:
-    clips = registry_clips(languages=["en", "es", "it"])
-    url = f"{base.url}/transcribe"
-
-    def text(clip: Any) -> str:
-        return words_of(post(url, clip.audio_bytes(), {"language": clip.language}))
-
-    alone = [text(clip) for clip in clips]
-    with ThreadPoolExecutor(len(clips)) as threads:
-        together = list(threads.map(text, clips))
-    assert together == alone
-
-
 def test_health_answers_while_transcriptions_run(tiny_en: Server, hello: bytes) -> None:
     speech = np.tile(np.frombuffer(hello[44:], np.int16), 4)
     with ThreadPoolExecutor(16) as threads:

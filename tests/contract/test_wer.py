@@ -11,7 +11,7 @@ from loadtest.server import Server
 from loadtest.speech import Clip, corpus_clips, registry_clips
 from loadtest.wer import Errors, corpus_errors, word_errors
 
-CORPUS_CLIPS = 20
+CORPUS_CLIPS = 10
 LONGEST_CORPUS_CLIP_SECONDS = 20.0
 BASE_ENGLISH_WER_MAX = 0.10
 """base is measured below this on the corpus' read English; a broken decode is far above it."""

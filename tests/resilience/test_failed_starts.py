@@ -133,7 +133,8 @@ def test_damaged_weights_are_named_once_serve_gives_up(tmp_path: Path) -> None:
     )
     weights = (damaged / "model.bin").read_bytes()
     (damaged / "model.bin").write_bytes(weights[: len(weights) // 2])
-    outcome = start("--model", str(damaged), "--port", str(free_port()))
+    once = {"RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1"}
+    outcome = start("--model", str(damaged), "--port", str(free_port()), environment=once)
     assert outcome.status == 1
     reason = outcome.stderr.splitlines()[-1]
     assert reason.startswith("whisper-ox: ")

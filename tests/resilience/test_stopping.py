@@ -44,11 +44,10 @@ def assert_gone(server: Server) -> None:
         listener.bind((url.host, url.port))
 
 
-@pytest.mark.parametrize("proxy", PROXIES)
-def test_a_running_server_leaves_nothing_behind(proxy: str) -> None:
-    with start_server("tiny.en", environment=proxy_environment(proxy)) as server:
+def test_a_running_server_leaves_nothing_behind() -> None:
+    with start_server("tiny.en", environment=proxy_environment("haproxy")) as server:
         titles = [title(process) for process in family(server.process.pid)]
-        assert any("bin/haproxy " in words for words in titles) == (proxy == "haproxy")
+        assert any("bin/haproxy " in words for words in titles)
         ctrl_c(server.process)
         assert_gone(server)
 
