@@ -29,6 +29,7 @@ def test_requests_made_from_the_document_are_answered_as_it_says(tiny_en: Server
     assert run.returncode == 0, run.stdout[-6_000:] + run.stderr[-2_000:]
     generated = re.search(r"(\d+) generated", run.stdout)
     assert generated, run.stdout
+    print(generated[0])  # of -rP: how many requests that was
     assert int(generated[1]) > EXAMPLES
 
 
