@@ -50,11 +50,6 @@ class Result:
         """Of all requests."""
         return sum(r.is_refused for r in self.requests) / max(1, len(self.requests))
 
-    @property
-    def unanswered(self) -> int:
-        """Requests that were still under way when the simulation ended."""
-        return sum(request.ended is None for request in self.requests)
-
 
 class Cluster:
     """``replicas`` of one profile, their requests spread as Serve's router does: of two chosen at

@@ -39,14 +39,14 @@ class _Gathered:
         self._next = None
         if not message.get("more_body"):
             return message
-        pieces = [message["body"]]
+        body = bytearray(message.get("body", b""))
         with anyio.move_on_after(HOLD_SECONDS):
-            while sum(map(len, pieces)) < ENOUGH_BYTES:
+            while len(body) < ENOUGH_BYTES:
                 message = await self._receive()
                 if message["type"] != "http.request":  # the client has left
                     self._next = message
                     break
-                pieces.append(message.get("body", b""))
+                body += message.get("body", b"")
                 if not message.get("more_body"):
-                    return {**message, "body": b"".join(pieces)}
-        return {"type": "http.request", "body": b"".join(pieces), "more_body": True}
+                    return {**message, "body": bytes(body)}
+        return {"type": "http.request", "body": bytes(body), "more_body": True}

@@ -30,6 +30,11 @@ def test_a_body_that_comes_in_crumbs_is_one_piece() -> None:
     assert handed_on(b"a", b"b", b"", b"c") == [(0.0, b"abc")]
 
 
+def test_very_many_crumbs_are_no_more_work_each_than_few() -> None:
+    n_crumbs = 200_000  # work that grew with the square of them would run into pytest's time limit
+    assert handed_on(*[b"x"] * n_crumbs) == [(0.0, b"x" * n_crumbs)]
+
+
 def test_a_byte_a_second_is_handed_on_every_few_seconds() -> None:
     dribble = [event for _ in range(20) for event in (b"x", 1.0)]
     pieces = handed_on(*dribble, b"end")
