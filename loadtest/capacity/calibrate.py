@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="dev", help="Serve config whose Transcriber it is")
     parser.add_argument("--name", help="of the profile; default: the model and this machine")
     parser.add_argument("--chunk-seconds", type=float, nargs="+", default=CHUNK_SECONDS)
-    parser.add_argument("--requests", type=int, default=16, help="of each length, one at a time")
+    parser.add_argument("--requests", type=int, default=40, help="of each length, one at a time")
+    parser.add_argument("--last-pieces", type=int, default=40, help="shorter ones, of any length")
     parser.add_argument("--decode-batch", type=int, nargs="+", default=DECODE_BATCHES)
     parser.add_argument("--windows", type=int, default=24, help="at least, at each decode batch")
 
@@ -80,6 +81,10 @@ def profile_of(
         for name in ("loaded", "lone", "solo")
     )
     loaded = stage_costs(loaded_calls)
+    alone = None
+    if found["device"] == "cpu" and about["cores"] > 1:
+        on_every_core = found["lone_decoding_uses_every_core"]
+        alone = lone_costs(lone_calls, loaded.decode if on_every_core else None)
     audio, besides = zip(*found["prepared"], strict=True)
     cores = about["cores"]
     batch = load_profile(given.config).deployment_options["Transcriber"].get("user_config") or {}
@@ -100,7 +105,7 @@ def profile_of(
         decode_batch=batch.get("decode_batch") or 8,
         solo_speed=solo_speed(loaded_calls, solo_calls),
         loaded=loaded,
-        alone=lone_costs(lone_calls, loaded) if found["device"] == "cpu" and cores > 1 else None,
+        alone=alone,
         prepare=prepare_cost(audio, besides),
         server=serving,
         recipes=tuple(Recipe.model_validate(recipe) for recipe in found["recipes"]),
@@ -167,6 +172,7 @@ def _measured(given: argparse.Namespace, workers: int) -> dict[str, Any]:
         "decode-batch": given.decode_batch,
         "chunk-seconds": given.chunk_seconds,
         "requests": [given.requests],
+        "last-pieces": [given.last_pieces],
         "windows": [given.windows],
     }
     arguments = [

@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from loadtest.capacity.profile import CallCost, DecodeCost, DecodeRow, PrepareCost, StageCosts
+from loadtest.capacity.profile import (
+    CallCost,
+    DecodeCost,
+    DecodeRow,
+    LoneCosts,
+    PrepareCost,
+    StageCosts,
+)
 
 
 class TimedCall(BaseModel):
@@ -78,25 +85,28 @@ def stage_costs(calls: Sequence[TimedCall]) -> StageCosts:
     )
 
 
-def lone_costs(calls: Sequence[TimedCall], loaded: StageCosts) -> StageCosts:
-    """Of the whole-machine worker, from calls over one window.
-
-    What grows with a batch cannot be told from one window: it is shared out as in ``loaded``.
+def lone_costs(calls: Sequence[TimedCall], decode: DecodeCost | None) -> LoneCosts:
+    """Of the whole-machine worker, from calls over one window; ``decode`` as of a busy worker, None
+    where lone batches are not decoded on every core.
     """
-    single = [c for c in calls if c.stage == "generate" and c.windows == 1]
-    fixed, each = least_squares([[1.0, c.tokens[0]] for c in single], [c.seconds for c in single])
-    decode = loaded.decode
-    fixed_share = _share(decode.call, decode.window)
-    step_share = _share(decode.step, decode.token)
-    return StageCosts(
+    return LoneCosts(
         encode=call_cost([c for c in calls if c.stage == "encode" and c.windows == 1]),
         detect=call_cost([c for c in calls if c.stage == "detect" and c.windows == 1]),
-        decode=DecodeCost(
-            call=fixed * fixed_share,
-            window=fixed * (1 - fixed_share),
-            step=each * step_share,
-            token=each * (1 - step_share),
-        ),
+        decode=decode and _lone_decode_cost(calls, decode),
+    )
+
+
+def _lone_decode_cost(calls: Sequence[TimedCall], busy: DecodeCost) -> DecodeCost:
+    """What grows with a batch cannot be told from one window: it is shared out as in ``busy``."""
+    single = [c for c in calls if c.stage == "generate" and c.windows == 1]
+    fixed, each = least_squares([[1.0, c.tokens[0]] for c in single], [c.seconds for c in single])
+    fixed_share = _share(busy.call, busy.window)
+    step_share = _share(busy.step, busy.token)
+    return DecodeCost(
+        call=fixed * fixed_share,
+        window=fixed * (1 - fixed_share),
+        step=each * step_share,
+        token=each * (1 - step_share),
     )
 
 

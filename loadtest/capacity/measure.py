@@ -7,22 +7,25 @@ worker at it at once, in decoder batches of several sizes; then one worker with 
 """
 
 import argparse
+import itertools
 import json
 import random
 import sys
 import threading
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from loadtest.capacity.fit import TimedCall
 from loadtest.dictation import Habit
 from loadtest.options import contract_options
-from loadtest.utterances import speech_of
+from loadtest.utterances import Utterance, speech_of
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
+from serve_app.engine.backend import WhisperBackend, decoding_steps
 from serve_app.engine.engine import Engine
+from serve_app.engine.lone_decoding import TRIES
 from serve_app.engine.policy import BatchLimits, Stage
 from serve_app.engine.scheduler import Backend, Scheduler
 from serve_app.engine.transcription import Transcription
@@ -31,6 +34,13 @@ from serve_app.options.parse import parse_generate_kwargs
 from serve_app.settings import EngineSettings, EngineTunables
 
 SOLO_WINDOWS = 8
+
+WARM_UPS = 2 * TRIES + 1
+"""After so many lone requests the backend knows on how many cores it decodes them."""
+
+
+LONE_ROWS = 5
+"""One window with the beam of :func:`loadtest.options.contract_options`."""
 
 
 @dataclass
@@ -73,10 +83,19 @@ class Recorder:
 
 
 def _tokens(stage: Stage, results: Sequence[Any]) -> tuple[int, ...]:
-    """Decoding steps of each window: the longest hypothesis and its end."""
+    """Decoding steps of each window."""
     if stage is not Stage.GENERATE:
         return (0,) * len(results)
-    return tuple(max(len(ids) for ids in one.sequences_ids) + 1 for one in results)
+    return tuple(map(decoding_steps, results))
+
+
+@dataclass(frozen=True)
+class Request:
+    """``audio_seconds`` of speech, its calls, and the ``besides`` seconds that it took."""
+
+    audio_seconds: float
+    calls: Sequence[Recorded]
+    besides: float
 
 
 @dataclass(frozen=True)
@@ -102,25 +121,26 @@ class Bench:
         settings = EngineSettings(model=self.model, workers=self.workers)
         self.engine = Engine(settings, EngineTunables())
         # The very backend that serves: its whole-machine worker is nobody else's.
-        self.backend = self.engine.scheduler._backend
+        backend = self.engine.scheduler._backend
+        if not isinstance(backend, WhisperBackend):
+            raise TypeError(f"{type(backend).__name__} is not the backend that serves")
+        self.backend = backend
         self.engine.scheduler.stop()
         self.recorder = Recorder(self.backend)
         self.engine.scheduler = Scheduler(self.recorder, self.limits, self.workers)
 
-    def requests(self, chunk_seconds: float, count: int) -> Iterator[tuple[list[Recorded], float]]:
-        """Lone requests of that length: their calls, and the seconds besides."""
-        speech = speech_of(Habit(chunk_seconds))
+    def requests(self, utterances: Iterable[Utterance]) -> Iterator[Request]:
+        """A lone request for each, after some that warm up."""
         sent = json.dumps(contract_options(self.model, "en", batch_size=8))
         options = check_against_model(parse_generate_kwargs(sent).options, self.engine.facts)
-        for number in range(-1, count):  # the first one warms up
-            audio = speech.utterance(chunk_seconds, number).audio
-            clip = decode_audio(audio, limits=AudioLimits())
+        for number, said in enumerate(utterances, start=-WARM_UPS):
+            clip = decode_audio(said.audio, limits=AudioLimits())
             began = time.perf_counter()
             Transcription(self.engine, clip, options).run()
             seconds = time.perf_counter() - began
             calls = self.recorder.take()
             if number >= 0:
-                yield calls, seconds - sum(call.seconds for call in calls)
+                yield Request(said.seconds, calls, seconds - sum(call.seconds for call in calls))
 
     def replay(self, windows: Sequence[Window], batch: int, workers: int) -> list[TimedCall]:
         """Every window once through ``workers`` at once, ``batch`` in each decoder call.
@@ -176,28 +196,47 @@ def window_of(calls: Sequence[Recorded]) -> Window | None:
     return Window(encode.key, encode.payloads[0], Stage.DETECT in first, generate.key, prompt)
 
 
+def said(chunk_seconds: Sequence[float], each: int, last_pieces: int) -> list[Utterance]:
+    """What people post: ``each`` full chunks of every length, then the last pieces of dictations.
+
+    Those are cut anywhere, evenly spread up to the longest chunk: half a sentence or half a word
+    makes Whisper try again more often than whole speech does, and that costs the most.
+    """
+    full = []
+    for seconds in chunk_seconds:
+        speech = speech_of(Habit(seconds))
+        full += [speech.utterance(seconds, number) for number in range(each)]
+    longest = max(chunk_seconds)
+    speech = speech_of(Habit(longest))
+    return full + [
+        speech.utterance((number + 0.5) / last_pieces * longest, number)
+        for number in range(last_pieces)
+    ]
+
+
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All of it, as JSON values."""
     bench = Bench(given.model, given.workers, BatchLimits(encode=given.encode_batch))
     keys: dict[Hashable, int] = {}
     recipes, lone, prepared, windows = [], list[TimedCall](), [], list[Window]()
-    for seconds in given.chunk_seconds:
-        for calls, besides in bench.requests(seconds, given.requests):
-            if not calls or any(len(call.tokens) > 1 for call in calls):
-                continue  # silence, or more than one window
-            lone += [call.timed for call in calls]
-            prepared.append([seconds, besides])
-            steps = [
-                {
-                    "stage": call.stage.name.lower(),
-                    "key": keys.setdefault(call.key, len(keys)) if call.tokens[0] else 0,
-                    "tokens": call.tokens[0],
-                }
-                for call in calls
-            ]
-            recipes.append({"audio_seconds": seconds, "calls": steps})
-            if window := window_of(calls):
-                windows.append(window)
+    spoken = said(given.chunk_seconds, given.requests, given.last_pieces)
+    for request in bench.requests(itertools.chain(spoken[:WARM_UPS], spoken)):
+        calls = request.calls
+        if not calls or any(len(call.tokens) > 1 for call in calls):
+            continue  # silence, or more than one window
+        lone += [call.timed for call in calls]
+        prepared.append([request.audio_seconds, request.besides])
+        steps = [
+            {
+                "stage": call.stage.name.lower(),
+                "key": keys.setdefault(call.key, len(keys)) if call.tokens[0] else 0,
+                "tokens": call.tokens[0],
+            }
+            for call in calls
+        ]
+        recipes.append({"audio_seconds": request.audio_seconds, "calls": steps})
+        if window := window_of(calls):
+            windows.append(window)
     random.Random(0).shuffle(windows)
     alike = [window for window in windows if window.decode_key == windows[0].decode_key]
     loaded = []
@@ -213,6 +252,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "prepared": prepared,
         "loaded": [call.model_dump() for call in loaded],
         "solo": [call.model_dump() for call in solo],
+        "lone_decoding_uses_every_core": bench.backend.lone_decoding.uses_every_core(LONE_ROWS),
         "device": bench.engine.device,
         "compute_type": bench.engine.compute_type,
     }
@@ -227,6 +267,7 @@ def main() -> int:
     parser.add_argument("--decode-batch", type=int, nargs="+", required=True)
     parser.add_argument("--chunk-seconds", type=float, nargs="+", required=True)
     parser.add_argument("--requests", type=int, required=True)
+    parser.add_argument("--last-pieces", type=int, required=True)
     parser.add_argument("--windows", type=int, required=True)
     json.dump(measure(parser.parse_args()), sys.stdout)
     return 0

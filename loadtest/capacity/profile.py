@@ -52,6 +52,16 @@ class StageCosts(_Model):
     decode: DecodeCost
 
 
+class LoneCosts(_Model):
+    """A batch that has the machine to itself and every core; ``decode`` None: one worker decodes it
+    sooner, see :class:`serve_app.engine.lone_decoding.LoneDecoding`.
+    """
+
+    encode: CallCost
+    detect: CallCost = CallCost()
+    decode: DecodeCost | None = None
+
+
 class Call(_Model):
     """One stage of one window. Decoder calls of one ``key`` may share a batch."""
 
@@ -123,7 +133,7 @@ class MachineProfile(_Model):
     decode_batch: int = Field(default=8, ge=1)
     solo_speed: float = Field(default=1.0, gt=0)
     loaded: StageCosts
-    alone: StageCosts | None = None
+    alone: LoneCosts | None = None
     prepare: PrepareCost = PrepareCost()
     server: ServerCost = ServerCost()
     recipes: tuple[Recipe, ...] = Field(min_length=1)

@@ -165,11 +165,14 @@ class Replica:
         jobs = [self._jobs.pop(item.sequence) for item in batch]
         self.batches[stage].append(len(batch))
         profile = self._profile
-        costs, threads = profile.loaded, profile.threads_per_worker
-        if alone and profile.alone:
-            costs, threads = profile.alone, profile.cores
+        lone = profile.alone if alone else None
+        threads = profile.cores if lone else profile.threads_per_worker
+        costs = lone or profile.loaded
         if stage is Stage.GENERATE:
-            seconds = costs.decode.seconds([one.tokens for _, one in jobs])
+            if costs.decode is None:
+                threads = profile.threads_per_worker
+            decode = costs.decode or profile.loaded.decode
+            seconds = decode.seconds([one.tokens for _, one in jobs])
         else:
             cost = costs.encode if stage is Stage.ENCODE else costs.detect
             seconds = cost.seconds(len(batch))

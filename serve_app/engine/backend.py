@@ -1,5 +1,6 @@
 """Executes batches on CTranslate2: the only place that calls the model."""
 
+import time
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import ctranslate2
 import numpy as np
 import numpy.typing as npt
 
+from serve_app.engine.lone_decoding import LoneDecoding
 from serve_app.engine.policy import Stage
 
 
@@ -14,8 +16,9 @@ class WhisperBackend:
     """Batches of window stages on CTranslate2 models.
 
     ``shared`` has one worker per scheduler thread. ``whole`` is a second instance whose only worker
-    owns every core: on a CPU a lone window is done sooner there, while under load one thread per
-    worker yields more (no barriers). CTranslate2 fixes threads at load, hence two instances.
+    owns every core: on a CPU a lone window is encoded sooner there and may be decoded sooner, while
+    under load one thread per worker yields more (no barriers). CTranslate2 fixes threads at load,
+    hence two instances.
     """
 
     def __init__(
@@ -25,6 +28,7 @@ class WhisperBackend:
     ) -> None:
         self._shared = shared
         self._whole = whole
+        self.lone_decoding = LoneDecoding()
 
     def run(
         self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
@@ -39,11 +43,29 @@ class WhisperBackend:
             return list(model.detect_language(features))
         options = _options(key)
         if stage is Stage.GENERATE:
+            if alone and self._whole is not None:
+                return self._generate_alone(self._whole, features, arguments, options)
             return list(model.generate(features, arguments, **options))
         tokens = [text_tokens for text_tokens, _ in arguments]
         frames = [n_frames for _, n_frames in arguments]
         start = options.pop("start_sequence")
         return list(model.align(features, start, tokens, frames, **options))
+
+    def _generate_alone(
+        self,
+        whole: ctranslate2.models.Whisper,
+        features: ctranslate2.StorageView,
+        prompts: Sequence[Sequence[int]],
+        options: dict[str, Any],
+    ) -> list[Any]:
+        rows = len(prompts) * max(options.get("beam_size", 5), options.get("num_hypotheses", 1))
+        every_core = self.lone_decoding.uses_every_core(rows)
+        model = whole if every_core else self._shared
+        began = time.perf_counter()
+        results = list(model.generate(features, prompts, **options))
+        seconds = time.perf_counter() - began
+        self.lone_decoding.has_taken(rows, every_core, max(map(decoding_steps, results)), seconds)
+        return results
 
 
 def _encode(
@@ -72,3 +94,8 @@ def _options(key: Hashable) -> dict[str, Any]:
         for name, value in pairs
         if name not in ("prompt_shape", "n_frames")
     }
+
+
+def decoding_steps(result: Any) -> int:
+    """Of one window's generation result: the tokens of its longest hypothesis and their end."""
+    return max(len(ids) for ids in result.sequences_ids) + 1

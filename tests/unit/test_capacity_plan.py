@@ -243,9 +243,15 @@ def test_lone_costs_grow_with_a_batch_as_loaded_ones_do() -> None:
     lone = [TimedCall(stage="encode", tokens=(0,), seconds=0.6)] + [
         TimedCall(stage="generate", tokens=(k,), seconds=0.2 + 0.005 * k) for k in (10, 30, 50)
     ]
-    found = lone_costs(lone, loaded)
+    found = lone_costs(lone, loaded.decode)
     assert found.encode.seconds(1) == 0.6
+    assert found.decode is not None
     assert found.decode.seconds([20, 20]) == pytest.approx(0.6, rel=0.01)
+
+
+def test_where_one_worker_decodes_a_lone_batch_sooner_only_encoding_has_lone_costs() -> None:
+    found = lone_costs([TimedCall(stage="encode", tokens=(0,), seconds=0.6)], None)
+    assert (found.encode.seconds(1), found.decode) == (0.6, None)
 
 
 def test_preparation_is_a_line_over_audio() -> None:
