@@ -41,12 +41,19 @@ class Speech:
         Preferred are chunks of about that length, then longer ones. Raises ``WhisperOxError`` where
         there are only shorter ones.
         """
+        among = self._among(seconds)
+        return _cut(among[pick % len(among)], seconds)
+
+    def every(self, seconds: float) -> list[Utterance]:
+        """All different utterances of that length, in the order of their picks from 0."""
+        return [_cut(chunk, seconds) for chunk in self._among(seconds)]
+
+    def _among(self, seconds: float) -> list[Chunk]:
         fitting = [c for c in self._chunks if SHORTEST_CHUNK * seconds <= c.seconds]
         if not fitting:
             raise WhisperOxError(f"there is no English speech of {seconds:g} s in one piece")
         near = [c for c in fitting if SHORTEST_CHUNK * c.seconds <= seconds]
-        among = near or fitting
-        return _cut(among[pick % len(among)], seconds)
+        return near or fitting
 
 
 def speech_of(habit: Habit) -> Speech:

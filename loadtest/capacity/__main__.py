@@ -63,8 +63,9 @@ def summary(profile: MachineProfile, question: Question, plan: Plan) -> str:
             f"{question.p95_seconds:g} s), p99 {expected.p99:.2f} s.",
             f"Bounds of a replica: max_wait_seconds {plan.max_wait_seconds:g}, "
             f"max_concurrent_requests {plan.max_requests}.",
-            f"With them p95 is {plan.busy_p95:.1f} s at 80 % of saturation, and at 150 % "
-            f"{plan.overload_p95:.1f} s for those who are taken in.",
+            f"With them p95 is {plan.busy_p95:.1f} s at 80 % of saturation, with "
+            f"{plan.busy_refused_share:.1%} refused, and {plan.overload_p95:.1f} s at 150 % for "
+            "those who are taken in.",
         ]
     )
 

@@ -26,6 +26,7 @@ from loadtest.capacity.fit import (
     prepare_cost,
     stage_costs,
 )
+from loadtest.capacity.probe import probe_rtfx
 from loadtest.capacity.profile import MachineProfile, Recipe, ServerCost
 from loadtest.client import TIMEOUT_SECONDS, transcribe
 from loadtest.load import machine
@@ -51,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="dev", help="Serve config whose Transcriber it is")
     parser.add_argument("--name", help="of the profile; default: the model and this machine")
     parser.add_argument("--chunk-seconds", type=float, nargs="+", default=CHUNK_SECONDS)
-    parser.add_argument("--requests", type=int, default=40, help="of each length, one at a time")
     parser.add_argument("--last-pieces", type=int, default=40, help="shorter ones, of any length")
     parser.add_argument("--decode-batch", type=int, nargs="+", default=DECODE_BATCHES)
     parser.add_argument("--windows", type=int, default=24, help="at least, at each decode batch")
@@ -65,7 +65,8 @@ def calibrate(given: argparse.Namespace) -> MachineProfile:
     found = _measured(given, workers)
     with start_server(given.model, ["--config", given.config]) as server:
         serving = server_cost(server, given.model)
-    return profile_of(given, about, workers, found, serving)
+        probed = probe_rtfx(server.url, given.model, workers)
+    return profile_of(given, about, workers, found, serving, probed)
 
 
 def profile_of(
@@ -74,6 +75,7 @@ def profile_of(
     workers: int,
     found: Mapping[str, Any],
     serving: ServerCost,
+    probed: float,
 ) -> MachineProfile:
     """The profile of what ``measure`` has written."""
     loaded_calls, lone_calls, solo_calls = (
@@ -108,6 +110,7 @@ def profile_of(
         alone=alone,
         prepare=prepare_cost(audio, besides),
         server=serving,
+        probe_rtfx=probed,
         recipes=tuple(Recipe.model_validate(recipe) for recipe in found["recipes"]),
         decode_table=tuple(decode_rows(loaded_calls, loaded, workers, TABLE_SECONDS)),
         machine=dict(about),
@@ -171,7 +174,6 @@ def _measured(given: argparse.Namespace, workers: int) -> dict[str, Any]:
         "encode-batch": [1],
         "decode-batch": given.decode_batch,
         "chunk-seconds": given.chunk_seconds,
-        "requests": [given.requests],
         "last-pieces": [given.last_pieces],
         "windows": [given.windows],
     }

@@ -2,11 +2,11 @@
 
 A server is started and loaded by locust at shares of the predicted saturation; its p95 is held
 against the simulation's, of the very same arrivals and on average over other arrivals of the same
-people. Saturation itself is measured with a closed loop, which the simulation repeats.
+people. Saturation itself is measured with a closed loop, which the simulation repeats. Before and
+after each the machine's speed is probed: predictions are for that speed, not the calibration's.
 """
 
 import argparse
-import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -20,22 +20,15 @@ import psutil
 from loadtest.capacity.calibrate import cpu_seconds
 from loadtest.capacity.cluster import Cluster, served_rtfx
 from loadtest.capacity.plan import crowd, saturation_rtfx
+from loadtest.capacity.probe import keep_busy, probe_rtfx
 from loadtest.capacity.profile import MachineProfile
 from loadtest.capacity.stored_profiles import profile_path, read_profile
 from loadtest.dictation import Habit, Level, Piece
-from loadtest.load import (
-    Outcome,
-    Post,
-    Span,
-    closed_loop,
-    latency_percentiles,
-    machine,
-    rate_between,
-)
+from loadtest.load import Span, latency_percentiles, machine, rate_between
 from loadtest.locust_process import LoadPlan, run_locust
 from loadtest.options import contract_options
 from loadtest.server import Server, start_server
-from loadtest.utterances import Speech, speech_of
+from loadtest.utterances import speech_of
 from serve_app.errors import WhisperOxError
 
 BAR = 0.20
@@ -94,12 +87,11 @@ def check(given: argparse.Namespace, earlier: dict[str, Any]) -> dict[str, Any]:
         "loads": earlier.get("loads", []),
     }
     with start_server(profile.model, ["--config", given.config]) as server:
-        speech = speech_of(habit)
-        _closed_loop(server.url, profile.model, speech, habit, clients=4, seconds=20.0)
+        probe = _Probe(server, profile)
         if given.saturation_minutes > 0:
-            found["saturation"] = _check_saturation(server, profile, habit, speech, given)
+            found["saturation"] = _check_saturation(server, probe, habit, given)
         for load in given.load:
-            row = _check_load(server, profile, habit, load, given)
+            row = _check_load(server, probe, habit, load, given)
             others = [one for one in found["loads"] if one["load"] != load]
             found["loads"] = sorted([*others, row], key=lambda one: float(one["load"]))
     found["largest_error"] = max(abs(error) for error in _errors(found))
@@ -112,25 +104,48 @@ def _errors(found: dict[str, Any]) -> list[float]:
     return [row["relative_error"] for row in [*rows, found["saturation"]] if row]
 
 
+class _Probe:
+    """The server's speed between one measurement and the next, as a share of the profile's."""
+
+    def __init__(self, server: Server, profile: MachineProfile) -> None:
+        self._server = server
+        self.profile = profile
+        self._probe()  # warms up
+        self._latest = self._probe()
+
+    def seen(self) -> tuple[float, MachineProfile]:
+        """Mean speed before and after what has been measured since, and the profile at it."""
+        before, self._latest = self._latest, self._probe()
+        speed = (before + self._latest) / 2
+        return speed, self.profile.at_speed(speed)
+
+    def _probe(self) -> float:
+        rtfx = probe_rtfx(self._server.url, self.profile.model, self.profile.workers)
+        return rtfx / (self.profile.probe_rtfx or rtfx)
+
+
 def _check_saturation(
-    server: Server,
-    profile: MachineProfile,
-    habit: Habit,
-    speech: Speech,
-    given: argparse.Namespace,
+    server: Server, probe: _Probe, habit: Habit, given: argparse.Namespace
 ) -> dict[str, Any]:
     seconds, warm_up = given.saturation_minutes * 60, given.warm_up_seconds
+    speech, model = speech_of(habit), probe.profile.model
+    said = (speech.utterance(piece.seconds, piece.pick) for piece in habit.pieces(0, 0))
+    options = contract_options(model, "en", batch_size=8)
     watch = _Watch(server)
-    outcomes = _closed_loop(
-        server.url, profile.model, speech, habit, clients=given.clients, seconds=seconds
-    )
+    outcomes = keep_busy(server.url, said, options, clients=given.clients, seconds=seconds)
     bystanders = watch.seen(0.0)
+    speed, profile = probe.seen()
     began = min(outcome.began for outcome in outcomes)
     spans = [Span(o.client, o.began, o.ended, o.seconds) for o in outcomes]
     rate = rate_between(spans, began + warm_up, began + seconds)
-    simulated = Cluster(profile).closed_loop(given.clients, habit.pieces(0, 0), seconds)
+    as_calibrated, simulated = (
+        Cluster(one).closed_loop(given.clients, habit.pieces(0, 0), seconds)
+        for one in (probe.profile, profile)
+    )
     return {
         **compare(rate, served_rtfx(simulated, warm_up)),
+        "predicted_as_calibrated": served_rtfx(as_calibrated, warm_up),
+        "speed": speed,
         "clients": given.clients,
         "seconds": seconds,
         "latency": compare(
@@ -140,34 +155,10 @@ def _check_saturation(
     }
 
 
-def _closed_loop(
-    url: str, model: str, speech: Speech, habit: Habit, *, clients: int, seconds: float
-) -> list[Outcome]:
-    """Clients who post one person's pieces one after the other, without pauses."""
-    options = contract_options(model, "en", batch_size=8)
-    deadline = time.perf_counter() + seconds
-
-    def posts() -> Iterator[Post]:
-        for number, piece in enumerate(habit.pieces(0, 0)):
-            if time.perf_counter() >= deadline:
-                return
-            said = speech.utterance(piece.seconds, piece.pick)
-            yield Post(number, said.audio, options, said.seconds)
-
-    outcomes = asyncio.run(closed_loop(url, posts(), clients))
-    failed = [outcome.error for outcome in outcomes if not outcome.is_transcript]
-    if failed:
-        raise WhisperOxError(f"{len(failed)} requests failed, the first with: {failed[0]}")
-    return outcomes
-
-
 def _check_load(
-    server: Server,
-    profile: MachineProfile,
-    habit: Habit,
-    load: float,
-    given: argparse.Namespace,
+    server: Server, probe: _Probe, habit: Habit, load: float, given: argparse.Namespace
 ) -> dict[str, Any]:
+    profile = probe.profile
     question = crowd(profile, habit, load, saturation_rtfx(profile, habit))
     seconds, warm_up = given.minutes * 60, given.warm_up_seconds
     levels = (Level(question.users, seconds),)
@@ -176,20 +167,26 @@ def _check_load(
         server.url, LoadPlan(levels, habit, model=profile.model, seed=given.seed)
     )
     bystanders = watch.seen(about["sender_cpu_seconds"])
+    speed, profile = probe.seen()
     wrong = [one for one in sent if not one.is_transcript]
     if wrong:
         raise WhisperOxError(f"{len(wrong)} requests failed, the first with: {wrong[0].error}")
     latencies = [one.latency for one in sent if one.due >= warm_up]
     measured = latency_percentiles(latencies)
-    same = _simulated(profile, question.pieces(given.seed), seconds, warm_up)
+    same, as_calibrated = (
+        _simulated(one, question.pieces(given.seed), seconds, warm_up)
+        for one in (profile, probe.profile)
+    )
     others = [_simulated(profile, question.pieces(seed), seconds, warm_up) for seed in OTHER_SEEDS]
     return {
         "load": load,
         "users": question.users,
         "seconds": seconds,
         "requests": len(latencies),
+        "speed": speed,
         "p50_same_arrivals": compare(measured["p50"], same["p50"]),
         "p95_same_arrivals": compare(measured["p95"], same["p95"]),
+        "p95_as_calibrated": as_calibrated["p95"],
         "p95_expected": compare(measured["p95"], mean(one["p95"] for one in others)),
         "p95_of_other_arrivals": sorted(one["p95"] for one in others),
         "sender_cores": about["sender_cpu_seconds"] / seconds,
@@ -256,6 +253,7 @@ def print_check(found: dict[str, Any]) -> None:
                 f"{row['relative_error']:+.1%}"
             )
     for row in [*found["loads"], *([found["saturation"]] if found["saturation"] else [])]:
+        print(f"the machine's speed was {row['speed']:.2f} times that of the calibration")
         if row["others"] > QUIET_CORES:
             print(f"other programs used {row['others']:.2f} cores meanwhile: measure again")
     print(f"largest error {found['largest_error']:.1%}, bar {BAR:.0%}")

@@ -196,16 +196,15 @@ def window_of(calls: Sequence[Recorded]) -> Window | None:
     return Window(encode.key, encode.payloads[0], Stage.DETECT in first, generate.key, prompt)
 
 
-def said(chunk_seconds: Sequence[float], each: int, last_pieces: int) -> list[Utterance]:
-    """What people post: ``each`` full chunks of every length, then the last pieces of dictations.
+def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Utterance]:
+    """What people post: all full chunks of every length, then the last pieces of dictations.
 
     Those are cut anywhere, evenly spread up to the longest chunk: half a sentence or half a word
     makes Whisper try again more often than whole speech does, and that costs the most.
     """
     full = []
     for seconds in chunk_seconds:
-        speech = speech_of(Habit(seconds))
-        full += [speech.utterance(seconds, number) for number in range(each)]
+        full += speech_of(Habit(seconds)).every(seconds)
     longest = max(chunk_seconds)
     speech = speech_of(Habit(longest))
     return full + [
@@ -219,7 +218,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     bench = Bench(given.model, given.workers, BatchLimits(encode=given.encode_batch))
     keys: dict[Hashable, int] = {}
     recipes, lone, prepared, windows = [], list[TimedCall](), [], list[Window]()
-    spoken = said(given.chunk_seconds, given.requests, given.last_pieces)
+    spoken = said(given.chunk_seconds, given.last_pieces)
     for request in bench.requests(itertools.chain(spoken[:WARM_UPS], spoken)):
         calls = request.calls
         if not calls or any(len(call.tokens) > 1 for call in calls):
@@ -266,7 +265,6 @@ def main() -> int:
     parser.add_argument("--encode-batch", type=int, required=True)
     parser.add_argument("--decode-batch", type=int, nargs="+", required=True)
     parser.add_argument("--chunk-seconds", type=float, nargs="+", required=True)
-    parser.add_argument("--requests", type=int, required=True)
     parser.add_argument("--last-pieces", type=int, required=True)
     parser.add_argument("--windows", type=int, required=True)
     json.dump(measure(parser.parse_args()), sys.stdout)

@@ -117,7 +117,8 @@ class MachineProfile(_Model):
 
     ``loaded`` costs hold while every worker is busy, per worker; ``alone`` those of a batch that
     has every core to itself (None: there is no such worker). ``solo_speed``: how much faster a
-    worker is while the others rest.
+    worker is while the others rest. ``probe_rtfx``: what :mod:`loadtest.capacity.probe` gave at the
+    time.
     """
 
     name: str
@@ -138,4 +139,20 @@ class MachineProfile(_Model):
     server: ServerCost = ServerCost()
     recipes: tuple[Recipe, ...] = Field(min_length=1)
     decode_table: tuple[DecodeRow, ...] = ()
+    probe_rtfx: float | None = Field(default=None, gt=0)
     machine: dict[str, Any] = {}
+
+    def at_speed(self, speed: float) -> "MachineProfile":
+        """The same machine while it does everything ``speed`` times as fast."""
+        costs = self.model_dump()
+        for name in ("loaded", "alone", "prepare", "server"):
+            costs[name] = _times(costs[name], 1 / speed)
+        costs["server"]["idle_cores"] = self.server.idle_cores
+        return MachineProfile.model_validate(costs)
+
+
+def _times(costs: Any, factor: float) -> Any:
+    """Every number in ``costs``."""
+    if isinstance(costs, dict):
+        return {name: _times(value, factor) for name, value in costs.items()}
+    return costs if costs is None else costs * factor

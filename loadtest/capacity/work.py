@@ -21,7 +21,10 @@ LEAST_SCALE, MOST_SCALE = 0.02, 1.3
 """By how much at most a recipe is stretched to another length of audio."""
 
 ALIKE = 0.1
-"""Recipes whose lengths differ by up to this, as a logarithm, are drawn from alike."""
+"""Recipes whose lengths differ by up to this, as a logarithm, are drawn from alike, unless some have
+the very length. Of those a calibration has every utterance in the order of its picks, so that a
+request's recipe is that of the utterance which the load run sends for it.
+"""
 
 STAGES = {"encode": Stage.ENCODE, "detect": Stage.DETECT, "generate": Stage.GENERATE}
 
@@ -83,7 +86,7 @@ class Workload:
         rounded = max(0.1, round(seconds, 1))
         if rounded not in self._alike:
             off = [abs(math.log(length / rounded)) for length, _ in self._recipes]
-            furthest = min(off) + ALIKE
+            furthest = min(off) + ALIKE if min(off) > 0 else 0.0
             self._alike[rounded] = [n for n, one in enumerate(off) if one <= furthest]
         return self._alike[rounded]
 
