@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import httpx
 
 from loadtest.client import Reply, transcribe
-from loadtest.options import contract_options
+from loadtest.options import english_options
 from serve_app.errors import WhisperOxError
 from serve_app.settings import ApiKey
 
+CONTRACT, CONTRACT_ONCE = "contract", "contract:once"
 OPENAI_MODEL = "whisper-1"
 
 
@@ -40,9 +41,13 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True)
 class Contract:
-    """Ours, with the options of the contract's example for ``model``."""
+    """Ours, with the options of the contract's example for ``model``.
+
+    ``once``: no window is decoded again.
+    """
 
     model: str
+    once: bool = False
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """``WHISPER_API_KEY`` in ``WHISPER_API_KEY_HEADER``."""
@@ -50,7 +55,7 @@ class Contract:
 
     def ask(self, http: httpx.Client, url: str, audio: bytes) -> Answer:
         """See :class:`Dialect`."""
-        options = contract_options(self.model, "en", batch_size=8)
+        options = english_options(self.model, once=self.once)
         return self.answer(transcribe(url, audio, options, client=http))
 
     def answer(self, reply: Reply) -> Answer:
@@ -97,13 +102,14 @@ class OpenAI:
 
 
 def dialect(name: str, model: str) -> Dialect:
-    """``contract`` or ``openai``, the latter as ``openai:MODEL`` where its model has another name.
+    """``contract``, ``contract:once``, or ``openai``, as ``openai:MODEL`` where its model has
+    another name.
 
     Raises ``WhisperOxError`` for anything else.
     """
     kind, _, other_model = name.partition(":")
-    if kind == "contract":
-        return Contract(model)
+    if name in (CONTRACT, CONTRACT_ONCE):
+        return Contract(model, once=name == CONTRACT_ONCE)
     if kind == "openai":
         return OpenAI(other_model or OPENAI_MODEL)
     raise WhisperOxError(f"{name!r} is no way to ask; there are contract and openai")

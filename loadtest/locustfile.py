@@ -188,7 +188,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument("--long-file-seconds", type=float, default=600.0)
     ours.add_argument("--bad-clients", type=int, default=0, help="users who send bad requests")
     ours.add_argument("--speech-model", default="base", help="decides the options that are sent")
-    ours.add_argument("--dialect", default="contract", help="contract, openai or openai:MODEL")
+    ours.add_argument(
+        "--dialect", default="contract", help="contract, contract:once, openai, openai:MODEL"
+    )
     ours.add_argument("--drain-seconds", type=float, default=120.0, help="for the last answers")
     ours.add_argument("--seed", type=int, default=0)
     ours.add_argument("--journal", default="", help="write every request to this file")

@@ -1,6 +1,7 @@
 """The options that the evaluation tools send: the example of the contract, per clip and model."""
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from loadtest.speech import Clip
 
@@ -43,6 +44,14 @@ def contract_options(model: str, language: str, batch_size: int) -> TranscribeOp
         beam_size=5,
         condition_on_previous_text=True,
     )
+
+
+def english_options(model: str, *, once: bool) -> Mapping[str, Any]:
+    """The contract's example for English; ``once``: at temperature 0, so that no window is decoded
+    again and nothing is left to chance.
+    """
+    options = contract_options(model, "en", batch_size=8)
+    return {**options, "temperature": 0} if once else options
 
 
 def clips_for(model: str, clips: list[Clip]) -> list[Clip]:

@@ -26,7 +26,7 @@ from loadtest.capacity.fit import (
     prepare_cost,
     stage_costs,
 )
-from loadtest.capacity.probe import probe_rtfx
+from loadtest.capacity.probe import speed_of
 from loadtest.capacity.profile import MachineProfile, Recipe, ServerCost
 from loadtest.client import TIMEOUT_SECONDS, transcribe
 from loadtest.load import machine
@@ -65,8 +65,11 @@ def calibrate(given: argparse.Namespace) -> MachineProfile:
     found = _measured(given, workers)
     with start_server(given.model, ["--config", given.config]) as server:
         serving = server_cost(server, given.model)
-        probed = probe_rtfx(server.url, given.model, workers)
-    return profile_of(given, about, workers, found, serving, probed)
+        profile = profile_of(given, about, workers, found, serving)
+        # Costs of minutes ago, of an engine without a server around it: the probe has both.
+        speed = speed_of(server.url, profile)
+    basis = f"{profile.basis}; then made {speed:.2f} times as fast, as the server was"
+    return profile.at_speed(speed).model_copy(update={"basis": basis})
 
 
 def profile_of(
@@ -75,7 +78,6 @@ def profile_of(
     workers: int,
     found: Mapping[str, Any],
     serving: ServerCost,
-    probed: float,
 ) -> MachineProfile:
     """The profile of what ``measure`` has written."""
     loaded_calls, lone_calls, solo_calls = (
@@ -110,7 +112,6 @@ def profile_of(
         alone=alone,
         prepare=prepare_cost(audio, besides),
         server=serving,
-        probe_rtfx=probed,
         recipes=tuple(Recipe.model_validate(recipe) for recipe in found["recipes"]),
         decode_table=tuple(decode_rows(loaded_calls, loaded, workers, TABLE_SECONDS)),
         machine=dict(about),

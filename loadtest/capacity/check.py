@@ -3,7 +3,7 @@
 A server is started and loaded by locust at shares of the predicted saturation; its p95 is held
 against the simulation's, of the very same arrivals and on average over other arrivals of the same
 people. Saturation itself is measured with a closed loop, which the simulation repeats. Before and
-after each the machine's speed is probed: predictions are for that speed, not the calibration's.
+after each the machine's speed is probed: predictions are for that speed, not the profile's.
 """
 
 import argparse
@@ -20,13 +20,14 @@ import psutil
 from loadtest.capacity.calibrate import cpu_seconds
 from loadtest.capacity.cluster import Cluster, served_rtfx
 from loadtest.capacity.plan import crowd, saturation_rtfx
-from loadtest.capacity.probe import keep_busy, probe_rtfx
+from loadtest.capacity.probe import keep_busy, speed_of
 from loadtest.capacity.profile import MachineProfile
 from loadtest.capacity.stored_profiles import profile_path, read_profile
+from loadtest.dialects import CONTRACT, CONTRACT_ONCE
 from loadtest.dictation import Habit, Level, Piece
 from loadtest.load import Span, latency_percentiles, machine, rate_between
 from loadtest.locust_process import LoadPlan, run_locust
-from loadtest.options import contract_options
+from loadtest.options import english_options
 from loadtest.server import Server, start_server
 from loadtest.utterances import speech_of
 from serve_app.errors import WhisperOxError
@@ -52,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clients", type=int, default=24, help="of the closed loop")
     parser.add_argument("--saturation-minutes", type=float, default=4.0, help="0: leave it out")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--once", action="store_true", help="temperature 0: no window is decoded again by chance"
+    )
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ def check(given: argparse.Namespace, earlier: dict[str, Any]) -> dict[str, Any]:
     """Measure and compare; results of ``earlier`` for other loads are kept."""
     about = machine()
     profile = read_profile(profile_path(given.profile))
+    if given.once:
+        profile = profile.without_fallback()
     habit = Habit(given.chunk, given.speaking_share, given.dictation_seconds)
     found = {
         "tool": "capacity_check",
@@ -82,6 +88,7 @@ def check(given: argparse.Namespace, earlier: dict[str, Any]) -> dict[str, Any]:
         "profile": profile.name,
         "model": profile.model,
         "habit": asdict(habit),
+        "once": given.once,
         "predicted_saturation_rtfx": saturation_rtfx(profile, habit),
         "saturation": earlier.get("saturation"),
         "loads": earlier.get("loads", []),
@@ -120,8 +127,7 @@ class _Probe:
         return speed, self.profile.at_speed(speed)
 
     def _probe(self) -> float:
-        rtfx = probe_rtfx(self._server.url, self.profile.model, self.profile.workers)
-        return rtfx / (self.profile.probe_rtfx or rtfx)
+        return speed_of(self._server.url, self.profile)
 
 
 def _check_saturation(
@@ -130,7 +136,7 @@ def _check_saturation(
     seconds, warm_up = given.saturation_minutes * 60, given.warm_up_seconds
     speech, model = speech_of(habit), probe.profile.model
     said = (speech.utterance(piece.seconds, piece.pick) for piece in habit.pieces(0, 0))
-    options = contract_options(model, "en", batch_size=8)
+    options = english_options(model, once=given.once)
     watch = _Watch(server)
     outcomes = keep_busy(server.url, said, options, clients=given.clients, seconds=seconds)
     bystanders = watch.seen(0.0)
@@ -163,8 +169,9 @@ def _check_load(
     seconds, warm_up = given.minutes * 60, given.warm_up_seconds
     levels = (Level(question.users, seconds),)
     watch = _Watch(server)
+    dialect = CONTRACT_ONCE if given.once else CONTRACT
     about, sent = run_locust(
-        server.url, LoadPlan(levels, habit, model=profile.model, seed=given.seed)
+        server.url, LoadPlan(levels, habit, model=profile.model, dialect=dialect, seed=given.seed)
     )
     bystanders = watch.seen(about["sender_cpu_seconds"])
     speed, profile = probe.seen()
@@ -253,7 +260,7 @@ def print_check(found: dict[str, Any]) -> None:
                 f"{row['relative_error']:+.1%}"
             )
     for row in [*found["loads"], *([found["saturation"]] if found["saturation"] else [])]:
-        print(f"the machine's speed was {row['speed']:.2f} times that of the calibration")
+        print(f"the machine was {row['speed']:.2f} times as fast as the profile")
         if row["others"] > QUIET_CORES:
             print(f"other programs used {row['others']:.2f} cores meanwhile: measure again")
     print(f"largest error {found['largest_error']:.1%}, bar {BAR:.0%}")

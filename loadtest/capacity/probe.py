@@ -1,8 +1,9 @@
-"""How fast the machine is just now: the same requests, sent in the same way every time.
+"""How fast a server is just now: the same requests, sent in the same way every time.
 
-A shared host gives its machines more or less from one minute to the next. What a server reaches
-with this probe at calibration and beside a later measurement tells how much of a difference is the
-machine's. Temperature 0, so that no chance is in it.
+A shared host gives its machines more or less from one minute to the next, a fifth on the one where
+this was written. What a server reaches with this probe, beside what the simulation of a profile
+reaches with it, tells how much of a difference is the machine's. Temperature 0, so that no chance
+is in it.
 """
 
 import asyncio
@@ -11,9 +12,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from loadtest.dictation import Habit
-from loadtest.load import Outcome, Post, closed_loop, served_rate
-from loadtest.options import contract_options
+from loadtest.capacity.cluster import Cluster, served_rtfx
+from loadtest.capacity.profile import MachineProfile
+from loadtest.dictation import Habit, Piece
+from loadtest.load import Outcome, Post, Span, closed_loop, rate_between
+from loadtest.options import english_options
 from loadtest.utterances import Utterance, speech_of
 from serve_app.errors import WhisperOxError
 
@@ -22,16 +25,26 @@ CLIENTS_PER_WORKER = 2
 SECONDS = 30.0
 
 
-def probe_rtfx(url: str, model: str, workers: int) -> float:
-    """Audio seconds per second of the server at ``url``, which nobody else uses meanwhile.
+def speed_of(url: str, profile: MachineProfile) -> float:
+    """How many times as fast as ``profile`` the server at ``url`` is, which nobody else uses.
 
     Raises ``WhisperOxError`` where a request fails.
     """
     speech = speech_of(Habit(CHUNK_SECONDS))
     said = (speech.utterance(CHUNK_SECONDS, number) for number in itertools.count())
-    options = {**contract_options(model, "en", batch_size=8), "temperature": 0}
-    clients = CLIENTS_PER_WORKER * workers
-    return served_rate(keep_busy(url, said, options, clients=clients, seconds=SECONDS))
+    options = english_options(profile.model, once=True)
+    clients = CLIENTS_PER_WORKER * profile.workers
+    outcomes = keep_busy(url, said, options, clients=clients, seconds=SECONDS)
+    began = min(outcome.began for outcome in outcomes)
+    spans = [Span(o.client, o.began, o.ended, o.seconds) for o in outcomes]
+    return rate_between(spans, began, began + SECONDS) / simulated_rtfx(profile, clients)
+
+
+def simulated_rtfx(profile: MachineProfile, clients: int) -> float:
+    """What ``profile`` reaches with the probe's requests, audio seconds per second."""
+    pieces = (Piece(0.0, CHUNK_SECONDS, number) for number in itertools.count())
+    cluster = Cluster(profile.without_fallback())
+    return served_rtfx(cluster.closed_loop(clients, pieces, SECONDS), 0.0)
 
 
 def keep_busy(

@@ -76,6 +76,12 @@ class Recipe(_Model):
     audio_seconds: float = Field(gt=0)
     calls: tuple[Call, ...] = Field(min_length=1)
 
+    @property
+    def first_attempt(self) -> tuple[Call, ...]:
+        """The calls up to the first generation."""
+        stages = [call.stage for call in self.calls]
+        return self.calls[: stages.index("generate") + 1] if "generate" in stages else self.calls
+
 
 class PrepareCost(_Model):
     """On one core, before and after the model: voice activity detection, features, text."""
@@ -117,8 +123,7 @@ class MachineProfile(_Model):
 
     ``loaded`` costs hold while every worker is busy, per worker; ``alone`` those of a batch that
     has every core to itself (None: there is no such worker). ``solo_speed``: how much faster a
-    worker is while the others rest. ``probe_rtfx``: what :mod:`loadtest.capacity.probe` gave at the
-    time.
+    worker is while the others rest.
     """
 
     name: str
@@ -139,7 +144,6 @@ class MachineProfile(_Model):
     server: ServerCost = ServerCost()
     recipes: tuple[Recipe, ...] = Field(min_length=1)
     decode_table: tuple[DecodeRow, ...] = ()
-    probe_rtfx: float | None = Field(default=None, gt=0)
     machine: dict[str, Any] = {}
 
     def at_speed(self, speed: float) -> "MachineProfile":
@@ -149,6 +153,11 @@ class MachineProfile(_Model):
             costs[name] = _times(costs[name], 1 / speed)
         costs["server"]["idle_cores"] = self.server.idle_cores
         return MachineProfile.model_validate(costs)
+
+    def without_fallback(self) -> "MachineProfile":
+        """The same machine where no window is decoded again: requests at temperature 0."""
+        once = (r.model_copy(update={"calls": r.first_attempt}) for r in self.recipes)
+        return self.model_copy(update={"recipes": tuple(once)})
 
 
 def _times(costs: Any, factor: float) -> Any:

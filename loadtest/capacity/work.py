@@ -21,9 +21,9 @@ LEAST_SCALE, MOST_SCALE = 0.02, 1.3
 """By how much at most a recipe is stretched to another length of audio."""
 
 ALIKE = 0.1
-"""Recipes whose lengths differ by up to this, as a logarithm, are drawn from alike, unless some have
-the very length. Of those a calibration has every utterance in the order of its picks, so that a
-request's recipe is that of the utterance which the load run sends for it.
+"""Recipes whose lengths differ by up to this, as a logarithm, are drawn from alike, unless some are
+of that very length. Of those a calibration has every utterance in the order of its picks, so that
+the recipe of a request is that of the utterance which the load run sends for it.
 """
 
 STAGES = {"encode": Stage.ENCODE, "detect": Stage.DETECT, "generate": Stage.GENERATE}

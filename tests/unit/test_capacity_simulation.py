@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from loadtest.capacity.cluster import Cluster, Result, served_rtfx
 from loadtest.capacity.cores import Cores
 from loadtest.capacity.doorkeeper import Bounds
-from loadtest.capacity.profile import Call, DecodeCost, MachineProfile
+from loadtest.capacity.probe import simulated_rtfx
+from loadtest.capacity.profile import Call, DecodeCost, MachineProfile, Recipe
 from loadtest.capacity.work import Workload
 from loadtest.dictation import Piece, strangers
 from serve_app.engine.policy import Stage
@@ -130,6 +131,41 @@ def test_a_lone_thread_runs_at_its_own_speed() -> None:
     cores.add("two", 1.0, now=0.4)
     assert cores.next_end(0.4) == pytest.approx(0.9)
     assert cores.ended(0.9) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tokens"), [(15.0, [10, 20, 10, 20, 10]), (15.2, [10, 20, 30, 10, 20])]
+)
+def test_recipes_of_the_very_length_are_taken_in_the_order_of_picks(
+    seconds: float, tokens: list[int]
+) -> None:
+    recipes = [
+        Recipe(audio_seconds=length, calls=(Call(stage="generate", tokens=tokens),))
+        for length, tokens in ((15.0, 10), (15.0, 20), (15.4, 30))
+    ]
+    taken = [Workload(recipes).phases(seconds, pick)[0][0] for pick in range(5)]
+    assert [step.tokens for step in taken] == pytest.approx(tokens, rel=0.02)
+
+
+def test_a_machine_of_half_the_speed_takes_twice_as_long_for_everything() -> None:
+    profile = machine(encode=0.5, decode=DecodeCost(call=0.1, step=0.01), decode_batch=1)
+    slow = profile.at_speed(0.5)
+    assert slow.loaded.encode.seconds(1) == 1.0
+    assert slow.loaded.decode.seconds([20]) == pytest.approx(0.6)
+    assert slow.recipes == profile.recipes
+
+
+def test_without_fallback_only_first_attempts_are_left() -> None:
+    profile = machine(calls=[[ENCODE, GENERATE, ENCODE, GENERATE, GENERATE], [ENCODE]])
+    first, silent = profile.without_fallback().recipes
+    assert (first.calls, silent.calls) == ((ENCODE, GENERATE), (ENCODE,))
+
+
+def test_the_probe_of_a_simulated_machine_is_as_fast_as_the_machine() -> None:
+    profile = machine(encode=0.5, decode=DecodeCost(window=0.25), decode_batch=1, workers=2)
+    expected = 2 * 15.0 / 0.75
+    assert simulated_rtfx(profile, clients=4) == pytest.approx(expected, rel=0.05)
+    assert simulated_rtfx(profile.at_speed(0.5), clients=4) == pytest.approx(expected / 2, rel=0.05)
 
 
 @settings(max_examples=50, deadline=None)

@@ -63,6 +63,7 @@ def test_each_way_of_asking_carries_the_key_its_own_way() -> None:
 
 def test_ways_of_asking_are_named() -> None:
     assert dialect("contract", "base") == Contract("base")
+    assert dialect("contract:once", "base") == Contract("base", once=True)
     assert dialect("openai:large-v3", "base") == OpenAI("large-v3")
     with pytest.raises(WhisperOxError, match="contract and openai"):
         dialect("smoke", "base")

@@ -112,6 +112,10 @@ def test_only_whole_speech_keeps_its_reference(speech: Speech, pick: int, text: 
     assert len(said.audio) == 44 + 2 * 5 * SAMPLE_RATE_HZ
 
 
+def test_every_utterance_of_a_length_comes_in_the_order_of_its_picks(speech: Speech) -> None:
+    assert speech.every(5.0) == [speech.utterance(5.0, pick) for pick in range(3)]
+
+
 def test_a_rest_is_cut_from_longer_speech(speech: Speech) -> None:
     said = speech.utterance(1.25, pick=7)
     assert (said.seconds, said.text) == (1.25, None)
