@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import gevent  # type: ignore[import-untyped]
+import gevent  # type: ignore[import-untyped]  # it has no types
 from locust import LoadTestShape, User, events
 
 from loadtest.bad_requests import BadRequest

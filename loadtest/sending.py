@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from gevent.pool import Group  # type: ignore[import-untyped]
+from gevent.pool import Group  # type: ignore[import-untyped]  # it has no types
 
 from loadtest.bad_requests import bad_requests
 from loadtest.client import TIMEOUT_SECONDS

