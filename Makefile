@@ -11,6 +11,7 @@ USERS ?= 8
 CHUNK ?= 15
 MINUTES ?= 2
 URL ?=
+JOBS ?= 2
 
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
@@ -30,8 +31,8 @@ transcribe: $(VENV)/.runtime ## Post FILE=x.wav to the running server and print 
 	@test -n "$(FILE)" || { echo 'usage: make transcribe FILE=speech.wav' >&2; exit 2; }
 	@$(PY) -m serve_app.transcribe "$(FILE)" --url http://$(HOST):$(PORT) $(ARGS)
 
-test: lint ## Check style and types, then run every test (unit, contract, resilience)
-	$(PY) -m pytest $(ARGS)
+test: lint ## Check style and types, then run every test, JOBS=2 servers and more at a time
+	$(PY) -m pytest --numprocesses $(JOBS) $(ARGS)
 
 test-unit: $(VENV)/.dev ## Run the tests that need no server, in seconds
 	$(PY) -m pytest tests/unit $(ARGS)

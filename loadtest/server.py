@@ -1,6 +1,7 @@
 """A server as a subprocess, for evaluations that are not given a running one."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -33,6 +34,16 @@ def free_port(host: str = "127.0.0.1") -> int:
         return port
 
 
+def _are_free(*ports: int) -> bool:
+    for port in ports:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                return False
+    return True
+
+
 def haproxy_environment() -> dict[str, str]:
     """Environment of a server behind HAProxy that shares no port with another on this machine.
 
@@ -40,7 +51,11 @@ def haproxy_environment() -> dict[str, str]:
     the port of the proxy that stands in for them, with SO_REUSEPORT: one server's HAProxy would
     reach the other's replicas.
     """
-    first_http = 20_000 + free_port() % 90 * 100
+    first_http = next(
+        first
+        for first in (20_000 + 100 * hundred for hundred in random.sample(range(90), 90))
+        if _are_free(first, first + 50)
+    )
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),

@@ -87,6 +87,12 @@ RAYS = (
         "applications on one cluster, set it above the variable before this one.",
     ),
     Variable(
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S",
+        "20",
+        "A proxy that is not up after three times as long is started anew; on a busy machine it "
+        "takes a while.",
+    ),
+    Variable(
         "RAY_SERVE_HAPROXY_METRICS_PORT",
         "9101",
         "With HAProxy: its metrics. A second such server on one machine needs another.",

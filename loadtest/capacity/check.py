@@ -8,17 +8,14 @@ after each the machine's speed is probed: predictions are for that speed, not th
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import psutil
-
-from loadtest.capacity.calibrate import cpu_seconds
-from loadtest.capacity.cluster import Cluster, served_rtfx
+from loadtest.capacity.cluster import Cluster, Result, served_rtfx
+from loadtest.capacity.core_use import CoreWatch
 from loadtest.capacity.plan import crowd, saturation_rtfx
 from loadtest.capacity.probe import keep_busy, speed_of
 from loadtest.capacity.profile import MachineProfile
@@ -56,14 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--once", action="store_true", help="temperature 0: no window is decoded again by chance"
     )
-
-
-@dataclass(frozen=True)
-class Bystanders:
-    """What used the machine's cores besides the server and the sender."""
-
-    others: float
-    stolen: float
 
 
 def compare(measured: float, predicted: float) -> dict[str, float]:
@@ -137,9 +126,9 @@ def _check_saturation(
     speech, model = speech_of(habit), probe.profile.model
     said = (speech.utterance(piece.seconds, piece.pick) for piece in habit.pieces(0, 0))
     options = english_options(model, once=given.once)
-    watch = _Watch(server)
+    watch = CoreWatch(server)
     outcomes = keep_busy(server.url, said, options, clients=given.clients, seconds=seconds)
-    bystanders = watch.seen(0.0)
+    use = watch.seen()
     speed, profile = probe.seen()
     began = min(outcome.began for outcome in outcomes)
     spans = [Span(o.client, o.began, o.ended, o.seconds) for o in outcomes]
@@ -157,7 +146,8 @@ def _check_saturation(
         "latency": compare(
             latency_percentiles([o.latency for o in outcomes])["p95"], simulated.percentiles["p95"]
         ),
-        **asdict(bystanders),
+        "work": compare(use.work_seconds(profile.server.idle_cores), simulated.core_seconds),
+        **asdict(use),
     }
 
 
@@ -168,12 +158,12 @@ def _check_load(
     question = crowd(profile, habit, load, saturation_rtfx(profile, habit))
     seconds, warm_up = given.minutes * 60, given.warm_up_seconds
     levels = (Level(question.users, seconds),)
-    watch = _Watch(server)
+    watch = CoreWatch(server)
     dialect = CONTRACT_ONCE if given.once else CONTRACT
     about, sent = run_locust(
         server.url, LoadPlan(levels, habit, model=profile.model, dialect=dialect, seed=given.seed)
     )
-    bystanders = watch.seen(about["sender_cpu_seconds"])
+    use = watch.seen(about["sender_cpu_seconds"])
     speed, profile = probe.seen()
     wrong = [one for one in sent if not one.is_transcript]
     if wrong:
@@ -184,57 +174,31 @@ def _check_load(
         _simulated(one, question.pieces(given.seed), seconds, warm_up)
         for one in (profile, probe.profile)
     )
-    others = [_simulated(profile, question.pieces(seed), seconds, warm_up) for seed in OTHER_SEEDS]
+    other_p95s = sorted(
+        _simulated(profile, question.pieces(seed), seconds, warm_up).percentiles["p95"]
+        for seed in OTHER_SEEDS
+    )
     return {
         "load": load,
         "users": question.users,
         "seconds": seconds,
         "requests": len(latencies),
         "speed": speed,
-        "p50_same_arrivals": compare(measured["p50"], same["p50"]),
-        "p95_same_arrivals": compare(measured["p95"], same["p95"]),
-        "p95_as_calibrated": as_calibrated["p95"],
-        "p95_expected": compare(measured["p95"], mean(one["p95"] for one in others)),
-        "p95_of_other_arrivals": sorted(one["p95"] for one in others),
+        "p50_same_arrivals": compare(measured["p50"], same.percentiles["p50"]),
+        "p95_same_arrivals": compare(measured["p95"], same.percentiles["p95"]),
+        "p95_as_calibrated": as_calibrated.percentiles["p95"],
+        "p95_expected": compare(measured["p95"], mean(other_p95s)),
+        "p95_of_other_arrivals": other_p95s,
+        "work": compare(use.work_seconds(profile.server.idle_cores), same.core_seconds),
         "sender_cores": about["sender_cpu_seconds"] / seconds,
-        **asdict(bystanders),
+        **asdict(use),
     }
 
 
 def _simulated(
     profile: MachineProfile, pieces: Iterator[Piece], seconds: float, warm_up: float
-) -> dict[str, float]:
-    return Cluster(profile).run(pieces, seconds).after(warm_up).percentiles
-
-
-class _Watch:
-    """Notes what the machine's cores do from here on."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._began = time.perf_counter()
-        self._busy, self._stolen = _machine_seconds()
-        self._ours = self._our_seconds()
-
-    def seen(self, sender_seconds: float) -> Bystanders:
-        """Cores used on average by neither the server nor a sender of so many CPU seconds."""
-        passed = time.perf_counter() - self._began
-        busy, stolen = _machine_seconds()
-        ours = self._our_seconds() - self._ours + sender_seconds
-        return Bystanders(
-            others=(busy - self._busy - ours) / passed, stolen=(stolen - self._stolen) / passed
-        )
-
-    def _our_seconds(self) -> float:
-        own = psutil.Process().cpu_times()
-        return sum(cpu_seconds(self._server).values()) + own.user + own.system
-
-
-def _machine_seconds() -> tuple[float, float]:
-    times = psutil.cpu_times()
-    stolen = float(getattr(times, "steal", 0.0))
-    waiting = times.idle + float(getattr(times, "iowait", 0.0))
-    return sum(times) - waiting - stolen - float(getattr(times, "guest", 0.0)), stolen
+) -> Result:
+    return Cluster(profile).run(pieces, seconds).after(warm_up)
 
 
 def read_earlier(path: Path | None, profile: str, *, once: bool) -> dict[str, Any]:
@@ -262,6 +226,11 @@ def print_check(found: dict[str, Any]) -> None:
             )
     for row in [*found["loads"], *([found["saturation"]] if found["saturation"] else [])]:
         print(f"the machine was {row['speed']:.2f} times as fast as the profile")
+        if work := row.get("work"):  # results of an earlier version have none
+            print(
+                f"requests took {work['measured']:.0f} core seconds, "
+                f"predicted {work['predicted']:.0f}"
+            )
         if row["others"] > QUIET_CORES:
             print(f"other programs used {row['others']:.2f} cores meanwhile: measure again")
     print(f"largest error {found['largest_error']:.1%}, bar {BAR:.0%}")

@@ -4,7 +4,8 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from loadtest.capacity.doorkeeper import Bounds
 from loadtest.capacity.profile import MachineProfile
@@ -24,16 +25,14 @@ class Result:
 
     requests: Sequence[Request]
     seconds: float
-    busy_seconds: float
+    core_seconds: float
     decode_batch: float
     most_open: int
 
     def after(self, seconds: float) -> "Result":
         """Without those that were due in the first ``seconds``, while queues were filling."""
         kept = [request for request in self.requests if request.due >= seconds]
-        return Result(
-            kept, self.seconds - seconds, self.busy_seconds, self.decode_batch, self.most_open
-        )
+        return replace(self, requests=kept, seconds=self.seconds - seconds)
 
     @property
     def latencies(self) -> list[float]:
@@ -84,7 +83,7 @@ class Cluster:
     def run(self, pieces: Iterable[Piece], until: float) -> Result:
         """Send ``pieces``, which come in order of ``due``, up to ``until``; all are answered."""
         for piece in itertools.takewhile(lambda one: one.due < until, pieces):
-            self._later(piece.due, lambda now, piece=piece: self._send(piece, now))  # type: ignore[misc]
+            self._later(piece.due, partial(self._send, piece))
         self._work()
         return self._result(until)
 
@@ -115,7 +114,7 @@ class Cluster:
         return Result(
             requests=self._requests,
             seconds=seconds,
-            busy_seconds=sum(r.engine.busy_seconds for r in self._replicas) / len(self._replicas),
+            core_seconds=sum(replica.host.core_seconds for replica in self._replicas),
             decode_batch=sum(batches) / max(1, len(batches)),
             most_open=max(replica.most_open for replica in self._replicas),
         )

@@ -14,7 +14,8 @@ class Cores:
     """``cores`` of which ``idle_use`` are always taken, shared evenly by the threads that run.
 
     A job's seconds hold while all cores are busy and none is shared; a lone thread runs at
-    ``solo_speed``, and speed falls evenly towards 1 as more threads come.
+    ``solo_speed``, and speed falls evenly towards 1 as more threads come. ``core_seconds``: what
+    jobs have had of the cores.
     """
 
     def __init__(self, cores: int, idle_use: float = 0.0, solo_speed: float = 1.0) -> None:
@@ -23,7 +24,7 @@ class Cores:
         self._solo_speed = solo_speed
         self._jobs: dict[Hashable, _Job] = {}
         self._now = 0.0
-        self.busy_seconds = 0.0
+        self.core_seconds = 0.0
 
     def add(self, name: Hashable, seconds: float, now: float, threads: int = 1) -> None:
         """Begin a job."""
@@ -56,6 +57,6 @@ class Cores:
         if passed <= 0 or not self._jobs:
             return
         done = passed * self._speed()
-        self.busy_seconds += passed
+        self.core_seconds += passed * min(self._free, sum(j.threads for j in self._jobs.values()))
         for job in self._jobs.values():
             job.left = max(0.0, job.left - done)

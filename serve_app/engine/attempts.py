@@ -2,10 +2,11 @@
 
 Two reasons to try again: a window whose padding was cut (:mod:`serve_app.engine.audio_context`)
 gets its full context back, and a window of the batched pipeline, which has no temperature fallback
-of its own, gets the next temperatures as faster-whisper's sequential pipeline gives them.
+of its own, gets the next temperatures as faster-whisper's sequential pipeline gives them, save that
+samples which run away are stopped (:mod:`serve_app.engine.sampling`).
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from serve_app.engine.checks import (
     ends_in_repetition,
 )
 from serve_app.engine.policy import Stage
+from serve_app.engine.sampling import FIRST_BOUND, bound_after, bounded, settled
 from serve_app.metrics import catalogue as metrics
 
 Key = tuple[tuple[str, Hashable], ...]
@@ -77,7 +79,7 @@ class Attempts:
         self._tokens = tokens
         self._decode_text = decode_text
         self._checks = checks
-        self._temperatures = temperatures
+        self._temperatures = [t for t in temperatures if t > 0]  # at 0 the text stays the same
         self._best_of = best_of
 
     def generate(
@@ -88,59 +90,87 @@ class Attempts:
     ) -> list[Any]:
         """One ``WhisperGenerationResult`` per window."""
         everything = range(len(windows))
-        results = dict(enumerate(self._decode(windows, prompts, options, everything)))
+        results = self._decode(windows, prompts, dict.fromkeys(everything, options))
         length_penalty = options["length_penalty"]
 
-        def failing(among: Iterable[int]) -> list[int]:
-            return [n for n in among if self._checks.fails(self._judge(results[n], length_penalty))]
+        def judge(result: Any) -> Decoded:
+            return self._judge(result, length_penalty)
 
-        again = [
-            n
-            for n in everything
-            if windows[n].is_partial and _is_doubtful(self._judge(results[n], length_penalty))
-        ]
+        def fails(result: Any) -> bool:
+            return self._checks.fails(judge(result))
+
+        again = [n for n in everything if windows[n].is_partial and _is_doubtful(judge(results[n]))]
         for n in again:
             windows[n].widen()
-        for n, result in zip(again, self._decode(windows, prompts, options, again), strict=True):
-            results[n] = result
+        results |= self._decode(windows, prompts, dict.fromkeys(again, options))
+        if not self._temperatures:
+            return [results[n] for n in everything]
 
-        attempts = {n: [results[n]] for n in failing(everything)} if self._temperatures else {}
+        attempts = {n: [results[n]] for n in everything if fails(results[n])}
+        bounds = {n: self._bound(results[n], judge(results[n])) for n in attempts}
         left = list(attempts)
         for temperature in self._temperatures:
-            sampling = self._sampling(options, temperature)
-            for n, result in zip(left, self._decode(windows, prompts, sampling, left), strict=True):
-                attempts[n].append(result)
+            self._sink.count(metrics.FALLBACKS, len(left))
+            asked = dict.fromkeys(left, self._sampling(options, temperature))
+            for n, result in self._sample(windows, prompts, asked, bounds, fails).items():
                 results[n] = result
-            left = failing(left)
+                attempts[n].append(result)
+            left = [n for n in left if fails(results[n])]
         for n in left:  # all failed: the most probable that does not repeat itself
-            judged = [(self._judge(result, length_penalty), result) for result in attempts[n]]
+            judged = [(judge(result), result) for result in attempts[n]]
             sound = [pair for pair in judged if not self._checks.is_repetitive(pair[0])]
             results[n] = max(sound or judged, key=lambda pair: pair[0].avg_logprob)[1]
         return [results[n] for n in everything]
+
+    def _sample(
+        self,
+        windows: Sequence[Decodable],
+        prompts: Sequence[Sequence[int]],
+        asked: Mapping[int, dict[str, Any]],
+        bounds: Mapping[int, int],
+        fails: Callable[[Any], bool],
+    ) -> dict[int, Any]:
+        """One attempt above temperature 0 per window of ``asked``; ``bounds``: tokens, of each."""
+        stopped = {
+            n: options
+            for n, unbounded in asked.items()
+            if (options := bounded(unbounded, len(prompts[n]), bounds[n])) is not None
+        }
+        sampled = {
+            n: hypothesis
+            for n, result in self._decode(windows, prompts, stopped).items()
+            if (hypothesis := settled(result, bounds[n], fails)) is not None
+        }
+        unsettled = {n: options for n, options in asked.items() if n not in sampled}
+        return sampled | self._decode(windows, prompts, unsettled)
 
     def _decode(
         self,
         windows: Sequence[Decodable],
         prompts: Sequence[Sequence[int]],
-        options: dict[str, Any],
-        chosen: Sequence[int],
-    ) -> list[Any]:
-        if options.get("sampling_temperature"):
-            self._sink.count(metrics.FALLBACKS, len(chosen))
-        shared = hashable(options)
-        return gather(
+        asked: Mapping[int, dict[str, Any]],
+    ) -> dict[int, Any]:
+        """Decodes the windows of ``asked``, which has each one's options."""
+        results = gather(
             windows[n].decode(
                 Stage.GENERATE,
-                (*shared, ("prompt_shape", self._tokens.shape(prompts[n]))),
+                (*hashable(options), ("prompt_shape", self._tokens.shape(prompts[n]))),
                 list(prompts[n]),
             )
-            for n in chosen
+            for n, options in asked.items()
         )
+        return dict(zip(asked, results, strict=True))
+
+    def _bound(self, result: Any, decoded: Decoded) -> int:
+        """Where to stop samples of a window whose first attempt failed: of one that repeats itself
+        the length says nothing.
+        """
+        if self._checks.is_repetitive(decoded):
+            return FIRST_BOUND
+        return bound_after(len(result.sequences_ids[0]))
 
     def _sampling(self, options: dict[str, Any], temperature: float) -> dict[str, Any]:
         """Decode options as faster-whisper sets them above temperature 0."""
-        if temperature <= 0:
-            return options
         changed = {name: value for name, value in options.items() if name != "patience"}
         return {
             **changed,

@@ -18,6 +18,9 @@ PROXY_ENVIRONMENT = {
     # By default that plus 30 s, while a dead replica's port is not used again: a replica that keeps
     # crashing would use up all ports. Two applications on one node would need it.
     "RAY_SERVE_PORT_QUARANTINE_S": "150",
+    # 5 s by default, and after three of them Serve gives up a proxy that is still starting, which
+    # takes longer while others use the cores. Three of these are as long as Serve waits in all.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
 }
 
 HAPROXY_PORTS = {

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""HAProxy as Ray Serve starts it, with errors in our form and a time limit for requests' heads.
+"""HAProxy as Ray Serve starts it, with errors in our form, whatever dies, and timed request heads.
 
-Serve 2.60 leaves neither to settings, but runs what ``RAY_SERVE_HAPROXY_BINARY_PATH`` names: this
-file. It edits the configuration that Serve has just written and becomes the real HAProxy, with the
-same process id and arguments. Directives: HAProxy 2.8 configuration manual.
+Serve 2.60 leaves none of this to settings, but runs what ``RAY_SERVE_HAPROXY_BINARY_PATH`` names:
+this file. It edits the configuration that Serve has just written and becomes the real HAProxy, with
+the same process id and arguments. Directives: HAProxy 2.8 configuration manual.
 """
 
 import os
@@ -48,6 +48,11 @@ _NO_RESOLVERS = "resolvers default\n"
 """Every server has an address. Without this section HAProxy makes one of /etc/resolv.conf and opens
 sockets to the name servers there."""
 
+_FRESH = "option http-server-close"
+"""A connection to a replica serves one request. Where one that has served others breaks before the
+answer, HAProxy closes the client's without a word and leaves it to the client to try again, which
+few do after a POST."""
+
 _NOT_FOUND = ("not_found", "Nothing is served under this path, or not yet.")
 
 
@@ -56,8 +61,12 @@ def edited(config: str, head_seconds: float) -> str:
 
     A 502 becomes 503, which is what a caller may act on.
     """
-    errors = [f"timeout http-request {round(head_seconds * 1000)}ms", f"timeout tunnel {TUNNEL}"]
-    errors += [f"http-error status {status} {_body(status, *e)}" for status, e in _ERRORS.items()]
+    defaults = [
+        f"timeout http-request {round(head_seconds * 1000)}ms",
+        f"timeout tunnel {TUNNEL}",
+        _FRESH,
+        *(f"http-error status {status} {_body(status, *e)}" for status, e in _ERRORS.items()),
+    ]
     is_openai = f"{{ path_beg {' '.join(OPENAI_PATHS)} }}"
     frontend = [
         "unique-id-format %[uuid]",
@@ -81,7 +90,7 @@ def edited(config: str, head_seconds: float) -> str:
         config,
         flags=re.MULTILINE,
     )
-    config = re.sub(r"^defaults\n", f"defaults\n{_lines(errors)}", config, flags=re.MULTILINE)
+    config = re.sub(r"^defaults\n", f"defaults\n{_lines(defaults)}", config, flags=re.MULTILINE)
     config = re.sub(
         r"^frontend http_frontend\n *bind .*\n",
         lambda found: found.group() + _lines(frontend),

@@ -36,7 +36,9 @@ class BoundedHeads(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     @override
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(  # type: ignore[override]  # uvicorn narrows asyncio's argument as well
+        self, transport: asyncio.Transport
+    ) -> None:
         super().connection_made(transport)
         self._expect_head()
 

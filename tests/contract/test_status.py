@@ -18,13 +18,15 @@ def test_the_index_says_what_this_is(tiny_en: Server) -> None:
     assert all(httpx.get(tiny_en.url + body[key]).is_success for key in ("docs", "health", "ready"))
 
 
-def test_readiness_names_the_model(tiny_en: Server, base: Server) -> None:
-    assert httpx.get(f"{tiny_en.url}/readyz").json()["model"] == "tiny.en"
-    assert httpx.get(f"{base.url}/readyz").json() == {
-        "status": "ready",
-        "model": "base",
-        "multilingual": True,
-    }
+@pytest.mark.parametrize(
+    ("server", "model", "multilingual"), [("tiny_en", "tiny.en", False), ("base", "base", True)]
+)
+def test_readiness_names_the_model(
+    server: str, model: str, multilingual: bool, request: pytest.FixtureRequest
+) -> None:
+    running: Server = request.getfixturevalue(server)
+    ready = {"status": "ready", "model": model, "multilingual": multilingual}
+    assert httpx.get(f"{running.url}/readyz").json() == ready
 
 
 def test_the_documentation_page_loads_nothing_from_elsewhere(tiny_en: Server) -> None:

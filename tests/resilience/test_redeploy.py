@@ -21,6 +21,9 @@ ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",  # two replicas say the same when they are ready
 }
 
+REDEPLOY_SECONDS = 180.0
+"""Starts of three replicas one after another, while others use the cores."""
+
 
 @pytest.fixture(scope="module", params=[("python", 1), ("haproxy", 2)], ids=str)
 def redeploying(request: pytest.FixtureRequest) -> Iterator[Server]:
@@ -42,7 +45,7 @@ def redeploy_under_load(server: Server, signum: signal.Signals) -> None:
     before = server.log.read_text().count(REDEPLOYED)
     with loaded(server.url, hellos(8)) as load:
         server.process.send_signal(signum)
-        eventually(lambda: server.log.read_text().count(REDEPLOYED) > before)
+        eventually(lambda: server.log.read_text().count(REDEPLOYED) > before, REDEPLOY_SECONDS)
         load.goes_on()
     ended = ends(load.outcomes)
     assert ended["transcripts"] == ended["sent"]

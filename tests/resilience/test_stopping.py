@@ -21,7 +21,7 @@ from tests.contract.wire import post, words_of
 from tests.resilience.conftest import PROXIES, hellos, proxy_environment
 from tests.resilience.processes import cpu_seconds, end, family, replica, title
 
-STOP_SECONDS = 10.0
+STOP_SECONDS = 20.0
 
 
 def ctrl_c(process: "subprocess.Popen[bytes]") -> None:

@@ -12,7 +12,7 @@ from serve_app.metrics import catalogue as metrics
 from tests.unit.ledger import Ledger
 
 SOT, NO_TIMESTAMPS, EOT = 7, 8, 9
-OPTIONS = {"length_penalty": 1.0, "beam_size": 5, "patience": 1.0}
+OPTIONS = {"length_penalty": 1.0, "beam_size": 5, "patience": 1.0, "max_length": 448}
 CHECKS = Checks(compression_ratio=2.4, log_prob=-1.0, no_speech=0.6)
 
 
@@ -29,6 +29,10 @@ def heard(text: str, score: float = -0.1) -> Result:
     return Result([text.split()], [score])
 
 
+def sampled(*hypotheses: tuple[str, float]) -> Result:
+    return Result([text.split() for text, _ in hypotheses], [score for _, score in hypotheses])
+
+
 class ScriptedWindow:
     """Yields its results in order and remembers what it was asked."""
 
@@ -36,11 +40,13 @@ class ScriptedWindow:
         self.results = list(results)
         self.is_partial = is_partial
         self.temperatures: list[float] = []
+        self.lengths: list[object] = []
 
     def widen(self) -> None:
         self.is_partial = False
 
     def decode(self, stage: Stage, key: Key, payload: Any) -> "Future[Any]":
+        self.lengths.append(dict(key)["max_length"])
         self.temperatures.append(float(str(dict(key).get("sampling_temperature", 0.0))))
         future: Future[Any] = Future()
         future.set_result(self.results.pop(0))
@@ -116,3 +122,50 @@ def test_a_good_partial_window_stays_partial() -> None:
     window = ScriptedWindow(heard("turn off the light"), is_partial=True)
     assert texts([window]) == ["turn off the light"]
     assert window.is_partial
+
+
+UNSURE = heard("eh", -9)
+BABBLE = " ".join(str(n) for n in range(64))
+REPETITION = "go " * 64
+
+
+def test_samples_are_stopped_early_and_the_first_attempt_is_not() -> None:
+    window = ScriptedWindow(UNSURE, heard("yes"))
+    texts([window])
+    assert window.lengths == [448, 128]
+
+
+def test_a_sample_that_runs_away_loses_to_one_that_ends() -> None:
+    window = ScriptedWindow(UNSURE, sampled((REPETITION, -0.1), ("yes", -0.2)))
+    assert texts([window]) == ["yes"]
+    assert window.temperatures == [0.0, 0.2]
+
+
+def test_a_sound_sample_that_was_stopped_is_decoded_in_full() -> None:
+    window = ScriptedWindow(UNSURE, sampled((BABBLE, -0.1), ("yes", -0.2)), heard("in full"))
+    assert texts([window]) == ["in full"]
+    assert window.lengths == [448, 128, 448]
+
+
+def test_after_samples_that_all_run_away_comes_the_next_temperature() -> None:
+    window = ScriptedWindow(UNSURE, sampled((REPETITION, -0.1), (BABBLE, -7)), heard("yes"))
+    assert texts([window]) == ["yes"]
+    assert window.temperatures == [0.0, 0.2, 0.4]
+
+
+def test_a_longer_first_attempt_leaves_its_samples_more_tokens() -> None:
+    window = ScriptedWindow(heard(BABBLE, -9), heard("yes"))
+    texts([window])
+    assert window.lengths == [448, 256]
+
+
+def test_the_length_of_a_repetition_says_nothing() -> None:
+    window = ScriptedWindow(heard(REPETITION * 3), heard("yes"))
+    texts([window])
+    assert window.lengths == [448, 128]
+
+
+def test_temperature_0_is_not_tried_twice() -> None:
+    window = ScriptedWindow(UNSURE)
+    assert texts([window], temperatures=(0.0,)) == ["eh"]
+    assert window.temperatures == [0.0]

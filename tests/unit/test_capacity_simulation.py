@@ -124,6 +124,17 @@ def test_threads_beyond_the_cores_share_them_evenly() -> None:
     assert cores.next_end(0.0) == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(("jobs", "core_seconds"), [(1, 1.0), (2, 2.0), (4, 4.0)])
+def test_core_seconds_are_what_jobs_have_had(jobs: int, core_seconds: float) -> None:
+    cores = Cores(2)
+    for name in range(jobs):
+        cores.add(name, 1.0, now=0.0)
+    end = cores.next_end(0.0)
+    assert end is not None
+    assert len(cores.ended(end)) == jobs
+    assert cores.core_seconds == pytest.approx(core_seconds)
+
+
 def test_a_lone_thread_runs_at_its_own_speed() -> None:
     cores = Cores(2, solo_speed=1.25)
     cores.add("one", 1.0, now=0.0)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
@@ -43,6 +44,7 @@ frontend http_frontend
 backend default_backend
     http-request return status 404 content-type text/plain lf-string "Path '%[path]' not found."
 backend app
+    http-reuse always
     server replica 127.0.0.1:{replica}
 backend gone
     server replica 127.0.0.1:{nobody}
@@ -50,17 +52,23 @@ backend gone
 
 
 class Replica(StreamRequestHandler):
-    """Answers with the request id that it was sent; dies under /app/die."""
+    """Answers with the request id that it was sent, as often as asked; dies under /app/die."""
 
     def handle(self) -> None:
+        with suppress(ConnectionError):  # HAProxy's way to close
+            while self.has_answered():
+                pass
+
+    def has_answered(self) -> bool:
         lines = []
         while line := self.rfile.readline().strip():
             lines.append(line.decode("latin-1"))
+        if not lines or "/app/die" in lines[0]:
+            return False
         named = dict(line.split(": ", 1) for line in lines[1:])
         body = named["x-request-id"].encode()
-        if "/app/die" not in lines[0]:
-            head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-            self.wfile.write(head.encode() + body)
+        self.wfile.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        return True
 
 
 def haproxy(*arguments: str | Path) -> "subprocess.Popen[bytes]":
@@ -114,6 +122,13 @@ def test_haproxys_own_errors_are_json(port: int, path: str, status: int, code: s
     assert error["request_id"] == response.headers["X-Request-ID"] == "call-17"
     assert ("Retry-After" in response.headers) is (status == 503)
     assert set(error) == {"code", "message", "field", "request_id"}
+
+
+def test_a_replica_that_dies_after_other_requests_is_told_of_as_well(port: int) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        for _ in range(os.cpu_count() or 1):  # each of HAProxy's threads has connections of its own
+            assert client.get("/app/", headers={"X-Request-ID": "call-17"}).text == "call-17"
+        assert client.get("/app/die").json()["error"]["code"] == "not_ready"
 
 
 @pytest.mark.parametrize(

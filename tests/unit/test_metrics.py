@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -103,15 +104,9 @@ def test_two_workers_at_once_are_active_only_once() -> None:
 
 def scope(path: str | None, **state: str) -> dict[str, Any]:
     """An ASGI scope that has been routed to the template ``path``."""
-
-    class Route:
-        pass
-
-    route = Route()
     if path is None:
         return {"method": "BREW", "path": "/made/up", "state": state}
-    route.path = path  # type: ignore[attr-defined]
-    return {"method": "POST", "path": path, "state": state, "route": route}
+    return {"method": "POST", "path": path, "state": state, "route": SimpleNamespace(path=path)}
 
 
 def test_a_request_is_counted_under_its_template_key_and_status() -> None:
