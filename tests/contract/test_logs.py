@@ -1,6 +1,7 @@
 """What a server logs of its requests, and what it keeps to itself."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import httpx
@@ -12,6 +13,10 @@ from tests.contract.wire import post, words_of
 
 PROMPT, HOTWORDS, LANGUAGE = "Zanzibar Quetzal", "Xylophone", "no-such-language"
 
+ANSWERED = "answered"
+CALL = ("received", "load", "transcribing", "transcribed", ANSWERED)
+"""What is told of a call at debug, by two processes, so in any order."""
+
 
 def ask(
     server: Server, request_id: str, audio: bytes, options: dict[str, Any], **headers: str
@@ -20,24 +25,27 @@ def ask(
     return post(f"{server.url}/transcribe", audio, options, headers=sent)
 
 
-def events(server: Server, request_id: str, n_events: int = 1) -> dict[str, dict[str, Any]]:
-    """The JSON lines of a request by message, the access line as "answered"; {} until there.
+def events(
+    server: Server, request_id: str, awaited: Iterable[str] = (ANSWERED,)
+) -> dict[str, dict[str, Any]]:
+    """The JSON lines of a request by message, the access line as ``ANSWERED``; {} until all that
+    are awaited are there.
 
-    Ray writes the process before each line.
+    Ray writes the process before each line, and the last line may be half written.
     """
     found = {}
-    for line in server.log.read_text().splitlines():
-        if request_id in line:
+    for line in server.log.read_text().splitlines(keepends=True):
+        if request_id in line and line.endswith("\n"):
             event = json.loads(line[line.index("{") :])
-            found["answered" if event["logger"].endswith("access") else event["message"]] = event
-    return found if "answered" in found and len(found) >= n_events else {}
+            found[ANSWERED if event["logger"].endswith("access") else event["message"]] = event
+    return found if found.keys() >= set(awaited) else {}
 
 
 def test_at_debug_a_call_is_told_in_sizes_options_and_times(guarded: Server, hello: bytes) -> None:
     options = {"language": "en", "beam_size": 3, "initial_prompt": PROMPT}
     answer = ask(guarded, "told-1", hello, options, **{API_KEY_HEADER: API_KEY})
     assert answer.headers["X-Request-ID"] == "told-1"
-    told = eventually(lambda: events(guarded, "told-1", n_events=4))
+    told = eventually(lambda: events(guarded, "told-1", CALL))
     assert {event["request_id"] for event in told.values()} == {"told-1"}
     assert told["received"]["audio_bytes"] == len(hello)
     assert told["transcribing"]["audio_s"] == answer.json()["duration"]
@@ -45,7 +53,7 @@ def test_at_debug_a_call_is_told_in_sizes_options_and_times(guarded: Server, hel
         "language": "en", "beam_size": 3, "initial_prompt": f"({len(PROMPT)} long)",
     }  # fmt: skip
     assert told["transcribed"]["engine_s"] > 0
-    access = told["answered"]
+    access = told[ANSWERED]
     assert (access["method"], access["path"], access["status"]) == ("POST", "/transcribe", 200)
     assert access["body_bytes"] > len(hello)
     assert access["duration_ms"] > told["transcribed"]["engine_s"] * 1000
@@ -53,14 +61,14 @@ def test_at_debug_a_call_is_told_in_sizes_options_and_times(guarded: Server, hel
 
 def test_an_error_is_told_by_its_code(guarded: Server, hello: bytes) -> None:
     assert ask(guarded, "told-2", hello, {}).status_code == 401
-    access = eventually(lambda: events(guarded, "told-2"))["answered"]
+    access = eventually(lambda: events(guarded, "told-2"))[ANSWERED]
     assert (access["status"], access["error_code"]) == (401, "unauthorized")
 
 
 def test_what_the_model_refuses_is_no_failure_of_the_server(guarded: Server, hello: bytes) -> None:
     answer = ask(guarded, "told-3", hello, {"language": "fr"}, **{API_KEY_HEADER: API_KEY})
     assert answer.status_code == 422
-    assert eventually(lambda: events(guarded, "told-3"))["answered"]["error_code"] == (
+    assert eventually(lambda: events(guarded, "told-3"))[ANSWERED]["error_code"] == (
         "invalid_option"
     )
     assert "Request failed" not in guarded.log.read_text()
