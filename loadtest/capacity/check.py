@@ -2,21 +2,23 @@
 
 A server is started and loaded by locust at shares of the predicted saturation; its p95 is held
 against the simulation's, of the very same arrivals and on average over other arrivals of the same
-people. Saturation itself is measured with a closed loop, which the simulation repeats. Before and
-after each the machine's speed is probed: predictions are for that speed, not the profile's.
+people. Saturation itself is measured with a closed loop, which the simulation repeats. Each load is
+sent in several rounds of other arrivals; before and after each the machine's speed is probed, and
+predictions are for that speed, not the profile's.
 """
 
 import argparse
+import itertools
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from loadtest.capacity.cluster import Cluster, Result, served_rtfx
-from loadtest.capacity.core_use import CoreWatch
-from loadtest.capacity.plan import crowd, saturation_rtfx
+from loadtest.capacity.core_use import CoreUse, CoreWatch
+from loadtest.capacity.plan import Question, crowd, saturation_rtfx
 from loadtest.capacity.probe import keep_busy, speed_of
 from loadtest.capacity.profile import MachineProfile
 from loadtest.capacity.stored_profiles import profile_path, read_profile
@@ -42,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", required=True, help="name or file; its model is served")
     parser.add_argument("--config", default="dev", help="Serve config")
     parser.add_argument("--load", type=float, nargs="*", default=[0.4, 0.7, 0.9])
-    parser.add_argument("--minutes", type=float, default=4.0, help="of each load")
+    parser.add_argument("--rounds", type=int, default=3, help="of each load")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of each round")
     parser.add_argument("--chunk", type=float, default=15.0)
     parser.add_argument("--speaking-share", type=float, default=0.5)
     parser.add_argument("--dictation-seconds", type=float, default=60.0)
@@ -151,54 +154,97 @@ def _check_saturation(
     }
 
 
+@dataclass(frozen=True)
+class _Round:
+    """One run of locust, and the simulation of what it sent, at the speed found around it."""
+
+    measured: list[float]
+    same: Result
+    as_calibrated: Result
+    speed: float
+    use: CoreUse
+    sender_cores: float
+    work_seconds: float
+
+    def described(self) -> dict[str, float]:
+        """What the machine did meanwhile."""
+        return {"speed": self.speed, "sender_cores": self.sender_cores, **asdict(self.use)}
+
+
 def _check_load(
     server: Server, probe: _Probe, habit: Habit, load: float, given: argparse.Namespace
 ) -> dict[str, Any]:
-    profile = probe.profile
-    question = crowd(profile, habit, load, saturation_rtfx(profile, habit))
-    seconds, warm_up = given.minutes * 60, given.warm_up_seconds
-    levels = (Level(question.users, seconds),)
-    watch = CoreWatch(server)
+    question = crowd(probe.profile, habit, load, saturation_rtfx(probe.profile, habit))
+    seeds = range(given.seed, given.seed + given.rounds)
+    rounds = [_round(server, probe, question, seed, given) for seed in seeds]
+    measured = _percentiles(one.measured for one in rounds)
+    same = _percentiles(one.same.latencies for one in rounds)
+    speed = mean(one.speed for one in rounds)
+    at_speed = probe.profile.at_speed(speed)
+    other_p95s = sorted(
+        _percentiles(
+            _simulated(at_speed, question.pieces(seed * given.rounds + n), given).latencies
+            for n in range(given.rounds)
+        )["p95"]
+        for seed in OTHER_SEEDS
+    )
+    return {
+        "load": load,
+        "users": question.users,
+        "seconds": given.minutes * 60,
+        "requests": sum(len(one.measured) for one in rounds),
+        "speed": speed,
+        "p50_same_arrivals": compare(measured["p50"], same["p50"]),
+        "p95_same_arrivals": compare(measured["p95"], same["p95"]),
+        "p95_as_calibrated": _percentiles(one.as_calibrated.latencies for one in rounds)["p95"],
+        "p95_expected": compare(measured["p95"], mean(other_p95s)),
+        "p95_of_other_arrivals": other_p95s,
+        "work": compare(
+            sum(one.work_seconds for one in rounds), sum(one.same.core_seconds for one in rounds)
+        ),
+        "others": max(one.use.others for one in rounds),
+        "rounds": [one.described() for one in rounds],
+    }
+
+
+def _round(
+    server: Server, probe: _Probe, question: Question, seed: int, given: argparse.Namespace
+) -> _Round:
+    levels = (Level(question.users, given.minutes * 60),)
     dialect = CONTRACT_ONCE if given.once else CONTRACT
+    model = probe.profile.model
+    watch = CoreWatch(server)
     about, sent = run_locust(
-        server.url, LoadPlan(levels, habit, model=profile.model, dialect=dialect, seed=given.seed)
+        server.url, LoadPlan(levels, question.habit, model=model, dialect=dialect, seed=seed)
     )
     use = watch.seen(about["sender_cpu_seconds"])
     speed, profile = probe.seen()
     wrong = [one for one in sent if not one.is_transcript]
     if wrong:
         raise WhisperOxError(f"{len(wrong)} requests failed, the first with: {wrong[0].error}")
-    latencies = [one.latency for one in sent if one.due >= warm_up]
-    measured = latency_percentiles(latencies)
     same, as_calibrated = (
-        _simulated(one, question.pieces(given.seed), seconds, warm_up)
-        for one in (profile, probe.profile)
+        _simulated(one, question.pieces(seed), given) for one in (profile, probe.profile)
     )
-    other_p95s = sorted(
-        _simulated(profile, question.pieces(seed), seconds, warm_up).percentiles["p95"]
-        for seed in OTHER_SEEDS
+    return _Round(
+        measured=[one.latency for one in sent if one.due >= given.warm_up_seconds],
+        same=same,
+        as_calibrated=as_calibrated,
+        speed=speed,
+        use=use,
+        sender_cores=about["sender_cpu_seconds"] / (given.minutes * 60),
+        work_seconds=use.work_seconds(profile.server.idle_cores),
     )
-    return {
-        "load": load,
-        "users": question.users,
-        "seconds": seconds,
-        "requests": len(latencies),
-        "speed": speed,
-        "p50_same_arrivals": compare(measured["p50"], same.percentiles["p50"]),
-        "p95_same_arrivals": compare(measured["p95"], same.percentiles["p95"]),
-        "p95_as_calibrated": as_calibrated.percentiles["p95"],
-        "p95_expected": compare(measured["p95"], mean(other_p95s)),
-        "p95_of_other_arrivals": other_p95s,
-        "work": compare(use.work_seconds(profile.server.idle_cores), same.core_seconds),
-        "sender_cores": about["sender_cpu_seconds"] / seconds,
-        **asdict(use),
-    }
 
 
 def _simulated(
-    profile: MachineProfile, pieces: Iterator[Piece], seconds: float, warm_up: float
+    profile: MachineProfile, pieces: Iterator[Piece], given: argparse.Namespace
 ) -> Result:
-    return Cluster(profile).run(pieces, seconds).after(warm_up)
+    return Cluster(profile).run(pieces, given.minutes * 60).after(given.warm_up_seconds)
+
+
+def _percentiles(latencies: Iterable[list[float]]) -> dict[str, float]:
+    """Of all rounds together."""
+    return latency_percentiles(list(itertools.chain.from_iterable(latencies)))
 
 
 def read_earlier(path: Path | None, profile: str, *, once: bool) -> dict[str, Any]:
