@@ -3,8 +3,8 @@
 A server is started and loaded by locust at shares of the predicted saturation; its p95 is held
 against the simulation's, of the very same arrivals and on average over other arrivals of the same
 people. Saturation itself is measured with a closed loop, which the simulation repeats. Each load is
-sent in several rounds of other arrivals; before and after each the machine's speed is probed, and
-predictions are for that speed, not the profile's.
+sent in several rounds of other arrivals; before and after each the machine's speed is probed. Loads
+are shares of what saturates it at the speed found before, predictions are for that found around.
 """
 
 import argparse
@@ -118,6 +118,10 @@ class _Probe:
         speed = (before + self._latest) / 2
         return speed, self.profile.at_speed(speed)
 
+    def now(self) -> MachineProfile:
+        """The profile at the speed that was found last."""
+        return self.profile.at_speed(self._latest)
+
     def _probe(self) -> float:
         return speed_of(self._server.url, self.profile)
 
@@ -158,6 +162,7 @@ def _check_saturation(
 class _Round:
     """One run of locust, and the simulation of what it sent, at the speed found around it."""
 
+    question: Question
     measured: list[float]
     same: Result
     as_calibrated: Result
@@ -168,32 +173,40 @@ class _Round:
 
     def described(self) -> dict[str, float]:
         """What the machine did meanwhile."""
-        return {"speed": self.speed, "sender_cores": self.sender_cores, **asdict(self.use)}
+        return {
+            "users": self.question.users,
+            "speed": self.speed,
+            "sender_cores": self.sender_cores,
+            **asdict(self.use),
+        }
 
 
 def _check_load(
     server: Server, probe: _Probe, habit: Habit, load: float, given: argparse.Namespace
 ) -> dict[str, Any]:
-    question = crowd(probe.profile, habit, load, saturation_rtfx(probe.profile, habit))
-    seeds = range(given.seed, given.seed + given.rounds)
-    rounds = [_round(server, probe, question, seed, given) for seed in seeds]
+    rounds = [
+        _round(server, probe, _crowd_now(probe, habit, load), given.seed + number, given)
+        for number in range(given.rounds)
+    ]
     measured = _percentiles(one.measured for one in rounds)
     same = _percentiles(one.same.latencies for one in rounds)
-    speed = mean(one.speed for one in rounds)
-    at_speed = probe.profile.at_speed(speed)
     other_p95s = sorted(
         _percentiles(
-            _simulated(at_speed, question.pieces(seed * given.rounds + n), given).latencies
-            for n in range(given.rounds)
+            _simulated(
+                probe.profile.at_speed(one.speed),
+                one.question.pieces(seed * given.rounds + number),
+                given,
+            ).latencies
+            for number, one in enumerate(rounds)
         )["p95"]
         for seed in OTHER_SEEDS
     )
     return {
         "load": load,
-        "users": question.users,
+        "users": mean(one.question.users for one in rounds),
         "seconds": given.minutes * 60,
         "requests": sum(len(one.measured) for one in rounds),
-        "speed": speed,
+        "speed": mean(one.speed for one in rounds),
         "p50_same_arrivals": compare(measured["p50"], same["p50"]),
         "p95_same_arrivals": compare(measured["p95"], same["p95"]),
         "p95_as_calibrated": _percentiles(one.as_calibrated.latencies for one in rounds)["p95"],
@@ -205,6 +218,11 @@ def _check_load(
         "others": max(one.use.others for one in rounds),
         "rounds": [one.described() for one in rounds],
     }
+
+
+def _crowd_now(probe: _Probe, habit: Habit, load: float) -> Question:
+    profile = probe.now()
+    return crowd(profile, habit, load, saturation_rtfx(profile, habit))
 
 
 def _round(
@@ -226,6 +244,7 @@ def _round(
         _simulated(one, question.pieces(seed), given) for one in (profile, probe.profile)
     )
     return _Round(
+        question=question,
         measured=[one.latency for one in sent if one.due >= given.warm_up_seconds],
         same=same,
         as_calibrated=as_calibrated,

@@ -7,13 +7,12 @@ worker at it at once, in decoder batches of several sizes; then one worker with 
 """
 
 import argparse
-import itertools
 import json
 import random
 import sys
 import threading
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +37,9 @@ SOLO_WINDOWS = 8
 WARM_UPS = 2 * TRIES + 1
 """After so many lone requests the backend knows on how many cores it decodes them."""
 
+
+TIMES_AGAIN = 7
+"""So often is sent again what fell back: one such window may cost as much as ten others."""
 
 LONE_ROWS = 5
 """One window with the beam of :func:`loadtest.options.contract_options`."""
@@ -129,18 +131,16 @@ class Bench:
         self.recorder = Recorder(self.backend)
         self.engine.scheduler = Scheduler(self.recorder, self.limits, self.workers)
 
-    def requests(self, utterances: Iterable[Utterance]) -> Iterator[Request]:
-        """A lone request for each, after some that warm up."""
+    def request(self, said: Utterance) -> Request:
+        """One, while nobody else asks for anything."""
         sent = json.dumps(contract_options(self.model, "en", batch_size=8))
         options = check_against_model(parse_generate_kwargs(sent).options, self.engine.facts)
-        for number, said in enumerate(utterances, start=-WARM_UPS):
-            clip = decode_audio(said.audio, limits=AudioLimits())
-            began = time.perf_counter()
-            Transcription(self.engine, clip, options).run()
-            seconds = time.perf_counter() - began
-            calls = self.recorder.take()
-            if number >= 0:
-                yield Request(said.seconds, calls, seconds - sum(call.seconds for call in calls))
+        clip = decode_audio(said.audio, limits=AudioLimits())
+        began = time.perf_counter()
+        Transcription(self.engine, clip, options).run()
+        seconds = time.perf_counter() - began
+        calls = self.recorder.take()
+        return Request(said.seconds, calls, seconds - sum(call.seconds for call in calls))
 
     def replay(self, windows: Sequence[Window], batch: int, workers: int) -> list[TimedCall]:
         """Every window once through ``workers`` at once, ``batch`` in each decoder call.
@@ -186,6 +186,28 @@ def _pass(recorder: Recorder, group: Sequence[Window], encode_batch: int) -> Non
     recorder.run(Stage.GENERATE, group[0].decode_key, payloads, alone=False)
 
 
+class Recipes:
+    """The requests' calls as :class:`loadtest.capacity.profile.Recipe` has them, in JSON values."""
+
+    def __init__(self) -> None:
+        self._keys: dict[Hashable, int] = {}
+        self.found: list[dict[str, Any]] = []
+
+    def add(self, audio_seconds: float, told: Sequence[Sequence[Recorded]]) -> None:
+        """A request of one window, as it went each time that it was sent."""
+        first, *again = [[self._step(call) for call in calls] for calls in told]
+        self.found.append({"audio_seconds": audio_seconds, "calls": first, "again": again})
+
+    def _step(self, call: Recorded) -> dict[str, Any]:
+        key = self._keys.setdefault(call.key, len(self._keys)) if call.tokens[0] else 0
+        return {"stage": call.stage.name.lower(), "key": key, "tokens": call.tokens[0]}
+
+
+def is_left_to_chance(calls: Sequence[Recorded]) -> bool:
+    """Whether the window was decoded again, from samples: next time they will be others."""
+    return sum(call.stage is Stage.GENERATE for call in calls) > 1
+
+
 def window_of(calls: Sequence[Recorded]) -> Window | None:
     """The first attempt at a request of one window; None for any other request."""
     first = {call.stage: call for call in reversed(calls)}
@@ -216,24 +238,19 @@ def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Utterance]:
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All of it, as JSON values."""
     bench = Bench(given.model, given.workers, BatchLimits(encode=given.encode_batch))
-    keys: dict[Hashable, int] = {}
-    recipes, lone, prepared, windows = [], list[TimedCall](), [], list[Window]()
+    recipes, lone, prepared, windows = Recipes(), list[TimedCall](), [], list[Window]()
     spoken = said(given.chunk_seconds, given.last_pieces)
-    for request in bench.requests(itertools.chain(spoken[:WARM_UPS], spoken)):
+    for one in spoken[:WARM_UPS]:
+        bench.request(one)
+    for one in spoken:
+        request = bench.request(one)
         calls = request.calls
         if not calls or any(len(call.tokens) > 1 for call in calls):
             continue  # silence, or more than one window
         lone += [call.timed for call in calls]
         prepared.append([request.audio_seconds, request.besides])
-        steps = [
-            {
-                "stage": call.stage.name.lower(),
-                "key": keys.setdefault(call.key, len(keys)) if call.tokens[0] else 0,
-                "tokens": call.tokens[0],
-            }
-            for call in calls
-        ]
-        recipes.append({"audio_seconds": request.audio_seconds, "calls": steps})
+        again = TIMES_AGAIN if is_left_to_chance(calls) else 0
+        recipes.add(one.seconds, [calls, *(bench.request(one).calls for _ in range(again))])
         if window := window_of(calls):
             windows.append(window)
     random.Random(0).shuffle(windows)
@@ -246,7 +263,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     same = (alike * SOLO_WINDOWS)[:SOLO_WINDOWS]
     solo = bench.replay(same, 1, 1)
     return {
-        "recipes": recipes,
+        "recipes": recipes.found,
         "lone": [call.model_dump() for call in lone],
         "prepared": prepared,
         "loaded": [call.model_dump() for call in loaded],

@@ -71,10 +71,18 @@ class Call(_Model):
 
 
 class Recipe(_Model):
-    """The calls that a request of one window made, one after the other."""
+    """The calls that a request of one window made, one after the other, and those that it made when
+    it was sent ``again``, where chance is in them.
+    """
 
     audio_seconds: float = Field(gt=0)
     calls: tuple[Call, ...] = Field(min_length=1)
+    again: tuple[tuple[Call, ...], ...] = ()
+
+    @property
+    def told(self) -> tuple[tuple[Call, ...], ...]:
+        """How it went each time."""
+        return (self.calls, *self.again)
 
     @property
     def first_attempt(self) -> tuple[Call, ...]:
@@ -156,7 +164,7 @@ class MachineProfile(_Model):
 
     def without_fallback(self) -> "MachineProfile":
         """The same machine where no window is decoded again: requests at temperature 0."""
-        once = (r.model_copy(update={"calls": r.first_attempt}) for r in self.recipes)
+        once = (r.model_copy(update={"calls": r.first_attempt, "again": ()}) for r in self.recipes)
         return self.model_copy(update={"recipes": tuple(once)})
 
 

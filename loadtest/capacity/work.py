@@ -50,14 +50,20 @@ class Workload:
         self._recipes = [
             (
                 recipe.audio_seconds,
-                [(STAGES[call.stage], call.key, call.tokens) for call in recipe.calls],
+                [
+                    [(STAGES[call.stage], call.key, call.tokens) for call in calls]
+                    for calls in recipe.told
+                ],
             )
             for recipe in sorted(recipes, key=lambda recipe: recipe.audio_seconds)
         ]
         self._alike: dict[float, list[int]] = {}
 
     def phases(self, seconds: float, pick: int) -> list[Phase]:
-        """The phases of a request of ``seconds``; ``pick`` chooses among recipes of that length."""
+        """The phases of a request of ``seconds``; ``pick`` chooses among recipes of that length.
+
+        Each time that it comes round to one, that is told as it went the next time.
+        """
         windows = max(1, math.ceil(seconds / WINDOW_SECONDS - 1e-9))
         each = seconds / windows
         chains = [self._chain(each, pick + number) for number in range(windows)]
@@ -70,7 +76,9 @@ class Workload:
     def _chain(self, seconds: float, pick: int) -> _Chain:
         """Phases of one window: each encoding goes with the decoder call that follows it."""
         alike = self._of_length(seconds)
-        recorded_seconds, calls = self._recipes[alike[pick % len(alike)]]
+        turn, place = divmod(pick, len(alike))
+        recorded_seconds, told = self._recipes[alike[place]]
+        calls = told[turn % len(told)]
         scale = min(MOST_SCALE, max(LEAST_SCALE, seconds / recorded_seconds))
         chain: _Chain = []
         for stage, key, tokens in calls:

@@ -158,6 +158,16 @@ def test_recipes_of_the_very_length_are_taken_in_the_order_of_picks(
     assert [step.tokens for step in taken] == pytest.approx(tokens, rel=0.02)
 
 
+def test_a_request_that_fell_back_goes_another_way_each_time_that_it_comes_round() -> None:
+    lucky, unlucky = ((Call(stage="generate", tokens=tokens),) for tokens in (10, 200))
+    recipes = [
+        Recipe(audio_seconds=15.0, calls=lucky, again=(unlucky,)),
+        Recipe(audio_seconds=15.0, calls=(Call(stage="generate", tokens=20),)),
+    ]
+    taken = [Workload(recipes).phases(15.0, pick)[0][0].tokens for pick in range(6)]
+    assert taken == [10, 20, 200, 20, 10, 20]
+
+
 def test_a_machine_of_half_the_speed_takes_twice_as_long_for_everything() -> None:
     profile = machine(encode=0.5, decode=DecodeCost(call=0.1, step=0.01), decode_batch=1)
     slow = profile.at_speed(0.5)
@@ -170,6 +180,14 @@ def test_without_fallback_only_first_attempts_are_left() -> None:
     profile = machine(calls=[[ENCODE, GENERATE, ENCODE, GENERATE, GENERATE], [ENCODE]])
     first, silent = profile.without_fallback().recipes
     assert (first.calls, silent.calls) == ((ENCODE, GENERATE), (ENCODE,))
+
+
+def test_without_fallback_nothing_is_left_to_chance() -> None:
+    recipe = Recipe(
+        audio_seconds=15.0, calls=(ENCODE, GENERATE), again=((ENCODE, GENERATE, GENERATE),)
+    )
+    profile = machine().model_copy(update={"recipes": (recipe,)}).without_fallback()
+    assert profile.recipes[0].told == ((ENCODE, GENERATE),)
 
 
 def test_the_probe_of_a_simulated_machine_is_as_fast_as_the_machine() -> None:
