@@ -40,6 +40,29 @@ def speed_of(url: str, profile: MachineProfile) -> float:
     return rate_between(spans, began, began + SECONDS) / simulated_rtfx(profile, clients)
 
 
+class SpeedWatch:
+    """The server's speed between one measurement and the next, as a share of the profile's."""
+
+    def __init__(self, url: str, profile: MachineProfile) -> None:
+        self._url = url
+        self.profile = profile
+        self._probe()  # warms up
+        self._latest = self._probe()
+
+    def seen(self) -> tuple[float, MachineProfile]:
+        """Mean speed before and after what has been measured since, and the profile at it."""
+        before, self._latest = self._latest, self._probe()
+        speed = (before + self._latest) / 2
+        return speed, self.profile.at_speed(speed)
+
+    def now(self) -> MachineProfile:
+        """The profile at the speed that was found last."""
+        return self.profile.at_speed(self._latest)
+
+    def _probe(self) -> float:
+        return speed_of(self._url, self.profile)
+
+
 def simulated_rtfx(profile: MachineProfile, clients: int) -> float:
     """What ``profile`` reaches with the probe's requests, audio seconds per second."""
     pieces = (Piece(0.0, CHUNK_SECONDS, number) for number in itertools.count())
