@@ -36,14 +36,22 @@ RUN apt-get update \
 
 COPY --from=packages /opt/venv /opt/venv
 
+# docs/settings.md explains Ray's variables.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     WHISPER_OX_MODELS_DIR=/models \
+    RAY_SERVE_ENABLE_HA_PROXY=1 \
+    RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.serving.proxy_errors:middlewares \
+    RAY_SERVE_HAPROXY_BINARY_PATH=/opt/venv/lib/python3.11/site-packages/serve_app/serving/haproxy.py \
+    RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S=60 \
+    RAY_SERVE_HAPROXY_TUNE_BUFSIZE=65536 \
+    RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S=14400 \
+    RAY_SERVE_PORT_QUARANTINE_S=150 \
+    RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=20 \
     RAY_USAGE_STATS_ENABLED=0 \
     RAY_automatic_object_spilling_enabled=0 \
     RAY_object_spilling_directory=/dev/shm \
-    RAY_SERVE_HAPROXY_BINARY_PATH=/opt/venv/lib/python3.11/site-packages/serve_app/proxy/haproxy.py \
     RAY_worker_niceness=0
 # By number: Kubernetes compares it with runAsNonRoot.
 USER 1000:1000

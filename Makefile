@@ -84,7 +84,7 @@ docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
 	$(PY) -m serve_app.settings_page > docs/settings.md
 	$(PY) -m serve_app.metrics.page > docs/metrics.md
 	for profile in cpu gpu-t4 gpu-a10g gpu-a10g-multi; do \
-	  $(PY) -m configs.rayservice $$profile > k8s/overlays/$$profile/serve-config.yaml || exit 1; done
+	  $(PY) -m tools.rayservice $$profile > k8s/overlays/$$profile/serve-config.yaml || exit 1; done
 	$(PY) -m configs.dashboard > k8s/observability/dashboard.json
 
 lock: $(VENV)/.dev ## Resolve the dependencies anew (all Pythons and systems) and pin their hashes

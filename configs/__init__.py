@@ -1,1 +1,1 @@
-"""One complete Serve config per profile; :mod:`configs.profile` reads them."""
+"""One complete Serve config per profile; :mod:`serve_app.serving.profile` reads them."""

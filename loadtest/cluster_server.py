@@ -12,9 +12,8 @@ import time
 from types import FrameType
 from typing import Any
 
-from configs.profile import load_profile
 from models import resolve
-from serve_app.proxy.environment import set_proxy_environment
+from serve_app.serving.before_ray import prepared_for_ray
 
 NODE_LOST = "node lost"
 """What is printed once the processes of a node are dead."""
@@ -32,11 +31,12 @@ def main() -> None:
     parser.add_argument("--simulated", action="store_true", help="models run on simulated devices")
     given = parser.parse_args()
     signal.signal(signal.SIGUSR1, _note)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_SERVE_CONTROL_LOOP_INTERVAL_S"] = "0.5"
-    set_proxy_environment()
+    # This machine stands for several, which do not share a token.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1"
+    os.environ["RAY_AUTH_MODE"] = "disabled"
     resolve(MODEL)
-    _serve(given.port, given.nodes, given.simulated)
+    with prepared_for_ray():
+        _serve(given.port, given.nodes, given.simulated)
 
 
 def _serve(port: int, n_nodes: int, simulated: bool) -> None:
@@ -44,7 +44,8 @@ def _serve(port: int, n_nodes: int, simulated: bool) -> None:
     from ray import serve
     from ray.cluster_utils import Cluster
 
-    from serve_app.deployments import Transcriber, assemble
+    from serve_app.serving.deployments import Transcriber, assemble
+    from serve_app.serving.profile import load_profile
 
     kind: type[Transcriber] = Transcriber
     profile = load_profile("dev")

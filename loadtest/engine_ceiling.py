@@ -27,7 +27,6 @@ from typing import Any
 
 import ctranslate2
 
-from configs.profile import load_profile
 from loadtest.baselines.raw_engine import Combination, Workload, record, replay
 from loadtest.load import (
     Chunk,
@@ -44,6 +43,7 @@ from loadtest.tool import run_tool, tool_parser
 from models import resolve
 from serve_app.engine.hardware import available_cpus
 from serve_app.errors import WhisperOxError
+from serve_app.serving.profile import load_profile
 
 STARTED = "WHISPER_OX_CEILING_STARTED"
 """Set in the environment of a program that has begun again."""

@@ -36,7 +36,6 @@ import httpx
 import psutil
 import yaml
 
-from configs.profile import profile_path
 from loadtest.load import (
     Outcome,
     Post,
@@ -56,10 +55,11 @@ from loadtest.recovery import (
     longest_gap_seconds,
     spread,
 )
-from loadtest.server import Server, haproxy_environment, start_server
+from loadtest.server import PROXIES, Server, proxy_environment, start_server
 from loadtest.soak import Case, answered_alone, verdict
 from loadtest.tool import run_tool, tool_parser
 from serve_app.errors import WhisperOxError
+from serve_app.serving.profile import profile_path
 
 TITLES = {
     "transcriber": f"{REPLICA_TITLE}Transcriber",
@@ -186,8 +186,7 @@ def _cases(model: str) -> list[Case]:
 def _measure(given: argparse.Namespace) -> dict[str, Any]:
     about = machine()
     cases = _cases(given.model)
-    haproxy = given.proxy == "haproxy"
-    environment = haproxy_environment() if haproxy else {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
+    environment = proxy_environment(given.proxy)
     title = TITLES[given.proxy if given.what == "proxy" else given.what]
     with tempfile.TemporaryDirectory(prefix="whisper-ox-") as folder:
         profile = write_profile(Path(folder), given.replicas)
@@ -247,7 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="tiny.en")
     parser.add_argument("--what", choices=("transcriber", "ingress", "proxy"), required=True)
     parser.add_argument("--replicas", type=int, default=1, help="of the model")
-    parser.add_argument("--proxy", choices=("python", "haproxy"), default="python")
+    parser.add_argument("--proxy", choices=PROXIES, default=PROXIES[0])
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--clients", type=int, default=6)
     given = parser.parse_args(arguments)

@@ -1,7 +1,6 @@
 """A server as a subprocess, for evaluations that are not given a running one."""
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -25,6 +24,9 @@ STOP_TIMEOUT_SECONDS = 20.0
 POLL_SECONDS = 0.25
 LOG_TAIL_CHARACTERS = 4000
 
+PROXIES = ("haproxy", "python")
+"""Ray Serve's two; the first one is the default."""
+
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that was free a moment ago."""
@@ -34,39 +36,9 @@ def free_port(host: str = "127.0.0.1") -> int:
         return port
 
 
-def _are_free(*ports: int) -> bool:
-    for port in ports:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("0.0.0.0", port))
-            except OSError:
-                return False
-    return True
-
-
-def haproxy_environment() -> dict[str, str]:
-    """Environment of a server behind HAProxy that shares no port with another on this machine.
-
-    Each Ray counts its replicas' ports from 30000 up, unaware of other Rays, and binds them, and
-    the port of the proxy that stands in for them, with SO_REUSEPORT: one server's HAProxy would
-    reach the other's replicas.
-    """
-    first_http = next(
-        first
-        for first in (20_000 + 100 * hundred for hundred in random.sample(range(90), 90))
-        if _are_free(first, first + 50)
-    )
-    return {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
-        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_http),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_http + 49),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first_http + 50),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(first_http + 99),
-    }
+def proxy_environment(proxy: str) -> dict[str, str]:
+    """The environment of a server behind ``proxy``, one of ``PROXIES``."""
+    return {"RAY_SERVE_ENABLE_HA_PROXY": "1" if proxy == "haproxy" else "0"}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Latency without and with hundreds of connections that send slowly or not at all.
 
-``python -m loadtest.slow_clients --model tiny.en --proxy python [--output FILE]``: a few clients
+``python -m loadtest.slow_clients --model tiny.en --proxy haproxy [--output FILE]``: a few clients
 post 5 s chunks in a closed loop, in turn alone and beside the slow connections, a third each of
 
 - ``half_head``: the start of a request's head and no more,
@@ -30,7 +30,7 @@ from loadtest.load import Chunk, Outcome, Post, closed_loop, english_chunks, mac
 from loadtest.memory import MemoryWatch
 from loadtest.mixed_load import summary
 from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, contract_options
-from loadtest.server import haproxy_environment, start_server
+from loadtest.server import PROXIES, proxy_environment, start_server
 from loadtest.tool import run_tool, tool_parser
 
 BAR = 1.3
@@ -141,8 +141,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
     about = machine()
     options = dict(contract_options(given.model, "en", batch_size=8))
     normal = NormalClients(english_chunks(given.chunk_seconds), options, given.clients)
-    is_haproxy = given.proxy == "haproxy"
-    environment = haproxy_environment() if is_haproxy else {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
+    environment = proxy_environment(given.proxy)
     alone: list[Outcome] = []
     beside: list[Outcome] = []
     n_open: list[dict[str, int]] = []
@@ -230,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 where a request failed or the bar is missed, 2 without a measurement."""
     parser = tool_parser("slow_clients", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="tiny.en")
-    parser.add_argument("--proxy", choices=("python", "haproxy"), default="python")
+    parser.add_argument("--proxy", choices=PROXIES, default=PROXIES[0])
     parser.add_argument("--connections", type=int, default=500)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--chunk-seconds", type=float, default=5.0)

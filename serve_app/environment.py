@@ -1,22 +1,33 @@
-"""Every environment variable that matters to an operator; a test finds those that code reads."""
+"""Every environment variable that matters to an operator, and the defaults that we give to Ray's.
 
-from typing import NamedTuple
+docs/settings.md is printed from these tables, ``python -m serve_app`` sets what they say, and tests
+hold the images and the code's own variables against them.
+"""
+
+import os
+from typing import Literal, NamedTuple
 
 
 class Variable(NamedTuple):
-    """One variable. ``default`` is what holds while it is unset, "" if nothing does."""
+    """One variable.
+
+    ``default`` applies while the variable is unset; "" means that nothing does. ``set_by`` says who
+    gives Ray this default: every server (``python -m serve_app``, and the images for a cluster),
+    or only the local server, which knows that its Ray is on one machine.
+    """
 
     name: str
     default: str
     meaning: str
+    set_by: Literal["nobody", "local server", "every server"] = "nobody"
 
 
 OURS = (
     Variable(
         "WHISPER_API_KEY",
         "",
-        "If set, everything but `/`, `/health` and `/readyz` needs this key; without it and a keys "
-        "file: open.",
+        "If set, everything but `/`, `/health` and `/readyz` needs this key. Without it and "
+        "without a keys file the server is open.",
     ),
     Variable("WHISPER_API_KEY_HEADER", "X-API-Key", "The header that carries the key."),
     Variable(
@@ -33,13 +44,8 @@ OURS = (
     Variable(
         "WHISPER_OX_HEAD_SECONDS",
         "20",
-        "Within so many seconds a connection must have sent a request's head, or it is closed.",
-    ),
-    Variable(
-        "WHISPER_OX_MAX_HEAD_BYTES",
-        "65536",
-        "A longer head is refused while it comes (HAProxy: `RAY_SERVE_HAPROXY_TUNE_BUFSIZE`); not "
-        "below `http.max_header_bytes`.",
+        "HAProxy: a connection that has not sent a whole request head after so many seconds is "
+        "closed.",
     ),
     Variable("LOG_LEVEL", "", "`debug`, `info`, `warning` or `error`; overrides `log.level`."),
     Variable("LOG_FORMAT", "", "`text` or `json`; overrides `log.format`."),
@@ -48,120 +54,161 @@ OURS = (
 RAYS = (
     Variable(
         "RAY_SERVE_ENABLE_HA_PROXY",
-        "0",
-        "`1`: HAProxy in front instead of Ray's Python proxy; less latency, more requests per "
-        "second. On a cluster it must be set on every node before Ray starts.",
+        "1",
+        "`1`: HAProxy takes the requests; `0`: Ray's Python proxy, whose limits are in "
+        "[operations.md](operations.md#a-reverse-proxy-in-front). A local server defaults to `0` "
+        "where Ray's wheel brings no HAProxy (macOS). On a cluster every node needs the "
+        "same value before Ray starts.",
     ),
     Variable(
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH",
-        "serve_app.proxy.errors:middlewares",
-        "What makes Ray's own error answers JSON and bounds the heads of requests.",
+        "serve_app.serving.proxy_errors:middlewares",
+        "Turns the error answers of Ray Serve itself into JSON.",
+        set_by="every server",
     ),
     Variable(
         "RAY_SERVE_HAPROXY_BINARY_PATH",
-        "serve_app/proxy/haproxy.py",
-        "With HAProxy: the command that makes its error answers JSON and bounds the heads of "
-        "requests, then becomes HAProxy. A path to HAProxy itself does without both.",
+        "serve_app/serving/haproxy.py",
+        "HAProxy: the command that Ray starts. Ours adds JSON errors and a time limit for request "
+        "heads to HAProxy's configuration and then becomes HAProxy; the path of HAProxy itself "
+        "does without both.",
     ),
     Variable(
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S",
         "60",
-        "With HAProxy: a connection whose request or reading stands still for so long is closed; a "
-        "transcription may take longer. Above `http.upload_idle_seconds`.",
+        "HAProxy: closes a connection after so many seconds in which the client neither sends nor "
+        "reads; a transcription may take longer. Keep it above `http.upload_idle_seconds`, whose "
+        "answer says more. Ray's own default is an hour.",
+        set_by="every server",
     ),
     Variable(
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE",
         "65536",
-        "With HAProxy: a request's head must fit into so many bytes.",
+        "HAProxy: the most bytes of a request's head. Keep it above `http.max_header_bytes`. Ray's "
+        "own default is 16384.",
+        set_by="every server",
     ),
     Variable(
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S",
         "14400",
-        "With HAProxy: a change of HTTP replicas cuts off requests that are older than this many "
-        "seconds. Not below `http.request_seconds`.",
+        "HAProxy: when HTTP replicas change, requests that run longer than this many seconds are "
+        "cut off. Keep it at `http.request_seconds` or above. Ray's own default is 120.",
+        set_by="every server",
     ),
     Variable(
         "RAY_SERVE_PORT_QUARANTINE_S",
         "150",
-        "With HAProxy: so long the port of a stopped HTTP replica is not used again. With several "
-        "applications on one cluster, set it above the variable before this one.",
+        "HAProxy: seconds for which the port of a stopped HTTP replica is not used again. Ray's "
+        "own default is 30 s more than the variable above, in which a replica that keeps crashing "
+        "would use up all ports. Set it that high if several applications share a cluster.",
+        set_by="every server",
     ),
     Variable(
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S",
         "20",
-        "A proxy that is not up after three times as long is started anew; on a busy machine it "
-        "takes a while.",
+        "A proxy that is not up after three times as many seconds is started again. Ray's own "
+        "default, 5, is too short on a busy machine.",
+        set_by="every server",
     ),
     Variable(
         "RAY_SERVE_HAPROXY_METRICS_PORT",
-        "9101",
-        "With HAProxy: its metrics. A second such server on one machine needs another.",
+        "",
+        "HAProxy: its own metrics, on the loopback interface. While this and the next three are "
+        "unset, a local server takes free ports from 20000 up; a cluster takes Ray's defaults "
+        "(9101, 8404, 8500, 30000).",
     ),
-    Variable(
-        "RAY_SERVE_HAPROXY_STATS_PORT",
-        "8404",
-        "With HAProxy: its statistics page. A second such server on one machine needs another.",
-    ),
+    Variable("RAY_SERVE_HAPROXY_STATS_PORT", "", "HAProxy: its statistics page."),
     Variable(
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
-        "8500",
-        "With HAProxy: the proxy that stands in while no replica answers. A second such server on "
-        "one machine needs another.",
+        "",
+        "HAProxy: the Python proxy that stands in while no HTTP replica answers.",
     ),
     Variable(
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT",
-        "30000",
-        "With HAProxy: the first port of the replicas behind it. A second such server on one "
-        "machine needs another range; `RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT` ends it.",
+        "",
+        "HAProxy: the first port of the HTTP replicas; they have 90, or those below "
+        "`RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT`.",
+    ),
+    Variable(
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC",
+        "",
+        "HAProxy: its configuration. A local server puts it, `RAY_SERVE_HAPROXY_SOCKET_PATH`, "
+        "`RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH`, `RAY_SERVE_HAPROXY_SERVER_STATE_BASE` and "
+        "`RAY_SERVE_HAPROXY_SERVER_STATE_FILE` into a folder of its own below /tmp, which nobody "
+        "else may read and which goes with the server. Ray's own default is /tmp/haproxy-serve.",
     ),
     Variable(
         "RAY_AUTH_MODE",
-        "",
+        "token",
         "`token`: Ray's own ports ask for a token (`RAY_AUTH_TOKEN`, `RAY_AUTH_TOKEN_PATH` or "
-        "`~/.ray/auth_token`). A cluster without it trusts whoever reaches those ports.",
+        "`~/.ray/auth_token`); a local server makes one up. A cluster without it trusts whoever "
+        "reaches those ports.",
+        set_by="local server",
     ),
-    Variable("RAY_USAGE_STATS_ENABLED", "0", "Ray's telemetry; `python -m serve_app` forces 0."),
+    Variable(
+        "RAY_USAGE_STATS_ENABLED",
+        "0",
+        "Ray's telemetry. A local server sets 0 whatever you say.",
+        set_by="every server",
+    ),
     Variable(
         "RAY_USAGE_STATS_REPORT_URL",
         "http://127.0.0.1:9",
-        "Where the head of a cluster whose telemetry is off reports that it is off. Nobody listens "
-        "there. `python -m serve_app` starts no such process.",
+        "The head of a cluster whose telemetry is off reports that it is off: to this address, "
+        "where nobody listens. A local server starts no such process.",
     ),
-    Variable("ORT_DISABLE_TELEMETRY", "1", "onnxruntime's telemetry; Whisper OX forces 1."),
+    Variable("ORT_DISABLE_TELEMETRY", "1", "onnxruntime's telemetry; Whisper OX always sets 1."),
     Variable(
         "RAY_automatic_object_spilling_enabled",
         "0",
-        "`0`: shared memory that is full is not emptied onto a disk, so that no audio gets there.",
+        "`0`: when shared memory is full, Ray writes none of it to a disk, so that no audio gets "
+        "there.",
+        set_by="every server",
     ),
     Variable(
         "RAY_object_spilling_directory",
         "/dev/shm",
-        "Where objects lie that the object store has no room for; a file system in memory.",
+        "Where an object goes that the object store has no room for: a file system in memory. With "
+        "spilling off and this one full too, the object is refused.",
+        set_by="every server",
     ),
     Variable(
-        "RAY_LOG_TO_STDERR", "0", "`1`: logs of every process on stderr, no files below /tmp/ray."
+        "RAY_LOG_TO_STDERR",
+        "0",
+        "`1`: every process logs to stderr, and no files are written below /tmp/ray.",
     ),
     Variable(
         "RAY_DEDUP_LOGS",
         "0",
-        "`1`, Ray's own default: of lines that are alike only one is printed, with a count behind "
-        "it that breaks JSON.",
+        "`1`, Ray's own default: of similar lines only one is printed, followed by a count that "
+        "breaks JSON.",
+        set_by="local server",
     ),
     Variable(
-        "RAY_worker_niceness", "0", "Ray's own default, 15, steps back behind every other process."
+        "RAY_worker_niceness",
+        "0",
+        "With Ray's own default, 15, every other process on the machine goes before ours.",
+        set_by="every server",
     ),
     Variable(
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S",
         "0.5",
-        "How often Serve's controller looks after its replicas; Ray's own default is 0.1.",
+        "How often Serve's controller checks its replicas. With Ray's own default, 0.1, an idle "
+        "server uses 15 instead of 9 % of a core.",
+        set_by="local server",
     ),
     Variable(
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0", "`0`: under `uv run`, Ray packs no directory up."
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
+        "0",
+        "`0`: under `uv run`, Ray does not pack up the working directory.",
+        set_by="local server",
     ),
     Variable(
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
         "0",
-        "`0`: Ray's own ports of a server without a cluster listen on the loopback interface.",
+        "`0`: Ray takes this machine for one without a cluster, so that its own ports listen on "
+        "the loopback interface only.",
+        set_by="local server",
     ),
 )
 
@@ -169,8 +216,8 @@ OPEN_TELEMETRYS = (
     Variable(
         "OTEL_TRACES_EXPORTER",
         "",
-        "`otlp`: send traces, without an endpoint to `http://localhost:4318/v1/traces`. `none`: "
-        "send none whatever else is set. Unset: only if there is an endpoint.",
+        "`otlp`: send traces; without an endpoint, to `http://localhost:4318/v1/traces`. `none`: "
+        "send none, whatever else is set. Unset: send them only if there is an endpoint.",
     ),
     Variable(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -179,47 +226,61 @@ OPEN_TELEMETRYS = (
         "added.",
     ),
     Variable(
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", "The same as a whole URL; goes before the other."
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", "The same as a whole URL; takes precedence."
     ),
     Variable(
         "OTEL_EXPORTER_OTLP_PROTOCOL",
         "http/protobuf",
-        "No other is here; `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL` goes before it.",
+        "The only protocol supported. `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL` takes precedence.",
     ),
     Variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "", "See `OTEL_EXPORTER_OTLP_PROTOCOL`."),
     Variable(
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
         "",
-        "For the collector: `name=value,name=value`, a token for instance.",
+        "Headers for the collector, for instance a token: `name=value,name=value`.",
     ),
     Variable(
         "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
         "",
-        "A file with the CAs that the collector's certificate may be of.",
+        "A file with the CAs that may have signed the collector's certificate.",
     ),
     Variable("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "10", "Seconds for one batch of spans."),
     Variable(
         "OTEL_TRACES_SAMPLER",
         "parentbased_always_on",
-        "Which requests are traced. `parentbased_traceidratio` takes a share of those whose caller "
-        "has not decided.",
+        "Which requests are traced. `parentbased_traceidratio`: a share of those whose caller has "
+        "not decided.",
     ),
     Variable("OTEL_TRACES_SAMPLER_ARG", "1.0", "That share."),
     Variable("OTEL_SERVICE_NAME", "whisper-ox", "The name of this service in traces."),
     Variable(
-        "OTEL_RESOURCE_ATTRIBUTES", "", "More about this service: `deployment.environment=test`."
+        "OTEL_RESOURCE_ATTRIBUTES", "", "More about this service, as `deployment.environment=test`."
     ),
     Variable("OTEL_BSP_SCHEDULE_DELAY", "5000", "Milliseconds after which ended spans are sent."),
     Variable(
         "OTEL_SDK_DISABLED",
         "false",
-        "`true`: no traces. Ray's metrics are made with the same SDK and end as well; "
-        "`OTEL_TRACES_EXPORTER=none` leaves them.",
+        "`true`: no traces, and no metrics of Ray either, which come from the same SDK; "
+        "`OTEL_TRACES_EXPORTER=none` leaves the metrics on.",
     ),
 )
 
 HUGGING_FACES = (
     Variable("HF_TOKEN", "", "For models behind a licence; used only to fetch them."),
     Variable("HF_ENDPOINT", "", "Another Hugging Face hub, for instance a mirror of your own."),
-    Variable("HF_HUB_OFFLINE", "", "`1`: never ask Hugging Face; only models that are here serve."),
+    Variable(
+        "HF_HUB_OFFLINE",
+        "",
+        "`1`: never ask Hugging Face; serve only models that are on this machine.",
+    ),
 )
+
+
+def set_defaults() -> None:
+    """Set the defaults that a local server gives to Ray, for this process and those it starts.
+
+    Call it before Ray is imported. What the operator has set stays.
+    """
+    for variable in RAYS:
+        if variable.set_by != "nobody":
+            os.environ.setdefault(variable.name, variable.default)

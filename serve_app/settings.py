@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from serve_app.audio.limits import AudioLimits
-from serve_app.errors import InvalidSetting
 from serve_app.options import OptionLimits
 
 DEFAULT_MODEL = "base"
@@ -262,43 +261,3 @@ class ApiKey(_Settings):
             header=header or cls.model_fields["header"].default,
             keys_file=Path(keys_file) if keys_file else None,
         )
-
-
-class ProxySettings(_Settings):
-    """What Serve's servers take before the application sees a request.
-
-    This comes from the environment, since they start before any profile is read.
-    """
-
-    head_seconds: float = Field(
-        default=20.0,
-        gt=0,
-        le=3600,
-        description="WHISPER_OX_HEAD_SECONDS: within so long a connection must have sent the whole "
-        "head of a request, else it is closed.",
-    )
-    max_head_bytes: int = Field(
-        default=64 * 1024,
-        ge=4096,
-        le=1024**2,
-        description="WHISPER_OX_MAX_HEAD_BYTES: a longer head is refused while it comes; not below "
-        "max_header_bytes, or that is never seen.",
-    )
-
-    @classmethod
-    def from_environment(cls) -> "ProxySettings":
-        """Read the variables; an empty one is unset. Raises ``InvalidSetting``."""
-        given = {
-            name: value
-            for name in cls.model_fields
-            if (value := os.environ.get(f"WHISPER_OX_{name.upper()}"))
-        }
-        try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            variable = f"WHISPER_OX_{str(wrong['loc'][0]).upper()}"
-            raise InvalidSetting(
-                f"The environment variable {variable} is {wrong['input']!r}: {wrong['msg']}.",
-                field=variable,
-            ) from error

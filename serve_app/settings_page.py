@@ -22,7 +22,7 @@ the defaults below, an unknown key or a value that is not allowed stops the star
 ```yaml
 applications:
   - name: whisper-ox
-    import_path: serve_app.deployments:build_app
+    import_path: serve_app.serving.deployments:build_app
     args:
       engine: {model: base}
       log: {format: json}
@@ -52,7 +52,7 @@ def _sections() -> Iterator[str]:
     yield "## Environment variables\n"
     yield "They are read when a process starts. Ours:\n"
     yield from (_variables(OURS), "")
-    yield "Ray's, with the defaults that `python -m serve_app` gives them where it gives any:\n"
+    yield "Ray's, with the defaults that `python -m serve_app` gives them, if it gives any:\n"
     yield from (_variables(RAYS), "")
     yield "OpenTelemetry's, for traces (off while none of the first three is set):\n"
     yield from (_variables(OPEN_TELEMETRYS), "")
@@ -75,8 +75,8 @@ def _settings(model: type[BaseModel], concern: str) -> str:
 
 def _variables(variables: Sequence[Variable]) -> str:
     rows = [
-        f"| `{name}` | {f'`{default}`' if default else 'unset'} | {meaning} |"
-        for name, default, meaning in variables
+        f"| `{one.name}` | {f'`{one.default}`' if one.default else 'unset'} | {one.meaning} |"
+        for one in variables
     ]
     return "\n".join(["| Variable | Default | Meaning |", "|---|---|---|", *rows])
 

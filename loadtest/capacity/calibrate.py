@@ -17,7 +17,6 @@ from typing import Any
 import httpx
 import psutil
 
-from configs.profile import load_profile
 from loadtest.capacity.fit import (
     TimedCall,
     decode_rows,
@@ -37,6 +36,7 @@ from loadtest.server import Server, start_server
 from loadtest.wav import speech_wav
 from serve_app.engine.hardware import available_cpus
 from serve_app.errors import WhisperOxError
+from serve_app.serving.profile import load_profile
 
 DECODE_BATCHES = (1, 2, 4, 8, 16)
 CHUNK_SECONDS = (5.0, 15.0, 30.0)

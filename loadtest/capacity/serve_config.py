@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from configs.profile import load_profile, profile_path
-from configs.rayservice import serve_config_patch
 from loadtest.capacity.plan import Plan
+from serve_app.serving.profile import load_profile, profile_path
+from tools.rayservice import serve_config_patch
 
 ONGOING_PER_PLACE = 1.5
 """What Serve lets through for each place in the engine, so that the engine's refusals, which name a

@@ -25,7 +25,7 @@ from loadtest.fuzz.tally import memory_report
 from loadtest.fuzz.targets import TARGETS
 from loadtest.load import machine
 from loadtest.memory import MemoryWatch
-from loadtest.server import haproxy_environment, start_server
+from loadtest.server import PROXIES, proxy_environment, start_server
 from loadtest.tool import run_tool, tool_parser
 from serve_app.api.examples import EXAMPLE_CLIP
 
@@ -35,8 +35,6 @@ MODEL = "tiny.en"
 MOST_GROWTH_MIB = 24.0
 """That the second half of a run may add to a process and still be the heap's business."""
 
-PROXIES = ("python", "haproxy")
-
 
 def _fuzz_in_process(given: argparse.Namespace, name: str, inputs: int) -> dict[str, Any]:
     campaign = Campaign(TARGETS[name], given.seed, given.failures)
@@ -45,10 +43,7 @@ def _fuzz_in_process(given: argparse.Namespace, name: str, inputs: int) -> dict[
 
 
 def _fuzz_over_http(given: argparse.Namespace, proxy: str) -> dict[str, Any]:
-    environment = {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
-    if proxy == "haproxy":
-        environment = haproxy_environment()
-    with start_server(MODEL, environment=environment) as server:
+    with start_server(MODEL, environment=proxy_environment(proxy)) as server:
         before = _golden_text(server.url)
         with MemoryWatch(server.process.pid, every_seconds=1.0, proxies=True) as memory:
             began = time.perf_counter()

@@ -1,6 +1,6 @@
 """Every metric of the server, declared once, and the sink that the rest of it records into.
 
-``api/`` and ``engine/`` know this file only; :mod:`serve_app.metrics.ray_sink` carries what they
+``api/`` and ``engine/`` know this file only; :mod:`serve_app.serving.ray_metrics` carries what they
 record to Ray's metrics export, whose Prometheus endpoint adds ``ray_`` in front of every name and
 ``_total`` behind counters. Counters add up over replicas; a gauge is one replica's and has its
 label ``replica``.

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from configs.profile import profile_path
-from loadtest.server import Server, free_port, haproxy_environment, start_server
+from loadtest.server import Server, free_port, start_server
 from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.serving.profile import profile_path
 from tests.contract.scrape import REPORT_ENVIRONMENT
 
 API_KEY = "correct horse battery staple"
@@ -53,7 +53,7 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterator[Server]:
-    """A server behind HAProxy with keys, strict options, a small body limit and one more path."""
+    """A server for other machines too, with keys, strict options, low limits and one more path."""
     profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
     profile["applications"][0]["args"] = {
         "http": {
@@ -74,10 +74,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterat
         "LOG_FORMAT": "json",
         "WHISPER_OX_HEAD_SECONDS": "2",
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "5",
-        **haproxy_environment(),
         **REPORT_ENVIRONMENT,
     }
-    flags = ["--config", str(path), "--metrics-port", str(free_port())]
+    flags = ["--config", str(path), "--host", "0.0.0.0", "--metrics-port", str(free_port())]
     with start_server("tiny.en", flags, environment) as server:
         yield server
 

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import yaml
 
-from configs.profile import profile_path
 from loadtest.server import Server, start_server
 from serve_app.api.caller import PRIORITY_HEADER
+from serve_app.serving.profile import profile_path
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
 from tests.resilience.conftest import hellos

@@ -1,4 +1,4 @@
-"""Keys of a real server behind HAProxy: what they open, their quotas, and a changed keys file."""
+"""Keys of a real server: what they open, their quotas, and a changed keys file."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Hostile and slow requests on the wire, through both of Ray Serve's proxies."""
+"""Hostile and slow requests on the wire."""
 
 import json
 import socket
@@ -80,16 +80,22 @@ def test_a_head_over_the_default_limit_is_refused(tiny_en: Server) -> None:
     assert (response.status_code, error_of(response)["code"]) == (431, "headers_too_large")
 
 
-def test_a_head_without_an_end_is_refused_by_the_proxy(tiny_en: Server) -> None:
-    with upload(tiny_en, X_Filler="y" * 100_000) as connection:
-        assert outcome(connection) == (431, "headers_too_large")
-
-
-@pytest.mark.parametrize("length", ["-1", "ten", "1_000"])
-def test_a_content_length_that_is_none_is_refused(tiny_en: Server, length: str) -> None:
-    with upload(tiny_en, Content_Length=length) as connection:
-        status, error = answer(connection)
-    assert (status, error["code"]) == (400, "invalid_http")
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"X_Filler": "y" * 100_000},  # without an end, for all that HAProxy knows
+        {f"X-{number}": "y" for number in range(200)},
+        {"Content_Length": "-1"},
+        {"Content_Length": "ten"},
+        {"Content_Length": "1_000"},
+    ],
+    ids=lambda header: next(iter(header)),
+)
+def test_a_head_that_haproxy_does_not_take_is_refused_at_once(
+    tiny_en: Server, header: dict[str, str]
+) -> None:
+    with upload(tiny_en, **header) as connection:
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_wav_that_claims_too_much_is_refused_before_it_has_come(tiny_en: Server) -> None:

@@ -1,33 +1,24 @@
-"""Real servers that tests may break, behind either of Ray Serve's proxies."""
+"""A real server that tests may break."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from loadtest.server import Server, haproxy_environment, start_server
+from loadtest.server import Server, start_server
 from serve_app.api.examples import EXAMPLE_CLIP
 from tests.contract.wire import wav
 
-PROXIES = ("python", "haproxy")
 
-
-def proxy_environment(proxy: str) -> dict[str, str]:
-    """What to start the server with."""
-    if proxy == "python":
-        return {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
-    return haproxy_environment()
-
-
-@pytest.fixture(scope="package", params=PROXIES)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with start_server("tiny.en", environment=proxy_environment(request.param)) as running:
+@pytest.fixture(scope="package")
+def server() -> Iterator[Server]:
+    with start_server("tiny.en") as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
 def shown_log(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a shared server logged during a test; pytest shows it where the test fails."""
+    """What a shared server logged during a test; pytest shows it if the test fails."""
     if "server" not in request.fixturenames:
         yield
         return

@@ -6,17 +6,15 @@ believes in, and transcribes a clip. One line of JSON a profile (:class:`Run`) i
 
 import argparse
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
 import yaml
 
-from configs.profile import profile_path
 from models import resolve
 from serve_app.api.examples import EXAMPLE_CLIP
-from serve_app.proxy.environment import set_proxy_environment
+from serve_app.serving.before_ray import prepared_for_ray
 from tests.conditions import eventually
 
 PROFILES = ("cpu", "gpu-t4", "gpu-a10g", "gpu-a10g-multi")
@@ -45,11 +43,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    set_proxy_environment()
     resolve("tiny.en")
+    with prepared_for_ray():
+        run_all(port)
 
+
+def run_all(port: int) -> None:
+    """Deploy one profile after the other on one Ray."""
     import ray
     from ray import serve
 
@@ -74,6 +74,8 @@ def run(profile: str, url: str) -> Run:
     from ray import serve
     from ray.serve.context import _get_global_client
     from ray.serve.schema import ReplicaState, ServeDeploySchema
+
+    from serve_app.serving.profile import profile_path
 
     document: dict[str, Any] = yaml.safe_load(profile_path(profile).read_text())
     application = document["applications"][0]

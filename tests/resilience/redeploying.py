@@ -5,7 +5,6 @@ Profile ``dev`` with N model replicas. SIGUSR1 deploys it over the running one w
 """
 
 import argparse
-import os
 import signal
 import time
 from types import FrameType
@@ -13,9 +12,8 @@ from typing import Any
 
 import yaml
 
-from configs.profile import profile_path
 from models import resolve
-from serve_app.proxy.environment import set_proxy_environment
+from serve_app.serving.before_ray import prepared_for_ray
 
 REDEPLOYED = "redeployed"
 """What is printed once a deployment is complete."""
@@ -30,14 +28,14 @@ def main() -> None:
     given = parser.parse_args()
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, _note)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_SERVE_CONTROL_LOOP_INTERVAL_S"] = "0.5"
-    set_proxy_environment()
     resolve("tiny.en")
-    document: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
-    document["applications"][0].setdefault("args", {})["engine"] = {"model": "tiny.en"}
-    transcriber_of(document)["num_replicas"] = given.replicas
-    serve(document, given.port)
+    with prepared_for_ray():
+        from serve_app.serving.profile import profile_path  # imports Ray
+
+        document: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
+        document["applications"][0].setdefault("args", {})["engine"] = {"model": "tiny.en"}
+        transcriber_of(document)["num_replicas"] = given.replicas
+        serve(document, given.port)
 
 
 def transcriber_of(document: dict[str, Any]) -> dict[str, Any]:

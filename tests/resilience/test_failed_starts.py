@@ -14,7 +14,6 @@ import pytest
 
 from loadtest.server import Server, free_port
 from models import resolve
-from tests.resilience.conftest import proxy_environment
 from tests.resilience.processes import end, family
 
 START_SECONDS = 120.0
@@ -67,16 +66,17 @@ def test_a_wrong_name_is_refused(flags: Sequence[str], said: Sequence[str]) -> N
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
-def test_a_port_that_is_none_is_refused(port: str) -> None:
+def test_what_is_not_a_port_is_refused(port: str) -> None:
     outcome = start("--port", port)
     assert outcome.status == 2
-    assert f"argument --port: '{port}' is no port; allowed: 1 to 65535" in outcome.stderr
+    assert f"argument --port: '{port}' is not a port; allowed: 1 to 65535" in outcome.stderr
 
 
 def test_a_wrong_key_in_a_profile_is_named(tmp_path: Path) -> None:
     profile = tmp_path / "mine.yaml"
     profile.write_text(
-        "applications:\n- name: whisper-ox\n  import_path: serve_app.deployments:build_app\n"
+        "applications:\n- name: whisper-ox\n"
+        "  import_path: serve_app.serving.deployments:build_app\n"
         "  args: {engine: {worker: 2}}\n"
     )
     assert_refused(start("--config", str(profile)), "mine.yaml", "args: engine.worker")
@@ -110,14 +110,13 @@ def test_a_busy_port_is_refused() -> None:
 @pytest.mark.parametrize(
     "variable", ["RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"]
 )
-def test_a_busy_port_of_haproxys_own_is_named(variable: str) -> None:
+def test_a_busy_port_that_the_operator_chose_for_haproxy_is_named(variable: str) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = str(listener.getsockname()[1])
-        environment = proxy_environment("haproxy") | {variable: port}
         flags = ["--model", "tiny.en", "--port", str(free_port())]
-        outcome = start(*flags, environment=environment)
+        outcome = start(*flags, environment={variable: port})
     assert_refused(outcome, f"port {port}", "in use", variable)
 
 

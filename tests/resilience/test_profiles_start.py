@@ -1,7 +1,6 @@
 """Every profile of k8s/ starts in a real Ray Serve; its model is small and its GPUs are faked."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -21,7 +20,6 @@ def runs() -> dict[str, Run]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env={**os.environ, "RAY_SERVE_ENABLE_HA_PROXY": "0"},
         text=True,
     )
     try:

@@ -10,7 +10,7 @@ from loadtest.recovery import ends
 from loadtest.server import Server, run_server
 from tests.conditions import eventually
 from tests.contract.wire import post
-from tests.resilience.conftest import hellos, proxy_environment
+from tests.resilience.conftest import hellos
 from tests.resilience.load import loaded
 from tests.resilience.processes import end
 from tests.resilience.redeploying import REDEPLOYED
@@ -18,21 +18,17 @@ from tests.resilience.redeploying import REDEPLOYED
 ENVIRONMENT = {
     # HAProxy forgets an HTTP replica long before the 30 s that Serve would keep it for.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
-    "RAY_DEDUP_LOGS": "0",  # two replicas say the same when they are ready
 }
 
 REDEPLOY_SECONDS = 180.0
 """Starts of three replicas one after another, while others use the cores."""
 
 
-@pytest.fixture(scope="module", params=[("python", 1), ("haproxy", 2)], ids=str)
+@pytest.fixture(scope="module", params=[1, 2], ids="{}-replicas".format)
 def redeploying(request: pytest.FixtureRequest) -> Iterator[Server]:
-    proxy, replicas = request.param
-    with run_server(
-        "tests.resilience.redeploying",
-        ["--replicas", str(replicas)],
-        proxy_environment(proxy) | ENVIRONMENT,
-    ) as server:
+    replicas: int = request.param
+    flags = ["--replicas", str(replicas)]
+    with run_server("tests.resilience.redeploying", flags, ENVIRONMENT) as server:
         try:
             eventually(lambda: server.log.read_text().count(READY) == replicas)
             yield server

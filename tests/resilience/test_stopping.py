@@ -14,11 +14,11 @@ import httpx
 import pytest
 import yaml
 
-from configs.profile import profile_path
 from loadtest.server import Server, free_port, start_server
+from serve_app.serving.profile import profile_path
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
-from tests.resilience.conftest import PROXIES, hellos, proxy_environment
+from tests.resilience.conftest import hellos
 from tests.resilience.processes import cpu_seconds, end, family, replica, title
 
 STOP_SECONDS = 20.0
@@ -45,7 +45,7 @@ def assert_gone(server: Server) -> None:
 
 
 def test_a_running_server_leaves_nothing_behind() -> None:
-    with start_server("tiny.en", environment=proxy_environment("haproxy")) as server:
+    with start_server("tiny.en") as server:
         titles = [title(process) for process in family(server.process.pid)]
         assert any("bin/haproxy " in words for words in titles)
         ctrl_c(server.process)
@@ -75,15 +75,9 @@ def with_drain(folder: Path, **seconds: float) -> list[str]:
     return ["--config", str(path)]
 
 
-@pytest.mark.parametrize("proxy", PROXIES)
-def test_sigterm_ends_running_requests_and_refuses_new_ones(
-    proxy: str, hello: bytes, tmp_path: Path
-) -> None:
+def test_sigterm_ends_running_requests_and_refuses_new_ones(hello: bytes, tmp_path: Path) -> None:
     flags = with_drain(tmp_path, seconds=600)
-    with (
-        start_server("tiny.en", flags, proxy_environment(proxy)) as server,
-        at_work(server) as running,
-    ):
+    with start_server("tiny.en", flags) as server, at_work(server) as running:
         terminate(server.process)
         eventually(lambda: ready_status(server) == 503)
         refused = post(f"{server.url}/transcribe", hello)

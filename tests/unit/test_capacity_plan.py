@@ -7,7 +7,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.profile import load_profile
 from loadtest.capacity.__main__ import main
 from loadtest.capacity.ceiling import from_ceiling
 from loadtest.capacity.fit import TimedCall, least_squares, lone_costs, prepare_cost, stage_costs
@@ -30,6 +29,7 @@ from loadtest.capacity.serve_config import patch, rayservice, serve_config
 from loadtest.capacity.stored_profiles import FOLDER, read_profile
 from loadtest.dictation import Habit
 from serve_app.errors import WhisperOxError
+from serve_app.serving.profile import load_profile
 from tests.unit.machines import ENCODE, machine
 
 ROUGH = Effort(200, (0,))

@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-import configs.profile
 import models.errors
+import serve_app.serving.profile
 from serve_app import errors
 from serve_app.errors import WhisperOxError
 
@@ -21,7 +21,7 @@ def state(error: WhisperOxError) -> list[object]:
 
 
 def test_the_tree_has_every_branch() -> None:
-    assert {errors.NotReady, models.errors.DiskFull, configs.profile.InvalidProfile} <= {
+    assert {errors.NotReady, models.errors.DiskFull, serve_app.serving.profile.InvalidProfile} <= {
         *kinds(WhisperOxError)
     }
 

@@ -15,11 +15,10 @@ import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
 from loadtest.server import free_port
-from serve_app.api import errors
-from serve_app.proxy import haproxy as haproxy_command
-from serve_app.proxy.environment import HAPROXY_COMMAND, set_proxy_environment
-from serve_app.proxy.haproxy import HEAD_SECONDS, edited
-from serve_app.settings import ProxySettings
+from serve_app.api import errors, request_id
+from serve_app.serving import haproxy as haproxy_command
+from serve_app.serving.before_ray import prepared_for_ray
+from serve_app.serving.haproxy import edited
 from tests.conditions import eventually
 
 CONFIG = """global
@@ -72,11 +71,11 @@ class Replica(StreamRequestHandler):
 
 
 def haproxy(*arguments: str | Path) -> "subprocess.Popen[bytes]":
-    """Our command, under the environment in which the server starts it."""
+    """Our command, in the environment in which the server starts it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "environ", {**os.environ, "WHISPER_OX_HEAD_SECONDS": "1"})
-        set_proxy_environment()
-        return subprocess.Popen([HAPROXY_COMMAND, *arguments], env=dict(os.environ))
+        with prepared_for_ray():
+            return subprocess.Popen([haproxy_command.__file__, *arguments], env=dict(os.environ))
 
 
 def can_connect(port: int) -> bool:
@@ -124,7 +123,7 @@ def test_haproxys_own_errors_are_json(port: int, path: str, status: int, code: s
     assert set(error) == {"code", "message", "field", "request_id"}
 
 
-def test_a_replica_that_dies_after_other_requests_is_told_of_as_well(port: int) -> None:
+def test_a_replica_that_dies_after_other_requests_is_reported_as_well(port: int) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         for _ in range(os.cpu_count() or 1):  # each of HAProxy's threads has connections of its own
             assert client.get("/app/", headers={"X-Request-ID": "call-17"}).text == "call-17"
@@ -166,12 +165,14 @@ def test_a_head_that_stops_is_given_up(port: int, start: bytes) -> None:
 
 
 def test_serves_own_configuration_is_edited_in_every_place() -> None:
-    config = edited(HAPROXY_CONFIG_TEMPLATE, 20.0)
+    config = edited(HAPROXY_CONFIG_TEMPLATE, 20.0, "0.0.0.0")
+    assert "    bind 0.0.0.0:{{ config.frontend_port }}\n" in config
     assert "errorfile" not in config
     assert 'text/plain lf-string "Path' not in config
     added = ("timeout http-request 20000ms", "http-error status 503", "unique-id-format %[uuid]")
     assert all(f"\n    {line}" in config for line in added)
     assert config.count("bind 127.0.0.1:") == 2  # metrics and statistics
+    assert "local0" not in config  # access lines for a syslog
 
 
 def test_a_configuration_in_another_form_still_starts(tmp_path: Path) -> None:
@@ -181,6 +182,17 @@ def test_a_configuration_in_another_form_still_starts(tmp_path: Path) -> None:
         assert process.wait() == 0
 
 
-def test_what_the_command_repeats_is_what_the_server_has() -> None:
-    assert ProxySettings().head_seconds == HEAD_SECONDS
+def test_what_the_command_repeats_is_what_the_application_has() -> None:
     assert haproxy_command.OPENAI_PATHS == errors.OPENAI_PATHS
+    assert f"^{request_id._SAFE.pattern}$".replace(r"\-", "-") == haproxy_command._SAFE_ID
+
+
+def test_behind_our_command_only_haproxy_listens_for_other_machines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {haproxy_command.COMMAND: haproxy_command.__file__})
+    assert haproxy_command.listen_alone("0.0.0.0") == "127.0.0.1"
+    monkeypatch.setattr(os, "environ", {haproxy_command.COMMAND: "/usr/sbin/haproxy"})
+    assert haproxy_command.listen_alone("0.0.0.0") == "0.0.0.0"
+    monkeypatch.setattr(os, "environ", {})  # the Python proxy
+    assert haproxy_command.listen_alone("0.0.0.0") == "0.0.0.0"

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from configs.profile import profile_path
+from serve_app.serving.profile import profile_path
 
 FRAGMENTED = """
 import ctypes, time

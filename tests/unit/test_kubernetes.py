@@ -9,12 +9,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from configs.profile import load_profile, profile_path
-from configs.rayservice import serve_config_patch
-from serve_app import __version__, shared_memory
+from serve_app import __version__
 from serve_app.environment import HUGGING_FACES, OURS, RAYS
-from serve_app.proxy import errors
-from serve_app.proxy.environment import PROXY_ENVIRONMENT
+from serve_app.serving.profile import load_profile, profile_path
+from serve_app.serving.ray_internals import SERVES_HEADERS
 from tests.unit.manifests import (
     K8S,
     Manifest,
@@ -25,6 +23,7 @@ from tests.unit.manifests import (
     rayservice_schema,
     with_component,
 )
+from tools.rayservice import serve_config_patch
 
 PROFILES = sorted(path.name for path in (K8S / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
@@ -169,13 +168,13 @@ def test_versions_are_those_of_the_code(profile: str) -> None:
         assert images == {f"whisper-ox:{__version__}{gpu}"}
 
 
-def test_the_environment_is_what_the_code_says() -> None:
+def test_the_pods_set_variables_that_are_known_and_leave_the_images_to_it() -> None:
     known = {variable.name for variable in (*OURS, *RAYS, *HUGGING_FACES)}
+    of_the_images = {variable.name for variable in RAYS if variable.set_by == "every server"}
     for template in pod_templates(rayservice(overlay("cpu"))).values():
         (container,) = template["spec"]["containers"]
-        given = {one["name"]: one["value"] for one in container["env"]}
-        assert given.items() >= {**shared_memory.ENVIRONMENT, **PROXY_ENVIRONMENT}.items()
-        assert set(given) <= known
+        given = {one["name"] for one in container["env"]}
+        assert given <= known - of_the_images
 
 
 def test_the_served_port_is_the_profiles() -> None:
@@ -217,7 +216,7 @@ def test_prometheus_scrapes_the_pods_and_the_ports_there_are() -> None:
 
 
 def test_the_edge_takes_off_what_our_proxies_do(tmp_path: Path) -> None:
-    ours = {name.decode() for name in errors._SERVES_HEADERS}
+    ours = {name.decode() for name in SERVES_HEADERS}
     (route,) = of_kind(built(K8S / "example"), "HTTPRoute")
     (taken_off,) = route["spec"]["rules"][0]["filters"]
     assert ours <= set(taken_off["requestHeaderModifier"]["remove"])

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from configs.profile import load_profile
 from loadtest.kill import victim, write_profile
 from loadtest.load import Outcome
 from loadtest.recovery import Kill, ends, first_transcript_seconds, is_good, longest_gap_seconds
 from serve_app.errors import WhisperOxError
+from serve_app.serving.profile import load_profile
 
 KILL = Kill(at=100.0, ready_seconds=3.0, replaced_seconds=None)
 REFUSED = "no transcript: HTTP 503"

@@ -1,4 +1,4 @@
-"""Profiles: the ones that come along are sound, and no key of one's own passes unread."""
+"""Profiles: those in ``configs/`` are sound, and no key passes unread."""
 
 import copy
 from collections.abc import Callable
@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from configs.profile import USER_CONFIGS, InvalidProfile, Profile, load_profile, profile_path
-from serve_app import deployments
+from serve_app.serving import deployments
+from serve_app.serving.profile import (
+    USER_CONFIGS,
+    InvalidProfile,
+    Profile,
+    load_profile,
+    profile_path,
+)
 from serve_app.settings import AppSettings
 
 PROFILES = sorted(path.stem for path in profile_path("dev").parent.glob("*.yaml"))

@@ -1,15 +1,20 @@
-"""What a caller gets where Ray Serve answers, not the application."""
+"""What a caller gets when Ray Serve answers instead of the application."""
 
 import json
+import logging
+from importlib import import_module
 from typing import Any
 
 import pytest
+from ray.serve._private.http_util import validate_http_proxy_callback_return
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.proxy.errors import ProxyErrors
+from serve_app.environment import RAYS
+from serve_app.serving.proxy_errors import ProxyErrors, middlewares
 from tests.unit.asgi import Answer, asked, http_scope
+from tests.unit.conftest import Printed
 
 
 def through(app: ASGIApp, path: str = "/transcribe", **headers: bytes) -> Answer:
@@ -20,7 +25,7 @@ def through(app: ASGIApp, path: str = "/transcribe", **headers: bytes) -> Answer
 
 
 async def silent(scope: Scope, receive: Receive, send: Send) -> None:
-    """As Serve's Python proxy does where a replica dies: nothing."""
+    """As Serve's Python proxy when a replica dies: it sends nothing."""
 
 
 async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +64,7 @@ def test_a_refusal_says_when_to_come_back(status: int, serves: str, told: str) -
     assert through(busy).headers["retry-after"] == told
 
 
-def test_a_replica_that_dies_without_an_answer_is_told() -> None:
+def test_a_replica_that_dies_without_an_answer_is_reported() -> None:
     answer = through(silent, x_request_id=b"call-17")
     assert (answer.status, answer.error["code"]) == (503, "not_ready")
     assert answer.error["request_id"] == answer.headers["x-request-id"] == "call-17"
@@ -136,3 +141,22 @@ def test_headers_that_only_serve_may_set_are_kept_out(name: str, value: bytes) -
     headers: list[Any] = [(name, value), ("x-other", b"kept")]
     seen = json.loads(asked(ProxyErrors(echoing), http_scope(headers=headers)).body)
     assert set(seen) == {"x-request-id", "x-other"}
+
+
+def test_serve_takes_what_the_callback_returns(printed: Printed) -> None:
+    name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+    (path,) = [variable.default for variable in RAYS if variable.name == name]
+    module, _, callback = path.partition(":")
+    wrapped = validate_http_proxy_callback_return(getattr(import_module(module), callback)())
+    assert [middleware.cls for middleware in wrapped] == [ProxyErrors]
+
+
+def test_a_proxy_logs_as_the_application_does(
+    printed: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    middlewares()
+    monkeypatch.setenv("LOG_FORMAT", "text")
+    middlewares()  # as in a replica, which has set up its log by then
+    logging.getLogger("whisper_ox.proxy").warning("gone")
+    assert json.loads(printed())["message"] == "gone"

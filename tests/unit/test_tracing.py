@@ -15,10 +15,17 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from serve_app.errors import InvalidOption, InvalidSetting, NotReady
-from serve_app.tracing import environment, open_telemetry
-from serve_app.tracing.environment import tracer_of, wants_traces
+from serve_app.tracing import open_telemetry
 from serve_app.tracing.open_telemetry import MAX_STEPS, OpenTelemetryTracer
 from serve_app.tracing.span import NO_SPAN, NO_TRACER
+from serve_app.tracing.tracer import (
+    DISABLED_VARIABLE,
+    ENDPOINT_VARIABLES,
+    EXPORTER_VARIABLE,
+    PROTOCOL_VARIABLES,
+    tracer_of,
+    wants_traces,
+)
 from tests.collector import collector
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -32,8 +39,8 @@ Exported = InMemorySpanExporter
 def unset(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of whoever runs the tests."""
     for name in (
-        *(environment.DISABLED_VARIABLE, environment.EXPORTER_VARIABLE),
-        *(*environment.ENDPOINT_VARIABLES, *environment.PROTOCOL_VARIABLES),
+        *(DISABLED_VARIABLE, EXPORTER_VARIABLE),
+        *(*ENDPOINT_VARIABLES, *PROTOCOL_VARIABLES),
         *("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER"),
     ):
         monkeypatch.delenv(name, raising=False)
@@ -99,7 +106,7 @@ def test_a_value_that_cannot_work_stops_the_start(
 def test_while_off_no_sdk_of_opentelemetry_is_loaded() -> None:
     program = (
         "import sys, serve_app.api.app, serve_app.engine.scheduler\n"
-        "from serve_app.tracing.environment import tracer_of\n"
+        "from serve_app.tracing.tracer import tracer_of\n"
         "print(type(tracer_of('Ingress')).__name__, 'opentelemetry.sdk.trace' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

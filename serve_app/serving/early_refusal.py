@@ -1,9 +1,9 @@
-"""What Ingress knows of the Transcriber replicas' load: enough to refuse before a body is read.
+"""Refusing a request before its body is read, once every model process would refuse it.
 
-One replica's refusal closes nothing, since another may be free: it makes Ingress ask every replica
-for its :class:`Load`, at most once a second and for as long as some replica refuses anybody. While
-all of them would refuse even the least request of a kind, such requests are refused at once; where
-any does not answer, none is.
+One replica's refusal closes nothing, since another may have room. It makes the HTTP side ask every
+replica for its :class:`Load`, at most once a second and for as long as one of them refuses anybody.
+While all of them would refuse even the smallest request of a kind, such requests are refused at
+once. If a replica does not answer, nobody is refused here.
 """
 
 import asyncio
@@ -23,20 +23,24 @@ from serve_app.engine.policy import INTERACTIVE_SECONDS
 from serve_app.errors import Overloaded
 
 FRESH_SECONDS = 1.0
+"""How old the replicas' loads may be."""
 
 SPREAD_SECONDS = 60.0
-"""The most that is added to a caller's time to come back, as many never do."""
+"""The most that is added to a caller's time to come back, as many callers never do."""
 
 TINY_BYTES = 64 * 1024
-"""Bodies so small are read: 2 s of audio, which may well be silence."""
+"""Bodies up to this size are always read: 2 s of audio, which may well be silence."""
 
 MINUTE_BYTES = int(INTERACTIVE_SECONDS * 16_000 * 2) + TINY_BYTES
-"""A minute of 16 kHz, 16-bit audio and its form: the most that is taken for a short request where
-nobody says what it is. A longer recording in so few bytes has to come back with the short ones."""
+"""A minute of 16 kHz, 16-bit audio and its form. A body up to this size counts as a short request
+if its priority says nothing else; a longer recording in so few bytes is refused with the short."""
 
 
-class Gate:
-    """Open at first. ``ask`` returns the load of every replica, or nothing where one is silent."""
+class EarlyRefusal:
+    """Refuses nobody until a replica has.
+
+    ``ask`` returns the load of every replica, or nothing if one of them is silent.
+    """
 
     def __init__(
         self,
@@ -48,15 +52,15 @@ class Gate:
         self._asking = asyncio.Lock()
         self._loads: Sequence[Load] = ()
         self._as_of = -math.inf
-        self._is_in_doubt = False
+        self._may_refuse = False
         self._next_turn = {True: -math.inf, False: -math.inf}
 
     async def check(self, priority: Priority, body_bytes: int | None) -> None:
-        """Raise ``Overloaded`` where every replica would.
+        """Raise ``Overloaded`` if every replica would.
 
-        ``body_bytes`` is what the client has announced, None where it has not.
+        ``body_bytes`` is the size that the client has announced, None if it has not.
         """
-        if not self._is_in_doubt or (body_bytes is not None and body_bytes <= TINY_BYTES):
+        if not self._may_refuse or (body_bytes is not None and body_bytes <= TINY_BYTES):
             return
         await self._look()
         kinds = {Priority.INTERACTIVE: [True], Priority.BULK: [False]}.get(priority)
@@ -68,8 +72,8 @@ class Gate:
             raise self._turn_away(first, kinds[refusals.index(first)], ONE_WINDOW_SECONDS)
 
     async def refused(self, error: Overloaded, demand: Demand) -> Overloaded:
-        """A replica has refused ``demand`` with ``error``: what to tell the caller."""
-        self._is_in_doubt = True
+        """A replica has refused ``demand`` with ``error``. Returns what to tell the caller."""
+        self._may_refuse = True
         await self._look()
         refusal = Refusal(error.message, error.retry_after_seconds or LEAST_RETRY_SECONDS)
         windows = max(1, math.ceil(demand.audio_seconds / ONE_WINDOW_SECONDS))
@@ -77,13 +81,13 @@ class Gate:
 
     async def _look(self) -> None:
         async with self._asking:
-            if self._is_in_doubt and self._clock() - self._as_of > FRESH_SECONDS:
+            if self._may_refuse and self._clock() - self._as_of > FRESH_SECONDS:
                 self._loads = await self._ask()
                 self._as_of = self._clock()
-                self._is_in_doubt = any(load.refusal or load.bulk_refusal for load in self._loads)
+                self._may_refuse = any(load.refusal or load.bulk_refusal for load in self._loads)
 
     def _refusal(self, is_short: bool) -> Refusal | None:
-        """The one that ends first, if every replica refuses."""
+        """The refusal that ends first, if every replica refuses."""
         refusals = [load.refusal if is_short else load.bulk_refusal for load in self._loads]
         if not refusals or None in refusals:
             return None
@@ -92,8 +96,9 @@ class Gate:
         return Refusal(first.reason, max(0.0, first.retry_after_seconds - age))
 
     def _turn_away(self, refusal: Refusal, is_short: bool, work_seconds: float) -> Overloaded:
-        """Tell the caller to come when none of those told before is about to: callers who all come
-        back at once are refused again.
+        """Give the caller a time at which no caller refused before is due to return.
+
+        Callers who all come back at once are refused again.
         """
         now, rate = self._clock(), sum(load.work_per_second for load in self._loads)
         earliest = now + refusal.retry_after_seconds

@@ -1,4 +1,4 @@
-"""When Ingress refuses before a body is read: when every replica would, and for no longer."""
+"""Ingress refuses before a body is read while every replica would, and no longer."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from serve_app.api.app import build_api
 from serve_app.core import Priority
 from serve_app.engine.admission import Demand, Load, Refusal
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
-from serve_app.gate import MINUTE_BYTES, TINY_BYTES, Gate
+from serve_app.serving.early_refusal import MINUTE_BYTES, TINY_BYTES, EarlyRefusal
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import asked, http_scope
 from tests.unit.test_quota import DeafCore
@@ -32,27 +32,27 @@ FULL = Load(
 
 
 class Replicas:
-    """Replicas of given load, asked by a gate whose clock stands still until it is moved."""
+    """Replicas of given load, and who asks them, by a clock that only the test moves."""
 
     def __init__(self, *loads: Load) -> None:
         self.loads: Sequence[Load] = loads
         self.asked = 0
         self.now = 1_000.0
-        self.gate = Gate(self.ask, lambda: self.now)
+        self.early_refusal = EarlyRefusal(self.ask, lambda: self.now)
 
     async def ask(self) -> Sequence[Load]:
         self.asked += 1
         return self.loads
 
     def refuse(self, audio_seconds: float = 15.0) -> Overloaded:
-        """What a caller is told whom one replica has refused."""
+        """What a caller is told that one replica has refused."""
         error = Overloaded("Too many wait.", retry_after_seconds=20.0)
-        return asyncio.run(self.gate.refused(error, Demand(audio_seconds)))
+        return asyncio.run(self.early_refusal.refused(error, Demand(audio_seconds)))
 
     def check(self, priority: Priority = Priority.AUTO, n: int | None = CHUNK_BYTES) -> float:
-        """The seconds that a newcomer is told to stay away; 0 where it may come."""
+        """For how many seconds a newcomer is told to stay away; 0: it may come."""
         try:
-            asyncio.run(self.gate.check(priority, n))
+            asyncio.run(self.early_refusal.check(priority, n))
         except Overloaded as refused:
             assert refused.retry_after_seconds
             return refused.retry_after_seconds

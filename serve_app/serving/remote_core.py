@@ -1,4 +1,19 @@
-"""The engine behind the HTTP side: calls to the Transcriber replicas, retries and refusals."""
+"""The speech core on the HTTP side: every call to the model processes goes through here.
+
+What happens to a request when a model process (a ``Transcriber`` replica) is in trouble:
+
+- **It dies under the request**, killed, out of memory or crashed: the request is sent once more, as
+  a whole, to another replica or to the one that Serve starts in its place. The client just waits
+  longer. If the process dies under it again, the client gets 503 ``not_ready``, since this audio
+  may be what kills the model, along with everybody else's requests.
+- **None is up when a request arrives**: 503 ``not_ready`` with the reason, before the body is read.
+- **It has too much to do**: 429 ``overloaded`` with the time to come back. While every replica
+  would say so, requests are refused before their body is read
+  (:mod:`serve_app.serving.early_refusal`).
+- **The client leaves**: the call is cancelled and never sent again.
+
+docs/failures.md tells the same from the client's side; Serve restarts dead processes by itself.
+"""
 
 import asyncio
 import logging
@@ -17,9 +32,10 @@ from serve_app.core import Caller
 from serve_app.engine.admission import Demand, Load
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
-from serve_app.gate import Gate
 from serve_app.metrics import catalogue as metrics
 from serve_app.options import ModelFacts, TranscribeOptions
+from serve_app.serving import ray_internals
+from serve_app.serving.early_refusal import EarlyRefusal
 from serve_app.tracing.span import NO_TRACER, Tracer
 from serve_app.transcript import Transcript
 
@@ -31,37 +47,36 @@ TRANSCRIBER = "Transcriber"
 DESCRIBE_TIMEOUT_SECONDS = 2.0
 LOAD_TIMEOUT_SECONDS = 1.0
 INLINE_BYTES = 3 * 1024 * 1024
-"""Samples up to this size travel in the call itself: 98 s as int16. Serve takes 4 MiB over gRPC."""
+"""Samples up to this size travel inside the call: 98 s as int16. Serve's gRPC takes up to 4 MiB."""
 
 
-class RayCore:
+class RemoteCore:
     """:class:`serve_app.core.SpeechCore` over a handle to the Transcriber replicas."""
 
     def __init__(
         self, transcriber: DeploymentHandle, sink: metrics.Sink, tracer: Tracer = NO_TRACER
     ) -> None:
         self._transcriber = transcriber
+        self._inline = ray_internals.inside_the_call(transcriber)
         self._sink = sink
         self._tracer = tracer
-        # Serve's gRPC transport saves 5 ms of an actor call through Ray's core.
-        self._inline = transcriber.options(_by_reference=False)
-        self._gate = Gate(self._loads)
+        self._early_refusal = EarlyRefusal(self._loads)
         self._is_known_to_live = False
 
     async def admit(self, caller: Caller, body_bytes: int | None) -> None:
-        """See :class:`serve_app.core.SpeechCore`; :mod:`serve_app.gate` says when it refuses.
+        """See :class:`serve_app.core.SpeechCore`.
 
         It asks the replicas only before the first answer, after a death, and once a second while
-        one refuses.
+        one of them refuses requests.
         """
         if not self._is_known_to_live:
             await self.model()
-        await self._gate.check(caller.priority, body_bytes)
+        await self._early_refusal.check(caller.priority, body_bytes)
 
     async def transcribe(
         self, clip: AudioClip, options: TranscribeOptions, caller: Caller
     ) -> Transcript:
-        """One transcription; tried once more where a replica died under it."""
+        """One transcription, tried once more if the model process dies under it."""
         key = caller.key or NO_KEY
         self._sink.count(metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key)
         try:
@@ -79,7 +94,7 @@ class RayCore:
             ) from error
 
     async def model(self) -> ModelFacts:
-        """Facts from a live replica; raises ``NotReady`` with the reason where there is none."""
+        """Facts from a live replica. Raises ``NotReady`` with the reason if there is none."""
         try:
             call = self._transcriber.describe.remote()
             facts: ModelFacts = await asyncio.wait_for(call, DESCRIBE_TIMEOUT_SECONDS)
@@ -98,23 +113,24 @@ class RayCore:
     async def _send(
         self, clip: AudioClip, options: TranscribeOptions, caller: Caller
     ) -> Transcript:
+        """One call. Raises ``RayActorError`` if its process dies, else ``WhisperOxError``."""
         handle = self._inline if clip.samples.nbytes <= INLINE_BYTES else self._transcriber
         response = handle.transcribe.remote(clip, options, caller)
         try:
             transcript: Transcript = await response
             return transcript
         except asyncio.CancelledError:
-            # Serve cancels what a request called by itself, but now and then misses one.
-            with suppress(Exception):  # raised again by it, where the call had failed meanwhile
+            # Serve cancels the calls of a cancelled request itself, but now and then misses one.
+            with suppress(Exception):  # the call may have failed meanwhile and says so again
                 response.cancel()
             raise
         except (RayTaskError, WhisperOxError, RequestClosed) as error:
-            # Ray's core mixes our class into its own, and only ``cause`` is the instance that was
-            # raised; Serve's gRPC transport raises that one itself.
+            # Serve's gRPC raises what the replica raised. Ray's core raises a mixture of that and
+            # its own class, with the original as ``cause``.
             cause = error.cause if isinstance(error, RayTaskError) else error
             if isinstance(cause, Overloaded):
                 demand = Demand(clip.seconds, priority=caller.priority)
-                raise await self._gate.refused(cause, demand) from None
+                raise await self._early_refusal.refused(cause, demand) from None
             if isinstance(cause, RequestClosed):
                 raise asyncio.CancelledError from None
             raise (cause if isinstance(cause, WhisperOxError) else error) from None
@@ -126,7 +142,7 @@ class RayCore:
             ) from error
 
     async def _loads(self) -> list[Load]:
-        """That of every replica; [] where one does not answer."""
+        """The load of every replica; [] if one does not answer."""
         try:
             answers = await self._transcriber.broadcast("load").results_async(
                 timeout_s=LOAD_TIMEOUT_SECONDS, return_exceptions=True
@@ -158,6 +174,6 @@ def why_not_ready() -> str:
 
 
 def _last_line(*messages: str) -> str:
-    """Of the first message: its end, for Serve puts the whole traceback before the reason."""
+    """The end of the first message: Serve puts a whole traceback before the reason."""
     lines = messages[0].strip().splitlines()
     return lines[-1].removeprefix(f"{NotReady.__module__}.NotReady: ")[:500] if lines else ""

@@ -1,7 +1,7 @@
-"""The Ray Serve deployments.
+"""The two Ray Serve deployments: Ingress (HTTP and audio) and Transcriber (the model).
 
 No ``from __future__ import annotations`` here: Serve reads the type of ``build_app``'s argument to
-validate a config's ``args``, and takes a string for "no type".
+validate a config's ``args``, and treats a string as no type.
 """
 
 import asyncio
@@ -10,12 +10,10 @@ import functools
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
-from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.api.app import build_api
@@ -34,34 +32,47 @@ from serve_app.engine.transcription import Transcription
 from serve_app.errors import NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.metrics import catalogue as metrics
-from serve_app.metrics.ray_sink import RayMetrics
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
-from serve_app.ray_core import RayCore
-from serve_app.replica_port import listen_on_node_address_only
+from serve_app.serving.ray_internals import listen_on_node_address_only
+from serve_app.serving.ray_metrics import RayMetrics
+from serve_app.serving.remote_core import TRANSCRIBER, RemoteCore
 from serve_app.settings import ApiKey, AppSettings, EngineTunables
-from serve_app.tracing.environment import tracer_of
 from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Span, Tracer
+from serve_app.tracing.tracer import tracer_of
 from serve_app.transcript import Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
 
-DRAIN_TIMEOUT_SECONDS = 5.0
-FLUSH_TIMEOUT_SECONDS = 4.0
 
-
-class Transcriber:
-    """One model replica. A replica that is running has transcribed the golden clip."""
+class _Replica:
+    """What the processes of both deployments have in common."""
 
     _tracer: Tracer = NO_TRACER
 
-    def __init__(self, settings: AppSettings) -> None:
+    def __init__(self, settings: AppSettings, deployment: metrics.Process) -> None:
         listen_on_node_address_only()
         configure_logging(settings.log)
-        self._tracer = tracer_of("Transcriber")
+        self._tracer = tracer_of(deployment)
+        self._sink = RayMetrics(deployment)
+
+    async def flush_traces(self) -> None:
+        """See :func:`serve_app.serving.stopping.flush_traces`."""
+        await asyncio.to_thread(self._tracer.flush)
+
+    def __del__(self) -> None:
+        """Serve calls this when a replica that is to stop has nothing left to do."""
+        self._tracer.flush()
+
+
+class Transcriber(_Replica):
+    """One model replica. By the time it is running it has transcribed the golden clip."""
+
+    def __init__(self, settings: AppSettings) -> None:
+        super().__init__(settings, "Transcriber")
         self._logs_transcripts = settings.log.transcripts
         if settings.engine.bind_to_numa_node:
             hardware.bind_to_numa_node(serve.get_replica_context().rank.local_rank)
-        self._engine = _load(settings, RayMetrics("Transcriber"))
+        self._engine = _load(settings, self._sink)
         self._threads = ThreadPoolExecutor(
             settings.engine.max_concurrent_requests, thread_name_prefix="request"
         )
@@ -114,45 +125,32 @@ class Transcriber:
         return self._engine.facts
 
     async def load(self) -> Load:
-        """What this replica holds now."""
+        """What this replica has to do now."""
         return self._engine.scheduler.load()
-
-    async def flush_traces(self) -> None:
-        """See :func:`flush_traces`."""
-        await asyncio.to_thread(self._tracer.flush)
-
-    def __del__(self) -> None:
-        """Called by Serve once a replica that is to stop has nothing left to do."""
-        self._tracer.flush()
 
 
 def _load(settings: AppSettings, sink: metrics.Sink) -> Engine:
-    """Raises ``NotReady`` with the reason where the files or the device will not do."""
+    """Raises ``NotReady`` with the reason if the model's files or the device do not work."""
     try:
         return Engine(settings.engine, EngineTunables(), sink, settings.admission)
     except WhisperOxError:
         raise
-    except Exception as error:  # CTranslate2, tokenizers and json each raise their own
+    except Exception as error:  # models.ModelError, and whatever CTranslate2 and tokenizers raise
         raise NotReady(f"the model {settings.engine.model} cannot be loaded: {error}") from error
 
 
 @serve.ingress()
-class Ingress:
-    """The HTTP side: adapters, validation and audio decoding, no model."""
-
-    _tracer: Tracer = NO_TRACER
+class Ingress(_Replica):
+    """The HTTP side: protocols, validation and audio decoding, no model."""
 
     def __init__(self, settings: AppSettings, transcriber: DeploymentHandle) -> None:
-        listen_on_node_address_only()
-        configure_logging(settings.log)
+        super().__init__(settings, "Ingress")
         self._settings = settings
-        self._sink = RayMetrics("Ingress")
-        self._tracer = tracer_of("Ingress")
         self._drain = Drain()
-        self._core = RayCore(transcriber, self._sink, self._tracer)
+        self._core = RemoteCore(transcriber, self._sink, self._tracer)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Called by Serve once per replica."""
+        """Serve calls this once per replica."""
         return build_api(
             self._core,
             self._settings,
@@ -163,47 +161,12 @@ class Ingress:
         )
 
     async def drain(self, stage: Stage) -> InProgress:
-        """Go on to ``stage``; what this replica still has to do. See :func:`drain_ingress`."""
+        """Go on to ``stage``; returns what this replica still has to do."""
         return self._drain.advance(stage)
-
-    async def flush_traces(self) -> None:
-        """See :func:`flush_traces`."""
-        await asyncio.to_thread(self._tracer.flush)
-
-    def __del__(self) -> None:
-        """Called by Serve once a replica that is to stop has nothing left to do."""
-        self._tracer.flush()
-
-
-def drain_ingress(ingress: DeploymentHandle, stage: Stage) -> list[InProgress]:
-    """Bring every HTTP replica to ``stage`` and say what each still has to do; [] without any.
-
-    Raises ``TimeoutError`` where one does not answer.
-    """
-    try:
-        answers = ingress.broadcast("drain", stage).results(
-            timeout_s=DRAIN_TIMEOUT_SECONDS, return_exceptions=True
-        )
-    except DeploymentUnavailableError:
-        return []
-    for answer in answers:
-        if isinstance(answer, TimeoutError):
-            raise answer
-    return [answer for answer in answers if isinstance(answer, InProgress)]  # others have died
-
-
-def flush_traces(application: str) -> None:
-    """Let every replica send the spans it has; what is not sent in a few seconds is lost."""
-    for deployment in (Transcriber, Ingress):
-        with suppress(Exception):  # the server ends in any case
-            handle = serve.get_deployment_handle(deployment.__name__, application)
-            handle.broadcast("flush_traces").results(
-                timeout_s=FLUSH_TIMEOUT_SECONDS, return_exceptions=True
-            )
 
 
 def build_app(args: AppSettings) -> serve.Application:
-    """The application of a Serve config's ``import_path``."""
+    """The application that a Serve config's ``import_path`` names."""
     return assemble(args, {})
 
 
@@ -214,11 +177,11 @@ def assemble(
 ) -> serve.Application:
     """The application with options per deployment, keyed by name as in a Serve config.
 
-    ``transcriber``: what is deployed under the name ``Transcriber``.
+    ``transcriber`` is what is deployed under the name ``Transcriber``.
     """
 
     def deployment(kind: type[Any], name: str) -> serve.Deployment:
         return serve.deployment(kind).options(name=name, **deployment_options.get(name, {}))
 
-    models = deployment(transcriber, Transcriber.__name__).bind(settings)
+    models = deployment(transcriber, TRANSCRIBER).bind(settings)
     return deployment(Ingress, Ingress.__name__).bind(settings, models)

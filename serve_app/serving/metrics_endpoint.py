@@ -1,7 +1,7 @@
 """The Prometheus endpoint of a local server, at the address that its user chose.
 
-Ray's node agent answers on the loopback interface or on every interface, at a port of its own. Here
-a thread of the starting process, idle otherwise, passes its answer on.
+Ray's agent answers Prometheus at a port of its own, on the loopback interface or on all of them. A
+thread of the process that started the server passes its answers on.
 """
 
 import http.client
@@ -13,13 +13,13 @@ from typing import Any
 
 PATH = "/metrics"
 SOURCE_TIMEOUT_SECONDS = 8.0
-"""Less than the 10 s after which Prometheus gives up on a scrape."""
+"""Below the 10 s after which Prometheus gives up on a scrape."""
 
 
 class MetricsEndpoint:
     """``GET /metrics`` on ``host:port``, answered by what listens on ``source_port`` here.
 
-    Raises ``OSError`` where nothing can listen on ``host:port``.
+    Raises ``OSError`` if nothing can listen on ``host:port``.
     """
 
     def __init__(self, host: str, port: int, source_port: int) -> None:
@@ -43,7 +43,7 @@ class MetricsEndpoint:
 
 class _Relay(BaseHTTPRequestHandler):
     source: int
-    timeout = 10.0  # of a client that connects and says nothing
+    timeout = 10.0  # for a client that connects and says nothing
 
     def do_GET(self) -> None:
         if self.path.partition("?")[0] != PATH:
@@ -74,4 +74,4 @@ class _Relay(BaseHTTPRequestHandler):
             connection.close()
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing: a scrape every few seconds is no event."""
+        """Log nothing: a scrape every few seconds is not an event."""

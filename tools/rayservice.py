@@ -1,7 +1,7 @@
-"""``python -m configs.rayservice cpu``: a profile as a patch of the RayService on stdout.
+"""``python -m tools.rayservice cpu``: prints a profile as a patch of the RayService.
 
-Format: KubeRay 1.x, ``ray.io/v1`` RayService; ``serveConfigV2`` is the profile's own text. All
-else of the RayService is in ``k8s/base`` and ``k8s/overlays``.
+Format: KubeRay 1.x, ``ray.io/v1`` RayService; ``serveConfigV2`` is the profile's own text. The rest
+of the RayService is in ``k8s/base`` and ``k8s/overlays``.
 """
 
 import sys
@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from configs.profile import load_profile, profile_path
+from serve_app.serving.profile import load_profile, profile_path
 
 NAME = "whisper-ox"
-"""Of the RayService in ``k8s/base``."""
+"""The name of the RayService in ``k8s/base``."""
 
 
 class _LiteralText(str):
-    """Text that YAML shows as a block."""
+    """Text that YAML writes as a block."""
 
 
 def _show_literal(dumper: yaml.SafeDumper, text: _LiteralText) -> yaml.ScalarNode:
@@ -27,7 +27,7 @@ yaml.SafeDumper.add_representer(_LiteralText, _show_literal)
 
 
 def serve_config_patch(profile: str) -> dict[str, Any]:
-    """The RayService's part that a profile decides; kustomize merges it into ``k8s/base``'s.
+    """The part of the RayService that a profile decides; kustomize merges it into ``k8s/base``.
 
     Raises ``InvalidProfile``.
     """
@@ -44,7 +44,7 @@ def serve_config_patch(profile: str) -> dict[str, Any]:
 def main() -> int:
     """Print the patch of the profile that the first argument names."""
     profile = sys.argv[1] if len(sys.argv) > 1 else "cpu"
-    print(f"# Written by `python -m configs.rayservice {profile}`, as `make docs` runs it.")
+    print(f"# Written by `python -m tools.rayservice {profile}`, as `make docs` runs it.")
     print(yaml.safe_dump(serve_config_patch(profile), sort_keys=False, width=120), end="")
     return 0
 

@@ -1,7 +1,8 @@
-"""Answers of Ray Serve's own servers in our form, and headers that only Serve may set kept out.
+"""Ray Serve's own error answers in our form, and no headers from callers that only Serve may set.
 
-``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`` names :func:`middlewares`; Serve 2.60 calls it in its
-Python proxy and, behind HAProxy, in each Ingress replica (``ray/serve/_private/http_util.py``).
+``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`` names :func:`middlewares`. Behind HAProxy, Serve calls
+it in each Ingress replica and in the Python proxy that stands in for them; without HAProxy, in the
+Python proxy that takes every request.
 """
 
 import logging
@@ -13,10 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.errors import error_response
 from serve_app.api.request_id import HEADER, assign_request_id, request_id
-from serve_app.errors import NotReady, Overloaded, RequestTimeout, WhisperOxError
+from serve_app.errors import Overloaded, RequestTimeout, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
-from serve_app.proxy.bodies import GatheredBodies
-from serve_app.proxy.heads import bound_heads
+from serve_app.serving.haproxy import LOST, NO_PROCESS, NOT_FOUND
+from serve_app.serving.ray_internals import HEADERS_READ_AS_TEXT, SERVES_HEADERS
 from serve_app.settings import LogSettings
 
 logger = logging.getLogger("whisper_ox.proxy")
@@ -25,45 +26,31 @@ OWN_PATHS = "/-/"
 """Serve's health check and route table, which it and HAProxy read themselves."""
 
 _ID_HEADER = HEADER.lower().encode()
-_SERVES_HEADERS = frozenset(
-    {b"x-request-timeout-seconds", b"x-request-disconnect-disabled", b"serve-multiplexed-model-id"}
-)
-"""With these a caller would lift Serve's own time limit, hide that it left, or choose a replica."""
-
-_READ_AS_TEXT = frozenset({b"x-session-id", b"traceparent", b"tracestate"})
-"""Serve takes their values for UTF-8 and fails where they are not."""
 
 _ANSWERS: dict[int, WhisperOxError] = {
-    404: WhisperOxError(
-        "Nothing is served under this path, or not yet: a server that starts says when it is ready "
-        "under /readyz.",
-        code="not_found",
-        status=404,
-    ),
+    404: NOT_FOUND,
     408: RequestTimeout(
         "The answer took longer than the proxy's request_timeout_s. Send shorter audio.", status=408
     ),
     429: Overloaded("The server's queue is full; send the request again later."),
-    500: WhisperOxError("The server failed on this request. The operator finds it by its id."),
-    503: NotReady("No process of the server can take the request now; send it again in a moment."),
+    500: WhisperOxError(
+        "The server failed on this request. The operator finds the cause by the request id."
+    ),
+    503: NO_PROCESS,
 }
-_LOST = NotReady(
-    "The process that worked on this request ended before it answered. Send the request again."
-)
 
 
 def middlewares() -> list[Middleware]:
-    """What Serve puts around its server, whose log and whose requests' heads this sees to."""
-    if not logging.getLogger("whisper_ox").handlers:  # an Ingress replica has its profile's
+    """What Serve wraps around its server; this process's log is set up as well."""
+    if not logging.getLogger("whisper_ox").handlers:  # an Ingress replica has set up its own
         configure_logging(LogSettings())
-    bound_heads()
-    return [Middleware(GatheredBodies), Middleware(ProxyErrors)]
+    return [Middleware(ProxyErrors)]
 
 
 class ProxyErrors:
-    """Outermost ASGI middleware: a caller gets JSON whoever answers, and one id everywhere.
+    """Outermost ASGI middleware: whoever answers, the caller gets JSON and one request id.
 
-    Answers of the application pass as they are, piece by piece.
+    Answers of the application pass unchanged, piece by piece.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -103,7 +90,7 @@ class _Exchange:
             await self._answer(_ANSWERS[500])
         if not self._has_begun and not self._has_left:
             logger.warning("the replica died under the request")
-            await self._answer(_LOST)
+            await self._answer(LOST)
 
     async def _receive(self) -> Message:
         message = await self._raw_receive()
@@ -131,21 +118,21 @@ class _Exchange:
 
 
 def _cleaned(scope: Scope) -> Scope:
-    """``scope`` with a request id that is safe to log and to return, without Serve's headers."""
+    """``scope`` without Serve's headers and with a request id that is safe to log and to return."""
     scope = {**scope, "state": dict(scope.get("state", {}))}
     identifier = assign_request_id(scope).encode()
     kept = [
         (name, value)
         for name, value in scope["headers"]
         if name != _ID_HEADER
-        and name.replace(b"_", b"-") not in _SERVES_HEADERS
-        and (value.isascii() or name.replace(b"_", b"-") not in _READ_AS_TEXT)
+        and name.replace(b"_", b"-") not in SERVES_HEADERS
+        and (value.isascii() or name.replace(b"_", b"-") not in HEADERS_READ_AS_TEXT)
     ]
     return {**scope, "headers": [*kept, (_ID_HEADER, identifier)]}
 
 
 def _is_text(start: Message) -> bool:
-    """Whether a response is plain text, as Serve's own are. Errors of the application are JSON."""
+    """Whether a response is plain text, as Serve's own are; errors of the application are JSON."""
     return any(
         name.lower() == b"content-type" and value.startswith(b"text/plain")
         for name, value in start["headers"]

@@ -1,6 +1,6 @@
-"""Whether to trace: OpenTelemetry's own environment variables, off where they say nothing.
+"""The tracer of a process, if OpenTelemetry's own environment variables ask for one.
 
-Its SDK reads the rest of them by itself; docs/settings.md lists what matters.
+OpenTelemetry's SDK reads the rest of its variables by itself; docs/settings.md lists what matters.
 """
 
 import os
@@ -19,7 +19,7 @@ PROTOCOL = "http/protobuf"
 def wants_traces() -> bool:
     """Whether the environment asks for traces.
 
-    Raises ``InvalidSetting`` where it asks for what cannot work.
+    Raises ``InvalidSetting`` if it asks for something that cannot work.
     """
     if _variable(DISABLED_VARIABLE) == "true":
         return False
@@ -41,7 +41,7 @@ def wants_traces() -> bool:
         )
     name = next(filter(_variable, ENDPOINT_VARIABLES), "")
     if name and not _variable(name).startswith(("http://", "https://")):
-        # Its value is not told: a password may be in it.
+        # The message leaves out the value, which may hold a password.
         raise InvalidSetting(
             f"The environment variable {name} must begin with http:// or https://.", field=name
         )
@@ -51,7 +51,7 @@ def wants_traces() -> bool:
 def tracer_of(deployment: str) -> Tracer:
     """The tracer of this process, a replica of ``deployment``. Raises ``InvalidSetting``.
 
-    Where traces are off OpenTelemetry's SDK is not even imported.
+    While traces are off, OpenTelemetry's SDK is not even imported.
     """
     if not wants_traces():
         return NO_TRACER

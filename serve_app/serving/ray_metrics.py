@@ -1,13 +1,15 @@
-"""The metrics sink of a Ray Serve replica.
+"""The metrics of a Ray Serve replica.
 
-:mod:`ray.serve.metrics` adds the labels ``application``, ``deployment`` and ``replica``; Ray's node
-agent collects from every process (each ``RAY_metrics_report_interval_ms``, 10 s by default) and
-answers Prometheus.
+:mod:`ray.serve.metrics` adds the labels ``application``, ``deployment`` and ``replica``. On each
+node Ray's agent collects from every process, by default every 10 s
+(``RAY_metrics_report_interval_ms``), and answers Prometheus.
 """
 
 import logging
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ray.serve import metrics as serve_metrics
 
@@ -16,19 +18,19 @@ from serve_app.metrics.catalogue import METRICS, PREFIX, Counter, Gauge, Histogr
 logger = logging.getLogger("whisper_ox.metrics")
 
 REPEAT_SECONDS = 1.0
-"""How often gauges are told to Ray again: its agent forgets what is not, after twice its report
-interval, which is a second at least."""
+"""How often gauges are reported again. Ray's agent forgets a gauge after twice its report interval,
+which is at least a second."""
 
 _NOTHING = math.ulp(0.0)
-"""The least positive number: Ray refuses to count 0, and it vanishes in any sum."""
+"""The smallest positive number, which vanishes in any sum: Ray refuses to count 0."""
 
 
 class RayMetrics:
-    """Records what one deployment's process declares; :class:`serve_app.metrics.Sink`.
+    """Records the metrics of one deployment: a :class:`serve_app.metrics.catalogue.Sink`.
 
-    Create it inside a replica. Counters whose labels are known exist from the start, since
-    Prometheus sees no increase where a series appears with its first event. What Ray refuses to
-    record is logged, once for each metric: no request fails for a figure.
+    Create it inside a replica. Counters whose labels are known exist from the start, because
+    Prometheus sees no increase when a series appears with its first event. What Ray refuses to
+    record is logged once per metric, so that no request fails for a figure.
     """
 
     def __init__(self, process: Process) -> None:
@@ -58,40 +60,37 @@ class RayMetrics:
         threading.Thread(target=self._repeat_gauges, name="gauges", daemon=True).start()
 
     def count(self, metric: Counter, amount: float = 1.0, **labels: str) -> None:
-        """See :class:`serve_app.metrics.Sink`."""
-        try:
-            if amount > 0:
+        """See :class:`serve_app.metrics.catalogue.Sink`."""
+        if amount > 0:
+            with self._reported(metric):
                 self._counters[metric.name].inc(float(amount), labels)
-        except Exception:
-            self._report(metric)
 
     def set(self, metric: Gauge, value: float, **labels: str) -> None:
-        """See :class:`serve_app.metrics.Sink`."""
-        try:
-            with self._values_lock:  # or a repeated value could come after a newer one
-                self._gauges[metric.name].set(float(value), labels)
-                self._values[metric, tuple(labels.items())] = float(value)
-        except Exception:
-            self._report(metric)
+        """See :class:`serve_app.metrics.catalogue.Sink`."""
+        # Without the lock a repeated value could follow a newer one.
+        with self._reported(metric), self._values_lock:
+            self._gauges[metric.name].set(float(value), labels)
+            self._values[metric, tuple(labels.items())] = float(value)
 
     def observe(self, metric: Histogram, value: float, **labels: str) -> None:
-        """See :class:`serve_app.metrics.Sink`."""
-        try:
+        """See :class:`serve_app.metrics.catalogue.Sink`."""
+        with self._reported(metric):
             self._histograms[metric.name].observe(float(value), labels)
-        except Exception:
-            self._report(metric)
 
-    def _report(self, metric: Metric) -> None:
-        if metric.name not in self._refused:
-            self._refused.add(metric.name)
-            logger.exception("%s cannot be recorded", metric.exported_name)
+    @contextmanager
+    def _reported(self, metric: Metric) -> Iterator[None]:
+        """Log an exception, the first of each metric, instead of raising it."""
+        try:
+            yield
+        except Exception:
+            if metric.name not in self._refused:
+                self._refused.add(metric.name)
+                logger.exception("%s cannot be recorded", metric.exported_name)
 
     def _repeat_gauges(self) -> None:
         pause = threading.Event()
         while not pause.wait(REPEAT_SECONDS):
             with self._values_lock:
                 for (metric, labels), value in self._values.items():
-                    try:
+                    with self._reported(metric):
                         self._gauges[metric.name].set(value, dict(labels))
-                    except Exception:
-                        self._report(metric)

@@ -1,8 +1,7 @@
-"""Reading profiles: a Serve config with what the command line changes in it."""
+"""Profiles: Serve configs, read from ``configs/`` or from a file and checked to the last key."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.resources import files
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,12 +12,16 @@ from ray.serve.schema import ServeApplicationSchema, ServeDeploySchema
 from serve_app.errors import WhisperOxError
 from serve_app.settings import AppSettings, EngineTunables
 
+PROFILES = Path(__file__).parents[2] / "configs"
+"""The profiles that come with Whisper OX, beside this package wherever it is installed."""
+
 USER_CONFIGS: dict[str, type[BaseModel] | None] = {"Ingress": None, "Transcriber": EngineTunables}
-"""Each deployment's ``user_config``. Spelt out, as ``serve_app.deployments`` loads the engine."""
+"""What each deployment takes as ``user_config``. Its names are spelt out here because
+:mod:`serve_app.serving.deployments` would load the engine."""
 
 
 class InvalidProfile(WhisperOxError):
-    """A profile cannot be read, or has a key or value that Serve or the application refuses."""
+    """A profile that cannot be read, or a key or value that Serve or the application refuses."""
 
     code = "invalid_profile"
 
@@ -44,6 +47,17 @@ class Profile:
             for deployment in self.application.deployments
         }
 
+    def changed(self, *, model: str | None, host: str | None, port: int | None) -> "Profile":
+        """The profile with what the command line says instead; None leaves the profile's own."""
+        http = self.config.http_options
+        update = {"host": host or http.host, "port": port or http.port}
+        config = self.config.model_copy(update={"http_options": http.model_copy(update=update)})
+        engine = self.settings.engine
+        engine = engine.model_copy(update={"model": model or engine.model})
+        return replace(
+            self, config=config, settings=self.settings.model_copy(update={"engine": engine})
+        )
+
     def environment(self, deployment: str) -> dict[str, str]:
         """Environment variables that a deployment's processes start with."""
         actor: dict[str, Any] = self.deployment_options[deployment].get("ray_actor_options") or {}
@@ -52,11 +66,11 @@ class Profile:
 
 
 def profile_path(name: str) -> Path:
-    """The file of a profile: a path, or the name of one that comes with Whisper OX."""
+    """The file of a profile: ``name`` is a path, or a profile that comes with Whisper OX."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         return path
-    return Path(str(files("configs") / f"{name}.yaml"))
+    return PROFILES / f"{name}.yaml"
 
 
 def load_profile(name: str) -> Profile:
@@ -75,7 +89,7 @@ def load_profile(name: str) -> Profile:
 
 
 def _check(document: Any) -> Profile:
-    """Everything that can be known without starting; ``ValueError`` says what is wrong."""
+    """Check all that can be known without starting. ``ValueError`` says what is wrong."""
     config = ServeDeploySchema.model_validate(document)
     unknown = [*_unknown_keys("", document, ServeDeploySchema)]
     if unknown:
@@ -99,9 +113,9 @@ def _check(document: Any) -> Profile:
 def _unknown_keys(where: str, given: Any, annotation: Any) -> Iterator[str]:
     """Paths of the keys that no model in ``annotation`` has.
 
-    Serve drops keys that it does not know, so that a typing error passes in silence. Where it takes
-    a dict or a model, the dict becomes the model only when it starts, so it is checked here: raises
-    ``ValueError`` for a wrong value.
+    Serve drops keys that it does not know, so a typing error would pass in silence. Some dicts
+    become models only when Serve starts. They are checked here; ``ValueError`` says which value is
+    wrong.
     """
     models = [*_models(annotation)]
     if isinstance(given, list):
@@ -136,7 +150,7 @@ def _validate(where: str, model: type[Any], given: Any) -> Any:
 
 
 def _one_line(error: ValidationError) -> str:
-    """The fields and what is wrong with each, without pydantic's type names and addresses."""
+    """Each field and what is wrong with it, without pydantic's type names and addresses."""
     return "; ".join(
         f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".lstrip(": ")
         for problem in error.errors(include_url=False)

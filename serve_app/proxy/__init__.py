@@ -1,1 +1,0 @@
-"""In front of the application: Ray Serve's own proxies, bounded and answering as we do."""

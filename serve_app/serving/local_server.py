@@ -1,0 +1,178 @@
+"""``python -m serve_app``: a profile served on this machine, on a private Ray of its own.
+
+Import it only inside :func:`serve_app.serving.before_ray.prepared_for_ray`: it imports Ray.
+"""
+
+import os
+import shutil
+import signal
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import ray
+from ray import serve as ray_serve
+from ray.exceptions import RayError
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus
+
+from models import resolve
+from serve_app.api.examples import EXAMPLE_CLIP, curl_example
+from serve_app.api.keys import KeyRing
+from serve_app.errors import NotReady
+from serve_app.logs import from_environment
+from serve_app.serving import haproxy, ray_internals
+from serve_app.serving.before_ray import StopSignals
+from serve_app.serving.deployments import assemble
+from serve_app.serving.metrics_endpoint import MetricsEndpoint
+from serve_app.serving.ports import require_free
+from serve_app.serving.profile import Profile, load_profile
+from serve_app.serving.remote_core import why_not_ready
+from serve_app.serving.stopping import drain, end_processes, flush_traces
+from serve_app.settings import ApiKey, LogSettings
+from serve_app.tracing.tracer import wants_traces
+
+OBJECT_STORE_BYTES = 256 * 1024 * 1024
+"""Long clips pass through it from Ingress to Transcriber: 2.3 hours of 16 kHz PCM16 at once."""
+
+SHARED_MEMORY = Path("/dev/shm")
+READY_POLL_SECONDS = 0.25
+
+
+def serve(
+    signals: StopSignals,
+    *,
+    config: str,
+    model: str | None,
+    host: str | None,
+    port: int | None,
+    metrics_host: str,
+    metrics_port: int | None,
+) -> None:
+    """Serve until a signal arrives. The options are those of the command line.
+
+    Whatever can be wrong is found before Ray starts, so that it is reported here and not in the log
+    of another process. Raises ``WhisperOxError`` or ``models.ModelError`` if the server cannot
+    start, and ``KeyboardInterrupt`` for a signal that arrives before it is ready.
+    """
+    profile = load_profile(config).changed(model=model, host=host, port=port)
+    log = from_environment(profile.settings.log)
+    os.environ.update(LOG_LEVEL=log.level, LOG_FORMAT=log.format)  # for Serve's proxies
+    sends_traces = wants_traces()
+    KeyRing(ApiKey.from_environment(), profile.settings.quota)
+    http = profile.config.http_options
+    require_free(http.host, http.port, "--port (make serve PORT=8001)")
+    if metrics_port:
+        require_free(metrics_host, metrics_port, "--metrics-port")
+    require_shared_memory(OBJECT_STORE_BYTES)
+    local = resolve(profile.settings.engine.model)  # with a progress bar
+    print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
+    private_host = haproxy.listen_alone(http.host)
+    try:
+        _start_ray(signals)
+        if metrics_port:
+            endpoint = MetricsEndpoint(metrics_host, metrics_port, ray_internals.metrics_port())
+            print(f"whisper-ox: metrics on {endpoint.url}", flush=True)
+        ingress = _deploy(profile, log, private_host)
+        url = _own_url(http.host, http.port)
+        with suppress(KeyboardInterrupt):
+            _wait_until_ready(url, signals)
+            while not signals.received:
+                time.sleep(3600)
+        # Somebody may have found it ready before this process did.
+        if signals.received == [signal.SIGTERM] and _is_ready(url):
+            drain(ingress, profile.settings.drain, signals)
+        if sends_traces:
+            flush_traces(profile.application.name)
+    finally:
+        end_processes(signals)
+
+
+def require_shared_memory(n_bytes: int, directory: Path = SHARED_MEMORY) -> None:
+    """Raise ``NotReady`` if the object store does not fit: Ray would then put it on a disk."""
+    if not directory.is_dir():
+        return  # not Linux; docs/operations.md says what that means
+    free = shutil.disk_usage(directory).free
+    if free < n_bytes:
+        raise NotReady(
+            f"{directory} has {free >> 20} MiB free, {n_bytes >> 20} MiB are needed to hand audio "
+            "from process to process. A container gets more with docker run --shm-size=1g, a pod "
+            "with an emptyDir of medium Memory."
+        )
+
+
+def _start_ray(signals: StopSignals) -> None:
+    ray_internals.quiet_logs()
+    ray_internals.start_no_usage_reporter()
+    ray.init(
+        address="local",
+        namespace="serve",
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        logging_level="WARNING",
+    )
+    signals.listen()
+
+
+def _deploy(profile: Profile, log: LogSettings, private_host: str) -> DeploymentHandle:
+    """Start the proxy and the deployments; returns a handle to Ingress without waiting for it."""
+    http = profile.config.http_options
+    # Our access log says more in one line.
+    quiet = {"encoding": log.format.upper(), "log_level": "WARNING", "enable_access_log": False}
+    # The controller logs a traceback per attempt to start; why_not_ready says it in one line.
+    silent = {**quiet, "log_level": "CRITICAL"}
+    try:
+        ray_serve.start(
+            proxy_location=profile.config.proxy_location,
+            http_options={**http.model_dump(exclude_unset=True), "host": private_host},
+            logging_config=silent,
+        )
+    except (RayError, RuntimeError) as error:
+        # The last lines are HAProxy's own alerts.
+        reason = " ".join(" ".join(str(error).strip().splitlines()[-2:]).split())
+        raise NotReady(f"Ray Serve's proxy does not start: {reason}") from error
+    application = ray_serve.RunTarget(
+        assemble(profile.settings, profile.deployment_options),
+        name=profile.application.name,
+        route_prefix=profile.application.route_prefix,
+        logging_config=quiet,
+    )
+    [ingress] = ray_serve.run_many([application], wait_for_applications_running=False)
+    return ingress
+
+
+def _own_url(host: str, port: int) -> str:
+    """Where this machine reaches a server that listens on ``host``."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
+
+
+def _wait_until_ready(url: str, signals: StopSignals) -> None:
+    """Return when ``/readyz`` says 200, after printing how long it took and how to send audio.
+
+    Raises ``NotReady`` once Serve has given up starting the model.
+    """
+    while not _is_ready(url):
+        if signals.received:
+            raise KeyboardInterrupt
+        for application in ray_serve.status().applications.values():
+            if application.status is ApplicationStatus.DEPLOY_FAILED:
+                raise NotReady(why_not_ready())
+        time.sleep(READY_POLL_SECONDS)
+    seconds = time.time() - psutil.Process().create_time()
+    print(
+        f"whisper-ox: ready after {seconds:.0f} s on {url} "
+        f"(documentation: {url}/docs; Ctrl-C stops). Try:\n\n"
+        f"  {curl_example(url, EXAMPLE_CLIP)}\n",
+        flush=True,
+    )
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:  # refused, reset, timed out, or 503: urllib's HTTPError is one
+        return False
