@@ -276,6 +276,11 @@ HUGGING_FACES = (
 )
 
 
+def default_of(name: str) -> str:
+    """What holds while the variable is unset."""
+    return next(one.default for one in (*OURS, *RAYS) if one.name == name)
+
+
 def set_defaults() -> None:
     """Set the defaults that a local server gives to Ray, for this process and those it starts.
 

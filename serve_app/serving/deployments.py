@@ -56,7 +56,7 @@ class _Replica:
         self._sink = RayMetrics(deployment)
 
     async def flush_traces(self) -> None:
-        """See :func:`serve_app.serving.stopping.flush_traces`."""
+        """See :mod:`serve_app.serving.local_server`."""
         await asyncio.to_thread(self._tracer.flush)
 
     def __del__(self) -> None:

@@ -11,13 +11,14 @@ configuration manual.
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 if __name__ == "__main__":
     # Instead of this file's folder, whose modules are no top-level ones.
     sys.path[0] = str(Path(__file__).parents[2])
 
-from serve_app.environment import OURS
+from serve_app.environment import default_of
 from serve_app.errors import InvalidSetting, NotReady, WhisperOxError
 
 COMMAND = "RAY_SERVE_HAPROXY_BINARY_PATH"
@@ -89,23 +90,16 @@ def listen_alone(host: str) -> str:
 
 
 def head_seconds() -> float:
-    """How long a client may take to send a request's head: ``WHISPER_OX_HEAD_SECONDS``.
-
-    Raises ``InvalidSetting``.
-    """
-    default = next(variable.default for variable in OURS if variable.name == HEAD_SECONDS)
-    text = os.environ.get(HEAD_SECONDS) or default
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= MOST_HEAD_SECONDS:
-        raise InvalidSetting(
-            f"The environment variable {HEAD_SECONDS} is {text!r}; allowed: a number above 0, up "
-            f"to {MOST_HEAD_SECONDS:g}.",
-            field=HEAD_SECONDS,
-        )
-    return seconds
+    """How long a client may take to send a request's head. Raises ``InvalidSetting``."""
+    text = os.environ.get(HEAD_SECONDS) or default_of(HEAD_SECONDS)
+    with suppress(ValueError):
+        if 0 < float(text) <= MOST_HEAD_SECONDS:
+            return float(text)
+    raise InvalidSetting(
+        f"The environment variable {HEAD_SECONDS} is {text!r}; allowed: a number above 0, up to "
+        f"{MOST_HEAD_SECONDS:g}.",
+        field=HEAD_SECONDS,
+    )
 
 
 def edited(config: str, head_seconds: float, public_host: str = "") -> str:

@@ -1,11 +1,14 @@
-"""``python -m serve_app``: a profile served on this machine, on a private Ray of its own.
+"""A server on this machine, from its start to its end, on a private Ray of its own.
 
-Import it only inside :func:`serve_app.serving.before_ray.prepared_for_ray`: it imports Ray.
+It imports Ray, so import it only inside :func:`serve_app.serving.before_ray.prepared_for_ray`.
+Ctrl-C stops it at once, SIGTERM once the running requests are answered; docs/failures.md says what
+clients see.
 """
 
 import os
 import shutil
 import signal
+import sys
 import time
 import urllib.request
 from contextlib import suppress
@@ -15,23 +18,24 @@ import psutil
 import ray
 from ray import serve as ray_serve
 from ray.exceptions import RayError
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
 from models import resolve
+from serve_app.api.drain import InProgress, Stage
 from serve_app.api.examples import EXAMPLE_CLIP, curl_example
 from serve_app.api.keys import KeyRing
 from serve_app.errors import NotReady
 from serve_app.logs import from_environment
 from serve_app.serving import haproxy, ray_internals
 from serve_app.serving.before_ray import StopSignals
-from serve_app.serving.deployments import assemble
-from serve_app.serving.metrics_endpoint import MetricsEndpoint
+from serve_app.serving.deployments import Ingress, Transcriber, assemble
 from serve_app.serving.ports import require_free
 from serve_app.serving.profile import Profile, load_profile
+from serve_app.serving.ray_metrics import MetricsEndpoint
 from serve_app.serving.remote_core import why_not_ready
-from serve_app.serving.stopping import drain, end_processes, flush_traces
-from serve_app.settings import ApiKey, LogSettings
+from serve_app.settings import ApiKey, DrainSettings, LogSettings
 from serve_app.tracing.tracer import wants_traces
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
@@ -39,6 +43,15 @@ OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
 SHARED_MEMORY = Path("/dev/shm")
 READY_POLL_SECONDS = 0.25
+DRAIN_POLL_SECONDS = 0.25
+DRAIN_TIMEOUT_SECONDS = 5.0
+ANSWER_SECONDS = 0.5
+"""How long after a replica has ended an answer it has surely reached its client; the way through
+the proxy takes milliseconds."""
+
+FLUSH_TIMEOUT_SECONDS = 4.0
+EXIT_SECONDS = 3.0
+"""How long processes may take to end by themselves."""
 
 
 def serve(
@@ -83,11 +96,11 @@ def serve(
                 time.sleep(3600)
         # Somebody may have found it ready before this process did.
         if signals.received == [signal.SIGTERM] and _is_ready(url):
-            drain(ingress, profile.settings.drain, signals)
+            _drain(ingress, profile.settings.drain, signals)
         if sends_traces:
-            flush_traces(profile.application.name)
+            _flush_traces(profile.application.name)
     finally:
-        end_processes(signals)
+        _end_processes(signals)
 
 
 def require_shared_memory(n_bytes: int, directory: Path = SHARED_MEMORY) -> None:
@@ -176,3 +189,70 @@ def _is_ready(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:  # refused, reset, timed out, or 503: urllib's HTTPError is one
         return False
+
+
+def _drain(ingress: DeploymentHandle, settings: DrainSettings, signals: StopSignals) -> None:
+    """Let running requests end while new ones are refused; another signal cuts them off."""
+    if settings.notice_seconds:
+        _n_unfinished(ingress, Stage.LEAVING)
+    print(
+        f"\nwhisper-ox: stopping; running requests have {settings.seconds:g} s to end, another "
+        "signal ends them now",
+        file=sys.stderr,
+        flush=True,
+    )
+    time.sleep(settings.notice_seconds)
+    deadline = time.monotonic() + settings.seconds
+    while left := _n_unfinished(ingress, Stage.CLOSED):
+        if len(signals.received) > 1 or time.monotonic() > deadline:
+            print(f"whisper-ox: {left} running requests are cut off", file=sys.stderr, flush=True)
+            return
+        time.sleep(DRAIN_POLL_SECONDS)
+
+
+def _n_unfinished(ingress: DeploymentHandle, stage: Stage) -> int:
+    """Bring every HTTP replica to ``stage``; returns how many requests are left, at least.
+
+    An answer that has only just left a replica may still be in the proxy, so it counts.
+    """
+    try:
+        answers = ingress.broadcast("drain", stage).results(
+            timeout_s=DRAIN_TIMEOUT_SECONDS, return_exceptions=True
+        )
+    except DeploymentUnavailableError:
+        return 0
+    except TimeoutError:
+        return 1
+    if any(isinstance(answer, TimeoutError) for answer in answers):
+        return 1
+    replicas = [answer for answer in answers if isinstance(answer, InProgress)]  # others have died
+    n_requests = sum(replica.requests for replica in replicas)
+    return n_requests or sum(replica.idle_seconds < ANSWER_SECONDS for replica in replicas)
+
+
+def _flush_traces(application: str) -> None:
+    """Let every replica send the spans it has; what is not sent in a few seconds is lost."""
+    for deployment in (Transcriber, Ingress):
+        with suppress(Exception):  # the server ends in any case
+            handle = ray_serve.get_deployment_handle(deployment.__name__, application)
+            handle.broadcast("flush_traces").results(
+                timeout_s=FLUSH_TIMEOUT_SECONDS, return_exceptions=True
+            )
+
+
+def _end_processes(signals: StopSignals) -> None:
+    """End Serve and Ray, ignoring a second Ctrl-C, which would leave processes behind.
+
+    Ray ends its own processes but not what those have started: HAProxy would live on.
+    """
+    signals.ignore()
+    family = psutil.Process().children(recursive=True)
+    is_up = ray.is_initialized()
+    if is_up:
+        ray.shutdown()
+    # If ray.init was interrupted, nothing ends by itself.
+    _, left = psutil.wait_procs(family, timeout=EXIT_SECONDS if is_up else 0)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=EXIT_SECONDS)

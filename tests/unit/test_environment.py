@@ -8,7 +8,7 @@ import pytest
 from ray.serve._private import constants
 
 from serve_app import environment
-from serve_app.environment import RAYS, Variable
+from serve_app.environment import RAYS, Variable, default_of
 from serve_app.settings import HttpSettings
 
 ROOT = Path(__file__).parents[2]
@@ -20,10 +20,6 @@ OF_IMAGES = {
     ),
 }
 """What a local server finds out by itself."""
-
-
-def default_of(name: str) -> int:
-    return next(int(variable.default) for variable in RAYS if variable.name == name)
 
 
 def test_what_the_operator_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,9 +37,9 @@ def test_ray_serve_reads_it(variable: Variable) -> None:
 
 def test_haproxy_waits_longer_than_the_application() -> None:
     http = HttpSettings()
-    assert default_of("RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S") > http.upload_idle_seconds
-    assert default_of("RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S") >= http.request_seconds
-    assert default_of("RAY_SERVE_HAPROXY_TUNE_BUFSIZE") > http.max_header_bytes
+    assert int(default_of("RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S")) > http.upload_idle_seconds
+    assert int(default_of("RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S")) >= http.request_seconds
+    assert int(default_of("RAY_SERVE_HAPROXY_TUNE_BUFSIZE")) > http.max_header_bytes
 
 
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "Dockerfile.gpu"])

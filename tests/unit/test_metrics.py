@@ -21,8 +21,7 @@ from serve_app.engine.vad_clock import VadClock
 from serve_app.metrics import catalogue as metrics
 from serve_app.metrics.catalogue import METRICS, Histogram, Metric
 from serve_app.metrics.page import metrics_page
-from serve_app.serving.metrics_endpoint import MetricsEndpoint
-from serve_app.serving.ray_metrics import RayMetrics
+from serve_app.serving.ray_metrics import MetricsEndpoint, RayMetrics
 from tests.contract.promql import alert_queries, needs, panel_queries
 from tests.unit.ledger import Ledger
 
