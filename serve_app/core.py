@@ -1,34 +1,11 @@
 """What the protocol adapters see of the engine. They know neither Ray nor CTranslate2."""
 
-from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 from serve_app.audio.clip import AudioClip
+from serve_app.caller import Caller
 from serve_app.options import ModelFacts, TranscribeOptions
 from serve_app.transcript import Transcript
-
-
-class Priority(Enum):
-    """Who goes first within fairness; AUTO: the first minute of audio is interactive."""
-
-    AUTO = "auto"
-    INTERACTIVE = "interactive"
-    BULK = "bulk"
-
-
-@dataclass(frozen=True)
-class Caller:
-    """On whose behalf the core works: for log lines, quotas and the order of work.
-
-    ``key`` is the name of the API key, "" where the server is open. ``traceparent`` is the span of
-    the caller's request in W3C's form, "" while nothing is traced.
-    """
-
-    request_id: str
-    key: str = ""
-    priority: Priority = Priority.AUTO
-    traceparent: str = ""
 
 
 class SpeechCore(Protocol):

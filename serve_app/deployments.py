@@ -5,11 +5,8 @@ validate a config's ``args``, and takes a string for "no type".
 """
 
 import asyncio
-import contextvars
-import functools
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -24,13 +21,12 @@ from serve_app.api.examples import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
 from serve_app.call_log import log_call, log_load, log_transcript
-from serve_app.core import Caller, Priority
+from serve_app.caller import Caller, Priority
 from serve_app.engine import hardware
 from serve_app.engine.admission import Load
 from serve_app.engine.engine import Engine
-from serve_app.engine.gauges import keep_gauges
-from serve_app.engine.heap import keep_trimmed
-from serve_app.engine.transcription import Transcription
+from serve_app.engine.transcription import transcribe
+from serve_app.engine.upkeep import keep_up
 from serve_app.errors import NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.metrics import catalogue as metrics
@@ -62,15 +58,12 @@ class Transcriber:
         if settings.engine.bind_to_numa_node:
             hardware.bind_to_numa_node(serve.get_replica_context().rank.local_rank)
         self._engine = _load(settings, RayMetrics("Transcriber"))
-        self._threads = ThreadPoolExecutor(
-            settings.engine.max_concurrent_requests, thread_name_prefix="request"
-        )
         golden = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=settings.audio)
-        transcript = Transcription(self._engine, golden, TranscribeOptions(language="en")).run()
+        options = TranscribeOptions(language="en")
+        transcript = asyncio.run(transcribe(self._engine, golden, options))
         if not transcript.segments:
             raise NotReady(f"{self._engine} heard nothing in the golden clip; verify its files.")
-        keep_gauges(self._engine)
-        keep_trimmed()
+        keep_up(self._engine)
         logger.info("%s is ready", self._engine)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -97,13 +90,9 @@ class Transcriber:
         fitted = check_against_model(options, self._engine.facts)
         log_call(clip, fitted, self._engine.scheduler.queued_windows)
         log_load(self._engine.scheduler.load)
-        transcription = Transcription(self._engine, clip, fitted, priority, span)
-        run = functools.partial(contextvars.copy_context().run, transcription.run)
-        loop = asyncio.get_running_loop()
         try:
-            transcript = await loop.run_in_executor(self._threads, run)
+            transcript = await transcribe(self._engine, clip, fitted, priority, span)
         except asyncio.CancelledError:
-            transcription.cancel()
             logger.info("the client left; its %.1f s of audio are dropped", clip.seconds)
             raise
         log_transcript(transcript, text=self._logs_transcripts)

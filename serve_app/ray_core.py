@@ -13,8 +13,9 @@ from ray.serve.schema import ApplicationStatus, DeploymentStatus
 
 from serve_app.api.request_metrics import NO_KEY
 from serve_app.audio.clip import AudioClip
-from serve_app.core import Caller
-from serve_app.engine.admission import Demand, Load
+from serve_app.caller import Caller
+from serve_app.engine.admission import Load
+from serve_app.engine.request import Demand
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.gate import Gate

@@ -4,7 +4,7 @@ from starlette.requests import Request
 
 from serve_app.api.request_id import request_id
 from serve_app.api.request_span import span_of
-from serve_app.core import Caller, Priority
+from serve_app.caller import Caller, Priority
 from serve_app.errors import InvalidRequest
 
 PRIORITY_HEADER = "X-Priority"

@@ -11,7 +11,7 @@ from serve_app.api.auth import STATUS_PATHS
 from serve_app.api.caller import PRIORITY_HEADER
 from serve_app.api.examples import RESPONSE_SCHEMA
 from serve_app.api.request_id import HEADER
-from serve_app.core import Priority
+from serve_app.caller import Priority
 
 _ERRORS = {
     "400": "The request, its form or its audio is malformed.",

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from serve_app.audio.clip import AudioClip
-from serve_app.core import Caller, SpeechCore
+from serve_app.caller import Caller
+from serve_app.core import SpeechCore
 from serve_app.errors import QuotaExceeded
 from serve_app.options import ModelFacts, TranscribeOptions
 from serve_app.settings import QuotaSettings

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from serve_app.core import Priority
+from serve_app.caller import Priority
 from serve_app.engine.admission import Admission, Demand, Load
 from serve_app.engine.policy import Stage
 from serve_app.errors import Overloaded

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from serve_app.api.app import build_api
-from serve_app.core import Priority
+from serve_app.caller import Priority
 from serve_app.engine.admission import Demand, Load, Refusal
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.gate import MINUTE_BYTES, TINY_BYTES, Gate

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from serve_app.api.quota import QuotaCore, Quotas
 from serve_app.audio.clip import AudioClip
-from serve_app.core import Caller
+from serve_app.caller import Caller
 from serve_app.errors import NotReady, Overloaded, QuotaExceeded
 from serve_app.options import ModelFacts, TranscribeOptions
 from serve_app.settings import QuotaSettings
