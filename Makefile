@@ -29,7 +29,7 @@ serve: $(VENV)/.runtime ## Run the server (MODEL=base HOST=127.0.0.1 PORT=8000 P
 
 transcribe: $(VENV)/.runtime ## Post FILE=x.wav to the running server and print the transcript
 	@test -n "$(FILE)" || { echo 'usage: make transcribe FILE=speech.wav' >&2; exit 2; }
-	@$(PY) -m serve_app.transcribe "$(FILE)" --url http://$(HOST):$(PORT) $(ARGS)
+	@$(PY) -m serve_app.client "$(FILE)" --url http://$(HOST):$(PORT) $(ARGS)
 
 test: lint ## Check style and types, then run every test, JOBS=2 servers and more at a time
 	$(PY) -m pytest --numprocesses $(JOBS) $(ARGS)
