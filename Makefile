@@ -79,13 +79,13 @@ loadtest: $(VENV)/.dev ## People dictate (USERS=8 CHUNK=15 MINUTES=2 PROFILE=dev
 capacity: $(VENV)/.dev ## How many replicas a crowd needs (ARGS='--profile base-epyc-2c --users 40')
 	@$(PY) -m loadtest.capacity $(ARGS)
 
-docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
-	$(PY) -m serve_app.options > docs/options.md
-	$(PY) -m serve_app.settings_page > docs/settings.md
-	$(PY) -m serve_app.metrics.page > docs/metrics.md
+docs: $(VENV)/.dev ## Write the generated pages of docs/ and the dashboard anew
+	$(PY) -m tools.options_page > docs/options.md
+	$(PY) -m tools.settings_page > docs/settings.md
+	$(PY) -m tools.metrics_page > docs/metrics.md
 	for profile in cpu gpu-t4 gpu-a10g gpu-a10g-multi; do \
 	  $(PY) -m configs.rayservice $$profile > k8s/overlays/$$profile/serve-config.yaml || exit 1; done
-	$(PY) -m configs.dashboard > k8s/observability/dashboard.json
+	$(PY) -m tools.dashboard > k8s/observability/dashboard.json
 
 lock: $(VENV)/.dev ## Resolve the dependencies anew (all Pythons and systems) and pin their hashes
 	$(LOCK) --extra dev --output-file requirements-dev.lock

@@ -1,16 +1,16 @@
-"""docs/options.md is what the models say."""
+"""docs/options.md describes every option and limit."""
 
 from pathlib import Path
 
 from serve_app.options import OptionLimits, TranscribeOptions, VadParameters
-from serve_app.options.table import options_table
+from tools.options_page import options_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "options.md"
 
 
 def test_the_committed_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == options_table(), (
-        "run: python -m serve_app.options > docs/options.md"
+    assert PAGE.read_text(encoding="utf-8") == options_page(), (
+        "run: python -m tools.options_page > docs/options.md"
     )
 
 
@@ -18,7 +18,7 @@ def test_every_option_and_limit_is_described() -> None:
     for model in (TranscribeOptions, VadParameters, OptionLimits):
         for name, field in model.model_fields.items():
             assert field.description, name
-            assert f"| `{name}` |" in options_table()
+            assert f"| `{name}` |" in options_page()
 
 
 def test_the_json_schema_states_ranges() -> None:
