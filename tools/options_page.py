@@ -6,11 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from serve_app.languages import LANGUAGES
+from serve_app.options import OptionLimits, TranscribeOptions, VadParameters
 from serve_app.options.kinds import Kind
-from serve_app.options.limits import OptionLimits
-from serve_app.options.transcribe import TranscribeOptions
-from serve_app.options.vad import VadParameters
+from serve_app.options.language import LANGUAGES
 
 _INTRODUCTION = """\
 # Options
