@@ -82,7 +82,7 @@ def _give_ray_a_token() -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     from configs.profile import load_profile
-    from models import resolve
+    from models import ModelError, resolve
     from serve_app.api.keys import KeyRing
 
     profile = load_profile(options.config)
@@ -102,7 +102,10 @@ def _serve(options: argparse.Namespace) -> int:
     for variable, own in haproxy_ports().items():
         require_free("0.0.0.0", own, variable)
     require_shared_memory(OBJECT_STORE_BYTES)
-    local = resolve(settings.engine.model)  # with a progress bar here, not in a worker's log
+    try:
+        local = resolve(settings.engine.model)  # with a progress bar here, not in a worker's log
+    except ModelError as error:
+        raise NotReady(error.message) from error
     print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
 
     import ray

@@ -13,9 +13,9 @@ from loadtest.fuzz.option_inputs import broken_options
 from loadtest.fuzz.target import coin, refused
 from serve_app.api.examples import EXAMPLE_OPTIONS
 from serve_app.api.multipart import read_form
-from serve_app.audio.decode import decode_audio, is_fast
-from serve_app.audio.early import check_start
+from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
+from serve_app.audio.plan import check_start
 from serve_app.errors import WhisperOxError
 from serve_app.options import parse_generate_kwargs
 
@@ -69,9 +69,7 @@ def read(payload: bytes) -> str:
             read_form(request, on_head=lambda head: check_start(head, AudioLimits()))
         )
         parse_generate_kwargs(form.field("generate_kwargs"))
-        audio = form.audio()
-        is_fast(audio)
-        decode_audio(audio, limits=AudioLimits())
+        decode_audio(form.audio(), limits=AudioLimits())
     except WhisperOxError as error:
         return refused(error)
     return "read, parsed and decoded"

@@ -13,9 +13,9 @@ from serve_app.api.examples import CURL_EXAMPLE, RESPONSE_EXAMPLE
 from serve_app.api.multipart import read_form
 from serve_app.api.request_span import span_of
 from serve_app.audio.clip import AudioClip
-from serve_app.audio.decode import decode_audio, is_fast
-from serve_app.audio.early import check_start
+from serve_app.audio.decode import decode
 from serve_app.audio.limits import Hold
+from serve_app.audio.plan import check_start, inspect
 from serve_app.call_log import log_received
 from serve_app.core import SpeechCore
 from serve_app.metrics.catalogue import AUDIO_DECODE_SECONDS, Sink
@@ -123,12 +123,13 @@ def _render_segment(segment: Segment) -> dict[str, Any]:
 
 
 async def _decode(payload: bytes | memoryview, settings: AppSettings, hold: Hold) -> AudioClip:
-    if is_fast(payload):
-        return decode_audio(payload, limits=settings.audio)
+    plan = inspect(payload)
+    if plan.is_instant:
+        return decode(plan, payload, limits=settings.audio)
     # FFmpeg needs milliseconds to minutes: never on the event loop. ``hold`` ends the thread of a
     # request that is over.
     return await anyio.to_thread.run_sync(
-        lambda: decode_audio(payload, limits=settings.audio, hold=hold), abandon_on_cancel=True
+        lambda: decode(plan, payload, limits=settings.audio, hold=hold), abandon_on_cancel=True
     )
 
 

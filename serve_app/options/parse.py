@@ -12,8 +12,7 @@ from pydantic_core import ErrorDetails
 
 from serve_app.errors import InvalidOption
 from serve_app.options.limits import OptionLimits
-from serve_app.options.transcribe import TranscribeOptions
-from serve_app.options.vad import VadParameters
+from serve_app.options.transcribe import TranscribeOptions, VadParameters
 
 FIELD = "generate_kwargs"
 

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-from configs.dashboard import dashboard
 from serve_app.api.request_metrics import RequestMetrics
 from serve_app.engine.periodic import repeat
 from serve_app.engine.policy import BatchLimits, Stage
@@ -21,10 +20,11 @@ from serve_app.engine.vad_clock import VadClock
 from serve_app.metrics import catalogue as metrics
 from serve_app.metrics.catalogue import METRICS, Histogram, Metric
 from serve_app.metrics.endpoint import MetricsEndpoint
-from serve_app.metrics.page import metrics_page
 from serve_app.metrics.ray_sink import RayMetrics
 from tests.contract.promql import alert_queries, needs, panel_queries
 from tests.unit.ledger import Ledger
+from tools.dashboard import dashboard
+from tools.metrics_page import metrics_page
 
 ROOT = Path(__file__).parents[2]
 QUERIES = panel_queries() | alert_queries()

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from serve_app.errors import InvalidOption
-from serve_app.languages import LANGUAGES
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
+from serve_app.options.language import LANGUAGES
 
 ENGLISH = ModelFacts("tiny.en", False, ("en",), 51864)
 BASE = ModelFacts("base", True, tuple(code for code in LANGUAGES if code != "yue"), 51865)

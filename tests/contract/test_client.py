@@ -1,4 +1,4 @@
-"""``make transcribe``: the command behind it, against a real server."""
+"""The command behind ``make transcribe``, against a real server."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from tests.contract.wire import silence
 
 
 def transcribe(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "serve_app.transcribe", *map(str, arguments)]
+    command = [sys.executable, "-m", "serve_app.client", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
 
 
@@ -33,7 +33,7 @@ def test_the_transcript_is_printed_with_its_times(tiny_en: Server, slash: str) -
     assert "(en, 1.14 s of audio in " in done.stderr
 
 
-def test_json_is_the_whole_answer(tiny_en: Server) -> None:
+def test_json_prints_the_whole_answer(tiny_en: Server) -> None:
     options = '{"word_timestamps": true}'
     done = transcribe(EXAMPLE_CLIP, "--url", tiny_en.url, "--json", "--options", options)
     answer = json.loads(done.stdout)
@@ -41,7 +41,7 @@ def test_json_is_the_whole_answer(tiny_en: Server) -> None:
     assert answer["segments"][0]["words"]
 
 
-def test_silence_is_no_failure(tiny_en: Server, tmp_path: Path) -> None:
+def test_silence_is_not_a_failure(tiny_en: Server, tmp_path: Path) -> None:
     (tmp_path / "silence.wav").write_bytes(silence(1.0))
     done = transcribe(tmp_path / "silence.wav", "--url", tiny_en.url)
     assert (done.returncode, done.stdout) == (0, "")
@@ -73,5 +73,5 @@ def test_a_server_that_is_not_there_is_named(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "nonsense"])
-def test_an_address_that_is_none_is_named(url: str) -> None:
+def test_an_invalid_address_is_named(url: str) -> None:
     assert_failed(transcribe(EXAMPLE_CLIP, "--url", url), url)

@@ -1,4 +1,4 @@
-"""docs/settings.md, every setting and variable: ``python -m serve_app.settings_page``."""
+"""``python -m tools.settings_page``: docs/settings.md, every setting and environment variable."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,11 @@ from serve_app.settings import AppSettings, EngineTunables
 _INTRODUCTION = """\
 # Settings
 
-A profile is one complete Serve config, like those under [`configs/`](../configs). Its application's
-`args` hold the settings of the first tables; those of the last go to `user_config` of the
-deployment `Transcriber`, where a redeployment changes them without a restart. Keys left out have
-the defaults below, an unknown key or a value that is not allowed stops the start and is named.
+A profile is one complete Serve config, like those under [`configs/`](../configs). The settings of
+the first tables go into its application's `args`. Those of the last table go into `user_config` of
+the deployment `Transcriber`, where a redeployment changes them without a restart. A key that is
+left out has the default below. The server does not start with an unknown key or a value that is not
+allowed, and names it.
 
 ```yaml
 applications:
@@ -31,14 +32,14 @@ applications:
         user_config: {decode_batch: 8}
 ```
 
-This page is printed by `python -m serve_app.settings_page > docs/settings.md`; a test keeps it
-current. What to do with the settings is in [operations.md](operations.md), what callers may ask
-for in [options.md](options.md).
+`make docs` writes this page (`python -m tools.settings_page > docs/settings.md`), and a test fails
+while it is out of date. [operations.md](operations.md) says how to use the settings,
+[options.md](options.md) what callers may ask for.
 """
 
 
 def settings_page() -> str:
-    """docs/settings.md."""
+    """The text of docs/settings.md."""
     return "\n".join([_INTRODUCTION, *_sections(), ""])
 
 
@@ -50,13 +51,13 @@ def _sections() -> Iterator[str]:
     yield from ("## user_config of Transcriber\n", _first_line(EngineTunables), "")
     yield from (_settings(EngineTunables, ""), "")
     yield "## Environment variables\n"
-    yield "They are read when a process starts. Ours:\n"
+    yield "Each process reads them when it starts. Ours:\n"
     yield from (_variables(OURS), "")
-    yield "Ray's, with the defaults that `python -m serve_app` gives them where it gives any:\n"
+    yield "Ray's. The default is the one that `python -m serve_app` sets, where it sets one:\n"
     yield from (_variables(RAYS), "")
-    yield "OpenTelemetry's, for traces (off while none of the first three is set):\n"
+    yield "OpenTelemetry's, for traces, which are off while none of the first three is set:\n"
     yield from (_variables(OPEN_TELEMETRYS), "")
-    yield "Hugging Face's, where a model is fetched from there:\n"
+    yield "Hugging Face's, for models that are fetched from there:\n"
     yield _variables(HUGGING_FACES)
 
 
@@ -86,7 +87,7 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _kinds(annotation: Any, bounds: str) -> Iterator[str]:
-    """A type in words, its alternatives one by one."""
+    """Each alternative of a type, in words."""
     names = {bool: "true, false", int: "whole number", float: "number", str: "text"}
     if get_origin(annotation) is Literal:
         yield ", ".join(f"`{word}`" for word in get_args(annotation))
@@ -100,7 +101,7 @@ def _kinds(annotation: Any, bounds: str) -> Iterator[str]:
         for argument in arguments:
             yield from _kinds(argument, bounds)
     else:
-        raise TypeError(f"say in {__name__} how to describe {annotation}")
+        raise TypeError(f"{__name__} cannot describe {annotation} yet")
 
 
 def _bounds(field: FieldInfo) -> str:

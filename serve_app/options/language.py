@@ -1,8 +1,16 @@
-"""The languages Whisper speaks: codes, English names and the other names people use for them.
+"""Whisper's languages: codes, English names, other names, and the option that takes them.
 
 Codes and names are those of the tokenizer that OpenAI published with Whisper
 (``whisper/tokenizer.py``: ``LANGUAGES`` and ``TO_LANGUAGE_CODE``). ``yue`` came with large-v3.
 """
+
+import difflib
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from serve_app.options.kinds import Kind
+from serve_app.options.limits import OptionLimits
 
 LANGUAGES = {
     "af": "afrikaans", "am": "amharic", "ar": "arabic", "as": "assamese", "az": "azerbaijani",
@@ -39,7 +47,7 @@ _OTHER_CODES = {
     "cmn": "zh", "fil": "tl", "in": "id", "iw": "he", "ji": "yi", "jv": "jw", "mo": "ro",
     "nb": "no",
 }  # fmt: skip
-"""ISO 639 codes, today's and withdrawn ones, that Whisper writes differently."""
+"""Current and withdrawn ISO 639 codes that Whisper writes differently."""
 
 _BY_NAME = {
     **{name: code for code, name in LANGUAGES.items()},
@@ -50,10 +58,10 @@ _BY_NAME = {
 
 
 def language_code(text: str) -> str | None:
-    """Whisper's code for a code, an English name or a regional tag; None if it is no such thing.
+    """Whisper's code for a code, an English name or a regional tag; None for anything else.
 
-    ``"DE"``, ``"German"``, ``"de-CH"`` and ``"de_CH.UTF-8"`` all give ``"de"``. Of a tag (BCP 47)
-    the first part counts, save for Cantonese written as an extension of Chinese (``zh-yue``).
+    ``"DE"``, ``"German"``, ``"de-CH"`` and ``"de_CH.UTF-8"`` all give ``"de"``. Only the first part
+    of a tag (BCP 47) counts, except for Cantonese as an extension of Chinese (``zh-yue``).
     """
     name = text.strip().lower()
     if name in _BY_NAME:
@@ -61,5 +69,34 @@ def language_code(text: str) -> str | None:
     first, *rest = name.replace("_", "-").split("-")
     if first == "zh" and rest[:1] == ["yue"]:
         return "yue"
-    # A name never has a region behind it, so only codes (two or three letters) are cut.
+    # Only codes, two or three letters long, have a region after them; names do not.
     return _BY_NAME.get(first) if len(first) <= 3 else None
+
+
+@dataclass(frozen=True)
+class Language(Kind):
+    """A language; "auto" and the empty string mean that it is to be detected."""
+
+    @override
+    def read(self, value: object, limits: OptionLimits) -> str | None:
+        if not isinstance(value, str):
+            raise ValueError
+        if value.strip().lower() in ("", "auto"):
+            return None
+        code = language_code(value)
+        if code is None:
+            raise ValueError(*_closest(value))
+        return code
+
+    @override
+    def allowed(self, limits: OptionLimits) -> str:
+        return (
+            'null or "auto" to detect it, the English name of a language or one of the codes '
+            + ", ".join(sorted(LANGUAGES))
+        )
+
+
+def _closest(language: str) -> tuple[str, ...]:
+    names = [*LANGUAGES, *LANGUAGES.values()]
+    close = difflib.get_close_matches(language.strip().lower()[:40], names, n=1, cutoff=0.7)
+    return (f'the closest is "{close[0]}"',) if close else ()

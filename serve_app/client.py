@@ -1,4 +1,4 @@
-"""``python -m serve_app.transcribe FILE``: post a file to a server and print the transcript."""
+"""``python -m serve_app.client FILE``: post an audio file to a server, print the transcript."""
 
 import argparse
 import json
@@ -13,8 +13,11 @@ TIMEOUT_SECONDS = 3600.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit status: 1 where the server refuses or cannot be reached."""
-    parser = argparse.ArgumentParser(prog="python -m serve_app.transcribe", description=__doc__)
+    """Return the exit status: 0, or 1 if the server refuses the file or cannot be reached."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serve_app.client",
+        description="Post an audio file to a running server and print the transcript.",
+    )
     parser.add_argument("file", type=Path, help="audio in any supported format")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the server is")
     parser.add_argument(

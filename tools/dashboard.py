@@ -1,13 +1,12 @@
-"""``python -m configs.dashboard``: the Grafana dashboard as JSON on stdout.
+"""``python -m tools.dashboard``: k8s/observability/dashboard.json, the Grafana dashboard.
 
 Format: Grafana's dashboard JSON model, schema version 39 (Grafana 11).
 """
 
 import json
-import sys
 from typing import Any
 
-from configs.panels import SECTIONS, Panel
+from tools.panels import SECTIONS, Panel
 
 WIDTH = 24
 """Columns of Grafana's grid."""
@@ -15,7 +14,7 @@ PANEL_WIDTH, PANEL_HEIGHT = 8, 8
 
 
 def dashboard() -> dict[str, Any]:
-    """Grafana's JSON model of :data:`configs.panels.SECTIONS`."""
+    """Grafana's JSON model of :data:`tools.panels.SECTIONS`."""
     panels: list[dict[str, Any]] = []
     y = 0
     for title, section in SECTIONS.items():
@@ -67,11 +66,5 @@ def _graph(panel: Panel, identifier: int, x: int, y: int) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Print the dashboard."""
-    print(json.dumps(dashboard(), indent=2))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    print(json.dumps(dashboard(), indent=2))

@@ -1,4 +1,4 @@
-"""The documentation of the options, from the models themselves."""
+"""``python -m tools.options_page``: docs/options.md, from the option models."""
 
 import json
 from typing import Any
@@ -6,40 +6,40 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from serve_app.languages import LANGUAGES
+from serve_app.options import OptionLimits, TranscribeOptions, VadParameters
 from serve_app.options.kinds import Kind
-from serve_app.options.limits import OptionLimits
-from serve_app.options.transcribe import TranscribeOptions
-from serve_app.options.vad import VadParameters
+from serve_app.options.language import LANGUAGES
 
 _INTRODUCTION = """\
 # Options
 
-`generate_kwargs` is a JSON object with any of these keys. Numbers and booleans may come as
-strings, `null` stands for the default, unknown keys are ignored and named in the answer. A wrong
-type or a value out of range is answered with 422 and names the option, what came and what is
-allowed.
+`generate_kwargs` is a JSON object with any of these keys. Numbers and booleans may also be given as
+strings, and `null` means the default. The server ignores unknown keys and names them in its answer.
+It answers a wrong type or a value out of range with 422 and names the option, the value it got and
+what is allowed.
 
-This page is printed by `python -m serve_app.options > docs/options.md`; a test keeps it current.
+`make docs` writes this page (`python -m tools.options_page > docs/options.md`), and a test fails
+while it is out of date.
 """
 
 
-def options_table() -> str:
-    """docs/options.md."""
+def options_page() -> str:
+    """The text of docs/options.md."""
     codes = ", ".join(f"`{code}` {name}" for code, name in sorted(LANGUAGES.items()))
     return "\n".join(
         [
             _INTRODUCTION,
             _table(TranscribeOptions),
             "\n## vad_parameters\n",
-            "An object; only the keys that are given are passed on.\n",
+            "An object. Only the keys that are given are passed on.\n",
             _table(VadParameters),
             "\n## Languages\n",
             "A code, an English name or a tag with a region (`de`, `German`, `de-CH`), in any "
-            "case. A model knows all of them or, English-only, `en`; `yue` came with large-v3.\n",
+            "case. An English-only model knows `en`, every other model all of them, except that "
+            "`yue` came with large-v3.\n",
             f"{codes}.",
             "\n## The server's limits\n",
-            "Settings of the operator, under `options`.\n",
+            "The operator sets these, under `options`.\n",
             "| Setting | Default | Meaning |",
             "|---|---|---|",
             *(
@@ -68,3 +68,7 @@ def _allowed(name: str, field: FieldInfo) -> str:
 
 def _default(value: Any) -> str:
     return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+if __name__ == "__main__":
+    print(options_page(), end="")
