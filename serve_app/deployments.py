@@ -19,7 +19,7 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.api.app import build_api
-from serve_app.api.drain import Drain, InProgress, Stage
+from serve_app.api.edge.drain import Drain, InProgress, Stage
 from serve_app.api.examples import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio

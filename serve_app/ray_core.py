@@ -11,7 +11,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, DeploymentStatus
 
-from serve_app.api.request_metrics import NO_KEY
+from serve_app.api.edge.keys_file import NO_KEY
 from serve_app.audio.clip import AudioClip
 from serve_app.core import Caller
 from serve_app.engine.admission import Demand, Load

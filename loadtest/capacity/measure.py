@@ -28,8 +28,7 @@ from serve_app.engine.lone_decoding import TRIES
 from serve_app.engine.policy import BatchLimits, Stage
 from serve_app.engine.scheduler import Backend, Scheduler
 from serve_app.engine.transcription import Transcription
-from serve_app.options import check_against_model
-from serve_app.options.parse import parse_generate_kwargs
+from serve_app.options import build_options, check_against_model
 from serve_app.settings import EngineSettings, EngineTunables
 
 SOLO_WINDOWS = 8
@@ -133,8 +132,8 @@ class Bench:
 
     def request(self, said: Utterance) -> Request:
         """One, while nobody else asks for anything."""
-        sent = json.dumps(contract_options(self.model, "en", batch_size=8))
-        options = check_against_model(parse_generate_kwargs(sent).options, self.engine.facts)
+        sent = build_options(contract_options(self.model, "en", batch_size=8))
+        options = check_against_model(sent.options, self.engine.facts)
         clip = decode_audio(said.audio, limits=AudioLimits())
         began = time.perf_counter()
         Transcription(self.engine, clip, options).run()

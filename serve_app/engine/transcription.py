@@ -91,7 +91,7 @@ class Transcription:
             raise InvalidOption(
                 "initial_prompt, hotwords and prefix together with max_new_tokens exceed the "
                 "decoder's 448 tokens: shorten the prompt or lower max_new_tokens.",
-                field="generate_kwargs.initial_prompt",
+                field="initial_prompt",
             ) from error
         finally:
             self._engine.scheduler.close_request(self._request)

@@ -2,64 +2,71 @@
 
 import asyncio
 import math
+from contextlib import ExitStack
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.api.quota import QuotaCore, Quotas
-from serve_app.audio.clip import AudioClip
-from serve_app.core import Caller
-from serve_app.errors import NotReady, Overloaded, QuotaExceeded
-from serve_app.options import ModelFacts, TranscribeOptions
+from serve_app.api.edge.keys_file import NamedKey, digest_of
+from serve_app.api.edge.quotas import Quotas
+from serve_app.errors import Overloaded, QuotaExceeded
 from serve_app.settings import QuotaSettings
-from serve_app.transcript import Transcript
 
 
 class Bench:
-    """Quotas alike for every key, and their clock."""
+    """Quotas that are alike for every key, and their clock."""
 
     def __init__(self, *, concurrent: int | None = None, audio: float | None = None) -> None:
         self.now = 1000.0
         self.bounds = QuotaSettings(concurrent_requests=concurrent, audio_seconds_per_minute=audio)
-        self.quotas = Quotas(lambda name: self.bounds, lambda: self.now)
+        self.quotas = Quotas(lambda: self.now)
 
-    def wait_for(self, seconds: float, key: str = "alice") -> float:
+    def key(self, name: str = "alice") -> NamedKey:
+        return NamedKey(name, digest_of(name.encode()), self.bounds)
+
+    def wait_for(self, seconds: float, name: str = "alice") -> float:
         """How long a clip of ``seconds`` is told to wait; 0.0: it is taken."""
         try:
-            self.quotas.charge(key, seconds)
+            self.quotas.charge(self.key(name), seconds)
         except QuotaExceeded as exceeded:
             assert exceeded.retry_after_seconds is not None
             return exceeded.retry_after_seconds
         return 0.0
 
+    def fail(self, seconds: float, error: BaseException) -> None:
+        """A clip of alice's ends with ``error``."""
+        with pytest.raises(type(error)), self.quotas.charging(self.key(), seconds):
+            raise error
+
 
 def test_requests_at_once_are_bounded_per_key() -> None:
-    quotas = Bench(concurrent=2).quotas
-    for key in ("alice", "alice", "bob"):
-        quotas.begin(key)
-    with pytest.raises(QuotaExceeded, match="at most 2") as raised:
-        quotas.begin("alice")
-    assert (raised.value.status, raised.value.retry_after_seconds) == (429, 1.0)
-    quotas.begin("bob")
+    bench = Bench(concurrent=2)
+    with ExitStack() as running:
+        for name in ("alice", "alice", "bob"):
+            running.enter_context(bench.quotas.running(bench.key(name)))
+        with pytest.raises(QuotaExceeded, match="at most 2") as raised:
+            running.enter_context(bench.quotas.running(bench.key()))
+        assert (raised.value.status, raised.value.retry_after_seconds) == (429, 1.0)
+        running.enter_context(bench.quotas.running(bench.key("bob")))
 
 
 def test_a_request_that_ends_makes_room_and_a_refused_one_takes_none() -> None:
-    quotas = Bench(concurrent=1).quotas
-    quotas.begin("alice")
-    for _ in range(3):
-        with pytest.raises(QuotaExceeded):
-            quotas.begin("alice")
-    quotas.end("alice")
-    quotas.begin("alice")
+    bench = Bench(concurrent=1)
+    with bench.quotas.running(bench.key()):
+        for _ in range(3):
+            with pytest.raises(QuotaExceeded), bench.quotas.running(bench.key()):
+                pass
+    with bench.quotas.running(bench.key()):
+        pass
 
 
 def test_without_bounds_nothing_is_refused() -> None:
     bench = Bench()
-    for _ in range(1000):
-        bench.quotas.begin("alice")
-        assert bench.wait_for(3600) == 0
+    with ExitStack() as running:
+        for _ in range(1000):
+            running.enter_context(bench.quotas.running(bench.key()))
+            assert bench.wait_for(3600) == 0
 
 
 def test_a_minutes_audio_may_come_at_once_and_then_as_it_flows_in() -> None:
@@ -87,12 +94,34 @@ def test_audio_longer_than_the_bound_is_taken_when_nothing_was_used_and_paid_off
     assert bench.wait_for(1) == pytest.approx(541)
 
 
-def test_what_was_refunded_can_be_used_again() -> None:
+@pytest.mark.parametrize("error", [Overloaded("full"), RuntimeError("out of memory")])
+def test_audio_that_gets_an_error_costs_nothing(error: Exception) -> None:
     bench = Bench(audio=60)
-    cost = bench.quotas.charge("alice", 60)
+    for _ in range(2):
+        bench.fail(60, error)
     bench.now += 10
-    bench.quotas.refund("alice", cost)
     assert bench.wait_for(60) == 0
+
+
+def test_audio_whose_caller_leaves_is_charged() -> None:
+    bench = Bench(audio=60)
+    bench.fail(60, asyncio.CancelledError())
+    assert bench.wait_for(60) == pytest.approx(60)
+
+
+def test_without_a_key_there_is_no_quota() -> None:
+    quotas = Bench(audio=60).quotas
+    for _ in range(2):
+        with quotas.charging(None, 3600):
+            pass
+
+
+def test_a_key_that_pays_off_audio_is_told_so_before_it_sends_more() -> None:
+    bench = Bench(audio=60)
+    assert [bench.wait_for(seconds) for seconds in (0, 90)] == [0, 0]
+    assert bench.wait_for(0) == pytest.approx(30)
+    bench.now += 30
+    assert bench.wait_for(0) == 0
 
 
 def test_a_changed_bound_holds_from_then_on() -> None:
@@ -122,75 +151,3 @@ def test_who_waits_as_told_is_taken_and_the_bound_holds(
         taken += seconds
         flowed_in = bound * (bench.now - 1000) / 60
         assert taken <= (max(bound, seconds) + flowed_in) * 1.000_1
-
-
-class DeafCore:
-    """Hears nothing in any audio; where it was given an ``error`` it raises that instead."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.callers: list[Caller] = []
-
-    async def admit(self, caller: Caller, body_bytes: int | None) -> None:
-        if self.error:
-            raise self.error
-
-    async def transcribe(
-        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
-    ) -> Transcript:
-        self.callers.append(caller)
-        if self.error:
-            raise self.error
-        return Transcript((), "en", 1.0, clip.received_seconds, 0.0)
-
-    async def model(self) -> ModelFacts:
-        raise NotReady("deaf")
-
-
-def send(core: QuotaCore, seconds: float, key: str = "alice") -> Transcript:
-    clip = AudioClip(np.zeros(160, np.int16), received_seconds=seconds)
-    return asyncio.run(core.transcribe(clip, TranscribeOptions(), Caller("id", key)))
-
-
-def test_audio_over_the_quota_does_not_reach_the_core() -> None:
-    deaf = DeafCore()
-    core = QuotaCore(deaf, Bench(audio=60).quotas)
-    assert send(core, 45).duration_seconds == 45
-    with pytest.raises(QuotaExceeded, match=r"60 s of audio a minute.*again in \d+ s") as raised:
-        send(core, 45)
-    assert raised.value.retry_after_seconds == pytest.approx(30)
-    assert len(deaf.callers) == 1
-
-
-def test_without_keys_there_is_no_quota() -> None:
-    core = QuotaCore(DeafCore(), Bench(audio=60).quotas)
-    assert [send(core, 3600, key="").duration_seconds for _ in range(2)] == [3600, 3600]
-
-
-@pytest.mark.parametrize("error", [Overloaded("full"), RuntimeError("out of memory")])
-def test_audio_that_gets_an_error_costs_nothing(error: Exception) -> None:
-    deaf = DeafCore(error)
-    core = QuotaCore(deaf, Bench(audio=60).quotas)
-    for _ in range(2):
-        with pytest.raises(type(error)):
-            send(core, 60)
-    deaf.error = None
-    assert send(core, 60).duration_seconds == 60
-
-
-def test_who_pays_off_audio_is_refused_before_more_of_it_comes() -> None:
-    bench = Bench(audio=60)
-    core = QuotaCore(DeafCore(), bench.quotas)
-    asyncio.run(core.admit(Caller("id", "alice"), None))
-    send(core, 90)
-    with pytest.raises(QuotaExceeded) as raised:
-        asyncio.run(core.admit(Caller("id", "alice"), None))
-    assert raised.value.retry_after_seconds == pytest.approx(30)
-    bench.now += 30
-    asyncio.run(core.admit(Caller("id", "alice"), None))
-    asyncio.run(core.admit(Caller("id", ""), None))
-
-
-def test_the_model_is_the_cores() -> None:
-    with pytest.raises(NotReady, match="deaf"):
-        asyncio.run(QuotaCore(DeafCore(), Bench().quotas).model())

@@ -1,4 +1,4 @@
-"""The API keys that open the server: the contract's one, and named ones from a mounted secret."""
+"""The API keys that open the server: one from the environment, named ones from a mounted secret."""
 
 import hmac
 import logging
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from serve_app.api.keys_file import (
+from serve_app.api.edge.keys_file import (
     DEFAULT_NAME,
     MAX_FILE_BYTES,
     NamedKey,
@@ -22,18 +22,18 @@ from serve_app.settings import ApiKey, QuotaSettings
 logger = logging.getLogger("whisper_ox.keys")
 
 LOOK_SECONDS = 1.0
-"""How often the keys file is read, while requests come."""
+"""The least time between two readings of the keys file, which is read when a request comes."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 """RFC 9110, section 5.1: a token."""
 
 
 class KeyRing:
-    """Every valid key. Not thread-safe: for the event loop of one replica.
+    """Every valid key. Not thread-safe: for one event loop.
 
-    Open where neither ``WHISPER_API_KEY`` nor a keys file is set; a file that loses its last key
-    closes the server. Raises ``InvalidSetting`` for keys or a file that cannot be used. Later, a
-    file that has changed is read again; while it cannot be, the keys read before stay valid.
+    The server is open while neither ``WHISPER_API_KEY`` nor a keys file is set; a file that loses
+    its last key closes it. Raises ``InvalidSetting`` for keys or a file that cannot be used. A file
+    that changes later is read again; while that fails, the keys read before stay valid.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class KeyRing:
     ) -> None:
         if not _HEADER_NAME.fullmatch(api_key.header):
             raise InvalidSetting(
-                "WHISPER_API_KEY_HEADER is no name of an HTTP header.",
+                "WHISPER_API_KEY_HEADER is not a valid name of an HTTP header.",
                 field="WHISPER_API_KEY_HEADER",
             )
         self.header = api_key.header
@@ -65,14 +65,14 @@ class KeyRing:
 
     @property
     def is_open(self) -> bool:
-        """Nobody needs a key."""
+        """Whether requests need no key."""
         return self._path is None and not self._keys
 
     def find(self, candidates: Iterable[bytes]) -> NamedKey | None:
-        """The key that one of ``candidates`` is, else None.
+        """The valid key among ``candidates``: the first if there are several, None without one.
 
-        Its time depends on how many keys there are and on what is sent, not on how much of a key
-        was guessed: digests are compared, all of them, each in constant time.
+        How long this takes depends on how many keys there are and on what is sent, not on how much
+        of a key was guessed: all digests are compared, each in constant time.
         """
         self._look()
         found: NamedKey | None = None
@@ -83,12 +83,8 @@ class KeyRing:
                     found = key
         return found
 
-    def quota(self, name: str) -> QuotaSettings:
-        """What the key of this name may use; of one that is gone by now, the defaults."""
-        return next((key.quota for key in self._keys if key.name == name), self._quota)
-
     def _look(self) -> None:
-        """Read the file again; by its times and size alone a quick second change may not show."""
+        """Read the file again: its time and size alone may not show a quick second change."""
         now = self._clock()
         if self._path is None or now < self._next_look:
             return
@@ -100,7 +96,7 @@ class KeyRing:
                 return
             self._keys = self._parsed(content, _source(self._path))
         except InvalidSetting as error:
-            self._digest = b""  # so that the old content is news again
+            self._digest = b""  # so that even the old content is read as a change
             if error.message != self._problem:
                 logger.error("the keys read before stay valid: %s", error.message)
                 self._problem = error.message
@@ -109,7 +105,7 @@ class KeyRing:
         logger.info("the keys file has changed: %d keys are valid", len(self._keys))
 
     def _parsed(self, content: bytes, source: str) -> tuple[NamedKey, ...]:
-        """Every key, given the file's. Raises ``InvalidSetting``."""
+        """Every key, with those of the file's ``content``. Raises ``InvalidSetting``."""
         named = parse_keys(content, source, self._quota)
         for own in self._own:
             if any(key.digest == own.digest for key in named):
@@ -133,7 +129,7 @@ def _content(path: Path) -> bytes:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Of a pipe too, which would wait for a writer."""
+    """Open a pipe at once too, which would otherwise wait for a writer."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

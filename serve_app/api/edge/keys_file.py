@@ -1,8 +1,8 @@
 """The keys file: ``name KEY_OR_sha256:<64 hex> [concurrent=N] [audio_seconds_per_minute=N]``.
 
-One key a line; blank lines do not count, and a word that starts with ``#`` ends its line.
-``docs/keys.md`` is for those who write one. A problem is told by its line, never by quoting it: any
-word of a line may be somebody's key.
+There is one key on each line. Blank lines are skipped, and a word that starts with ``#`` ends its
+line. ``docs/keys.md`` explains how to write one. A message names the line of a problem and never
+quotes it, since any word of a line may be somebody's key.
 """
 
 import hashlib
@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from serve_app.api.request_metrics import NO_KEY
 from serve_app.errors import InvalidSetting
 from serve_app.settings import QuotaSettings
 
 DEFAULT_NAME = "default"
 """The name of ``WHISPER_API_KEY``."""
+
+NO_KEY = "anonymous"
+"""Stands for a key's name in metrics where a request has none."""
 
 HASH_PREFIX = "sha256:"
 MAX_FILE_BYTES = 1024 * 1024
@@ -30,7 +32,7 @@ _NO_BOUND = "none"
 
 @dataclass(frozen=True)
 class NamedKey:
-    """An API key: ``digest`` is its SHA-256, 32 bytes; ``quota`` what its holder may use."""
+    """An API key. ``digest`` is its SHA-256, 32 bytes; ``quota`` is what its holder may use."""
 
     name: str
     digest: bytes = field(repr=False)
@@ -38,7 +40,7 @@ class NamedKey:
 
 
 def digest_of(key: bytes) -> bytes:
-    """SHA-256 of ``key``. Digests are compared instead of keys: they all have one length."""
+    """SHA-256 of ``key``. Digests are compared instead of keys, since all have the same length."""
     return hashlib.sha256(key).digest()
 
 
@@ -55,7 +57,7 @@ def parse_keys(content: bytes, source: str, defaults: QuotaSettings) -> tuple[Na
         raise InvalidSetting(f"{source}: larger than {MAX_FILE_BYTES} bytes")
     keys: list[NamedKey] = []
     line_of: dict[str | bytes, int] = {}  # names and digests
-    # Not splitlines: it would count a form feed as a line, an editor does not.
+    # splitlines would count a form feed as the end of a line, which editors do not.
     for number, line in enumerate(content.split(b"\n"), start=1):
         try:
             key = _parse_line(line, defaults)
@@ -111,7 +113,7 @@ def _parse_options(words: list[str], defaults: QuotaSettings) -> QuotaSettings:
         option, equals, value = word.partition("=")
         if option not in _OPTIONS or not equals:
             raise _Problem(
-                f"word {position} after the key is no option; allowed: "
+                f"word {position} after the key is not an option; allowed: "
                 f"{', '.join(f'{name}=N' for name in _OPTIONS)} (a key with a space in it must be "
                 f"written as {HASH_PREFIX}HASH)"
             )
@@ -139,4 +141,4 @@ _OPTIONS: Mapping[str, tuple[str, re.Pattern[str], str]] = {
         "a number above 0",
     ),
 }
-"""Of each option: the field of ``QuotaSettings``, how its value is written, and that in words."""
+"""For each option: the field of ``QuotaSettings``, what its value looks like, and that in words."""
