@@ -41,6 +41,7 @@ class Answer:
 
 def edge_parts(
     limits: HttpSettings | None = None,
+    *,
     drain: Drain | None = None,
     key: str | None = None,
     key_header: str = "X-API-Key",

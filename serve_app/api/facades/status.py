@@ -18,7 +18,7 @@ class Readiness(BaseModel):
 
 
 def install_status(app: FastAPI, core: SpeechCore, *, with_docs: bool) -> None:
-    """Add ``GET /``, ``/health`` and ``/readyz`` to ``app``; ``with_docs`` says if it has ``/docs``."""
+    """Add ``GET /``, ``/health`` and ``/readyz`` to ``app``; ``/`` names the docs, if any."""
     router = APIRouter(tags=["status"])
     docs = {"docs": "/docs"} if with_docs else {}
 
