@@ -50,8 +50,8 @@ class CallContext:
 
 
 class Call:
-    """A facade lets it :meth:`receive` the body and :meth:`transcribe` the audio in that, then
-    answers with what it renders and with ``headers``.
+    """A request at a facade, which lets it :meth:`receive` the body and :meth:`transcribe` the
+    audio, and answers with what it renders itself and with ``headers``.
 
     Raises ``InvalidRequest`` for an unknown priority.
     """
@@ -66,7 +66,7 @@ class Call:
             _priority(request),
             self._state.span.traceparent,
         )
-        self._receive_seconds = 0.0
+        self._began = self._received = time.perf_counter()
         self.headers: dict[str, str] = {}
 
     async def receive(self, source: Source[Body]) -> Body:
@@ -75,7 +75,6 @@ class Call:
         Raises ``QuotaExceeded`` while the key's earlier audio is being paid off, what
         ``SpeechCore.admit`` raises, and what ``source`` raises.
         """
-        began = time.perf_counter()
         self._context.quotas.charge(self._state.key, 0.0)
         announced = self._request.headers.get("Content-Length")  # a number, the edge has seen it
         await self._context.core.admit(self._caller, None if announced is None else int(announced))
@@ -83,7 +82,7 @@ class Call:
             body = await source(
                 self._request, lambda head: check_start(head, self._context.settings.audio)
             )
-        self._receive_seconds = time.perf_counter() - began
+        self._received = time.perf_counter()
         return body
 
     async def transcribe(self, audio: bytes | memoryview, parsed: ParsedOptions) -> Transcript:
@@ -92,29 +91,28 @@ class Call:
         Raises ``QuotaExceeded``, what ``decode_audio`` raises, and what ``SpeechCore.transcribe``
         raises.
         """
-        began = time.perf_counter()
         clip = await self._decode(audio)
         decoded = time.perf_counter()
-        self._context.sink.observe(AUDIO_DECODE_SECONDS, decoded - began)
+        receive_seconds, decode_seconds = self._received - self._began, decoded - self._received
+        self._context.sink.observe(AUDIO_DECODE_SECONDS, decode_seconds)
         logger.debug(
             "received",
             extra=fields(
                 audio_bytes=len(audio),
                 audio_s=round(clip.received_seconds, 3),
-                receive_ms=round(self._receive_seconds * 1000, 1),
-                decode_ms=round((decoded - began) * 1000, 1),
+                receive_ms=round(receive_seconds * 1000, 1),
+                decode_ms=round(decode_seconds * 1000, 1),
             ),
         )
         with self._context.quotas.charging(self._state.key, clip.received_seconds):
             transcript = await self._context.core.transcribe(clip, parsed.options, self._caller)
-        done = time.perf_counter()
         self._conclude(
             transcript,
             parsed.ignored,
-            receive=self._receive_seconds,
-            decode=decoded - began,
+            receive=receive_seconds,
+            decode=decode_seconds,
             engine=transcript.engine_seconds,
-            handover=done - decoded - transcript.engine_seconds,
+            handover=time.perf_counter() - decoded - transcript.engine_seconds,
         )
         return transcript
 

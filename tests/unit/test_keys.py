@@ -221,7 +221,7 @@ def test_a_file_that_cannot_be_used_is_an_error_at_the_start(
 
 
 def test_the_key_of_the_environment_may_not_have_a_second_name(file: Path) -> None:
-    with pytest.raises(InvalidSetting, match="one of its keys is WHISPER_API_KEY"):
+    with pytest.raises(InvalidSetting, match="line 1: the key of WHISPER_API_KEY again"):
         ring("sesame", file)
 
 

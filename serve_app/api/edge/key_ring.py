@@ -9,13 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from serve_app.api.edge.keys_file import (
-    DEFAULT_NAME,
-    MAX_FILE_BYTES,
-    NamedKey,
-    digest_of,
-    parse_keys,
-)
+from serve_app.api.edge.keys_file import MAX_FILE_BYTES, OWN_NAME, NamedKey, digest_of, parse_keys
 from serve_app.errors import InvalidSetting
 from serve_app.settings import ApiKey, QuotaSettings
 
@@ -51,17 +45,14 @@ class KeyRing:
         self._quota = quota
         self._clock = clock
         self._path = None if api_key.keys_file is None else api_key.keys_file.absolute()
-        self._own = _own_key(api_key, quota)
-        self._keys = self._own
+        self._own = self._keys = _own_key(api_key, quota)
         self._digest = b""
         self._problem = ""
         self._next_look = clock() + LOOK_SECONDS
-        if self._path is None:
-            return
-        content, source = _content(self._path), _source(self._path)
-        self._digest, self._keys = digest_of(content), self._parsed(content, source)
-        if not self._keys:
-            raise InvalidSetting(f"{source}: no key in it", field="WHISPER_API_KEYS_FILE")
+        if self._path is not None:
+            self._read(self._path)
+            if not self._keys:
+                raise _unusable(self._path, "no key in it")
 
     @property
     def is_open(self) -> bool:
@@ -90,47 +81,24 @@ class KeyRing:
             return
         self._next_look = now + LOOK_SECONDS
         try:
-            content = _content(self._path)
-            digest = digest_of(content)
-            if digest == self._digest:
-                return
-            self._keys = self._parsed(content, _source(self._path))
+            if self._read(self._path):
+                logger.info("the keys file has changed: %d keys are valid", len(self._keys))
+                self._problem = ""
         except InvalidSetting as error:
             self._digest = b""  # so that even the old content is read as a change
             if error.message != self._problem:
                 logger.error("the keys read before stay valid: %s", error.message)
                 self._problem = error.message
-            return
-        self._digest, self._problem = digest, ""
-        logger.info("the keys file has changed: %d keys are valid", len(self._keys))
 
-    def _parsed(self, content: bytes, source: str) -> tuple[NamedKey, ...]:
-        """Every key, with those of the file's ``content``. Raises ``InvalidSetting``."""
-        named = parse_keys(content, source, self._quota)
-        for own in self._own:
-            if any(key.digest == own.digest for key in named):
-                raise InvalidSetting(
-                    f"{source}: one of its keys is WHISPER_API_KEY; each key has one name",
-                    field="WHISPER_API_KEYS_FILE",
-                )
-        return self._own + named
-
-
-def _content(path: Path) -> bytes:
-    """Raises ``InvalidSetting``."""
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InvalidSetting(f"{_source(path)}: not a file", field="WHISPER_API_KEYS_FILE")
-            return file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InvalidSetting(f"{_source(path)}: {reason}", field="WHISPER_API_KEYS_FILE") from error
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a pipe at once too, which would otherwise wait for a writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    def _read(self, path: Path) -> bool:
+        """Whether the file's content is new; its keys are valid then. Raises ``InvalidSetting``."""
+        content = _content(path)
+        digest = digest_of(content)
+        if digest == self._digest:
+            return False
+        self._keys = parse_keys(content, _source(path), self._quota, self._own)
+        self._digest = digest
+        return True
 
 
 def _own_key(api_key: ApiKey, quota: QuotaSettings) -> tuple[NamedKey, ...]:
@@ -140,7 +108,27 @@ def _own_key(api_key: ApiKey, quota: QuotaSettings) -> tuple[NamedKey, ...]:
     secret = api_key.key.get_secret_value().strip()
     if not secret:
         raise InvalidSetting("WHISPER_API_KEY holds only spaces.", field="WHISPER_API_KEY")
-    return (NamedKey(DEFAULT_NAME, digest_of(secret.encode(errors="surrogateescape")), quota),)
+    return (NamedKey(OWN_NAME, digest_of(secret.encode(errors="surrogateescape")), quota),)
+
+
+def _content(path: Path) -> bytes:
+    """Raises ``InvalidSetting``."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _unusable(path, "not a file")
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _unusable(path, (error.strerror or str(error)).lower()) from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a pipe at once too, which would otherwise wait for a writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _unusable(path: Path, reason: str) -> InvalidSetting:
+    return InvalidSetting(f"{_source(path)}: {reason}", field="WHISPER_API_KEYS_FILE")
 
 
 def _source(path: Path) -> str:
