@@ -54,8 +54,8 @@ class Edge:
                 await self._app(scope, receive, send)
                 return
             try:
-                upload = Upload(receive, self._limits, self._held)
-                await upload.serve(self._app, scope, send, state)
+                upload = Upload(receive, self._limits, self._held, state)
+                await upload.serve(self._app, scope, send)
             except Exception as error:
                 if state.status:
                     raise  # half of the answer is out: the server breaks the connection

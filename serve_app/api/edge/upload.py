@@ -99,18 +99,20 @@ class Share:
 class Upload:
     """The body of one request on its way in, counted and timed, and the time of the work on it."""
 
-    def __init__(self, receive: Receive, limits: HttpSettings, held: HeldBytes) -> None:
+    def __init__(
+        self, receive: Receive, limits: HttpSettings, held: HeldBytes, state: RequestState
+    ) -> None:
         self._raw_receive = receive
         self._limits = limits
-        self._hold = Share(held)
+        self._hold = state.hold = Share(held)
+        self._state = state
         self._patience = anyio.CancelScope()
         self._must_be_complete = self._must_go_on = anyio.current_time()
-        self._n_received = 0
         self._is_complete = False
         self._is_awaited = False
         self._goes_on = True
 
-    async def serve(self, app: ASGIApp, scope: Scope, send: Send, state: RequestState) -> None:
+    async def serve(self, app: ASGIApp, scope: Scope, send: Send) -> None:
         """Let ``app`` serve the request.
 
         Raises ``UploadTimeout`` if time is up while ``app`` waits for the body, else
@@ -120,12 +122,8 @@ class Upload:
         began = anyio.current_time()
         self._must_be_complete = began + self._limits.upload_seconds
         self._patience.deadline = began + self._limits.request_seconds
-        state.hold = self._hold
-        try:
-            with self._hold, self._patience:
-                await app(scope, self._receive, send)
-        finally:
-            state.body_bytes = self._n_received
+        with self._hold, self._patience:
+            await app(scope, self._receive, send)
         if self._patience.cancelled_caught:
             raise self._too_late()
 
@@ -142,8 +140,8 @@ class Upload:
         n_bytes = len(message.get("body", b""))
         self._goes_on = n_bytes > 0
         self._is_complete = not message.get("more_body", False)
-        self._n_received += n_bytes
-        _check_body(self._n_received, self._limits)
+        self._state.body_bytes += n_bytes
+        _check_body(self._state.body_bytes, self._limits)
         self._hold(n_bytes)
         return message
 
@@ -157,4 +155,6 @@ class Upload:
             detail = f"stopped coming for {self._limits.upload_idle_seconds:g} s"
         else:
             detail = f"was not complete after {self._limits.upload_seconds:g} s"
-        return UploadTimeout(f"The request body {detail}; {self._n_received} bytes of it came.")
+        return UploadTimeout(
+            f"The request body {detail}; {self._state.body_bytes} bytes of it came."
+        )
