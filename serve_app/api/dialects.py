@@ -41,7 +41,7 @@ class Dialect:
 
 def dialect_of(path: str) -> Dialect:
     """The dialect spoken under ``path``, which is :data:`NATIVE` unless a prefix says otherwise."""
-    return next((one for one in _OTHERS if path.startswith(one.path_prefixes)), NATIVE)
+    return next((one for one in DIALECTS if path.startswith(one.path_prefixes)), NATIVE)
 
 
 def _native_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
@@ -75,4 +75,5 @@ NATIVE = Dialect(path_prefixes=(), option_prefix="generate_kwargs.", render=_nat
 OPENAI = Dialect(
     path_prefixes=("/v1/audio/", "/openai/", "/v1/models"), option_prefix="", render=_openai_error
 )
-_OTHERS = (OPENAI,)
+DIALECTS = (OPENAI,)
+"""Every dialect but the native one. Where the prefixes of two match, the first one counts."""
