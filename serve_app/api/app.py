@@ -73,7 +73,7 @@ def build_api(
 
 
 def _application(*, with_docs: bool) -> FastAPI:
-    """An application whose documentation page opens in a closed network: it loads nothing else."""
+    """An application whose documentation page loads nothing from elsewhere, for closed networks."""
     kind: Any = FastAPIOffline if with_docs else FastAPI
     more: dict[str, Any] = {"redoc_url": None} if with_docs else {"openapi_url": None}
     app: FastAPI = kind(
