@@ -83,7 +83,7 @@ def _give_ray_a_token() -> None:
 def _serve(options: argparse.Namespace) -> int:
     from configs.profile import load_profile
     from models import ModelError, resolve
-    from serve_app.api.keys import KeyRing
+    from serve_app.api.edge.key_ring import KeyRing
 
     profile = load_profile(options.config)
     settings = profile.settings
@@ -216,7 +216,7 @@ def _is_ready(url: str) -> bool:
 
 def _drain(ingress: "DeploymentHandle", settings: DrainSettings) -> None:
     """Let running requests end while new ones are turned away; a further signal cuts it short."""
-    from serve_app.api.drain import Stage
+    from serve_app.api.edge.drain import Stage
     from serve_app.deployments import drain_ingress
 
     def n_unfinished(stage: Stage) -> int:

@@ -16,7 +16,7 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.api.app import build_api
-from serve_app.api.drain import Drain, InProgress, Stage
+from serve_app.api.edge.drain import Drain, InProgress, Stage
 from serve_app.api.examples import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
@@ -73,7 +73,7 @@ class Transcriber:
     async def transcribe(
         self, clip: AudioClip, options: TranscribeOptions, caller: Caller
     ) -> Transcript:
-        """See :class:`serve_app.core.SpeechCore`."""
+        """See :class:`serve_app.service.SpeechService`."""
         known: Attributes = {
             REQUEST_ID: caller.request_id,
             AUDIO_SECONDS: round(clip.received_seconds, 3),

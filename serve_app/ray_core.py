@@ -11,7 +11,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, DeploymentStatus
 
-from serve_app.api.request_metrics import NO_KEY
+from serve_app.api.edge.keys_file import NO_KEY
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.engine.admission import Load
@@ -36,7 +36,7 @@ INLINE_BYTES = 3 * 1024 * 1024
 
 
 class RayCore:
-    """:class:`serve_app.core.SpeechCore` over a handle to the Transcriber replicas."""
+    """:class:`serve_app.service.SpeechService` over a handle to the Transcriber replicas."""
 
     def __init__(
         self, transcriber: DeploymentHandle, sink: metrics.Sink, tracer: Tracer = NO_TRACER
@@ -50,7 +50,7 @@ class RayCore:
         self._is_known_to_live = False
 
     async def admit(self, caller: Caller, body_bytes: int | None) -> None:
-        """See :class:`serve_app.core.SpeechCore`; :mod:`serve_app.gate` says when it refuses.
+        """See :class:`serve_app.service.SpeechService`; :mod:`serve_app.gate` says when it refuses.
 
         It asks the replicas only before the first answer, after a death, and once a second while
         one refuses.

@@ -62,7 +62,7 @@ def _too_long(
     names = [name for name, value in asked.items() if value is not None]
     text = "the text" if options.max_new_tokens is None else f"{options.max_new_tokens} new tokens"
     return InvalidOption(
-        f"{', '.join(names)}: the prompt takes {len(prompt)} of the decoder's "
+        f"{' with '.join(names)}: the prompt takes {len(prompt)} of the decoder's "
         f"{whisper.max_length} tokens, which leaves no room for {text}; shorten the prompt"
         f"{'' if options.max_new_tokens is None else ' or lower max_new_tokens'}",
         field=names[0],

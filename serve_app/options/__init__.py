@@ -5,7 +5,7 @@ This is data and pure functions, which load neither faster-whisper nor CTranslat
 
 from serve_app.options.limits import OptionLimits
 from serve_app.options.model_facts import ModelFacts, check_against_model
-from serve_app.options.parse import ParsedOptions, build_options, parse_generate_kwargs
+from serve_app.options.parse import ParsedOptions, build_options
 from serve_app.options.transcribe import CONTRACT_EXAMPLE, TranscribeOptions, VadParameters
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "VadParameters",
     "build_options",
     "check_against_model",
-    "parse_generate_kwargs",
 ]

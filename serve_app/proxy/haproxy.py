@@ -11,15 +11,14 @@ import re
 import sys
 from pathlib import Path
 
+from serve_app.api.dialects import OPENAI
+
 VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 RETRY_SECONDS = 5
 HEAD_SECONDS = 20.0
 """As in ``ProxySettings``, whose import would make each start of HAProxy a second longer."""
 TUNNEL = "1h"
 """How long a WebSocket may be silent; uvicorn's pings break it much earlier."""
-
-OPENAI_PATHS = ("/v1/audio/", "/openai/", "/v1/models")
-"""As in ``serve_app.api.errors``."""
 
 _SAFE_ID = "^[A-Za-z0-9._:-]{1,128}$"
 
@@ -67,7 +66,7 @@ def edited(config: str, head_seconds: float) -> str:
         _FRESH,
         *(f"http-error status {status} {_body(status, *e)}" for status, e in _ERRORS.items()),
     ]
-    is_openai = f"{{ path_beg {' '.join(OPENAI_PATHS)} }}"
+    is_openai = f"{{ path_beg {' '.join(OPENAI.path_prefixes)} }}"
     frontend = [
         "unique-id-format %[uuid]",
         # fhdr, since hdr takes what is between commas for values of their own.

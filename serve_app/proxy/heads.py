@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serve_app.api.errors import error_body
-from serve_app.api.request_id import HEADER
+from serve_app.api.dialects import NATIVE
+from serve_app.api.edge.state import REQUEST_ID_HEADER
 from serve_app.errors import HeadersTooLarge, InvalidRequest, UploadTimeout, WhisperOxError
 from serve_app.settings import ProxySettings
 
@@ -115,8 +115,8 @@ class BoundedHeads(HttpToolsProtocol):
             return
         if self._is_owed_an_answer():
             identifier = uuid.uuid4().hex
-            headers = {HEADER: identifier, "Connection": "close"}
-            answer = JSONResponse(error_body("", identifier, error), error.status, headers)
+            headers = {REQUEST_ID_HEADER: identifier, "Connection": "close"}
+            answer = JSONResponse(NATIVE.error_body(error, identifier), error.status, headers)
             lines = [b"%b: %b\r\n" % header for header in answer.raw_headers]
             status_line = STATUS_LINE[error.status]
             self.transport.write(b"".join([status_line, *lines, b"\r\n", answer.body]))

@@ -14,7 +14,7 @@ import yaml
 
 from configs.profile import profile_path
 from loadtest.server import Server, start_server
-from serve_app.api.caller import PRIORITY_HEADER
+from serve_app.api.call import PRIORITY_HEADER
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
 from tests.resilience.conftest import hellos

@@ -12,7 +12,7 @@ from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.gate import MINUTE_BYTES, TINY_BYTES, Gate
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import asked, http_scope
-from tests.unit.test_quota import DeafCore
+from tests.unit.deaf_core import DeafCore
 
 CHUNK_BYTES = 480_000
 FILE_BYTES = 100_000_000

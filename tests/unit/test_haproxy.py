@@ -15,8 +15,6 @@ import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
 from loadtest.server import free_port
-from serve_app.api import errors
-from serve_app.proxy import haproxy as haproxy_command
 from serve_app.proxy.environment import HAPROXY_COMMAND, set_proxy_environment
 from serve_app.proxy.haproxy import HEAD_SECONDS, edited
 from serve_app.settings import ProxySettings
@@ -183,4 +181,3 @@ def test_a_configuration_in_another_form_still_starts(tmp_path: Path) -> None:
 
 def test_what_the_command_repeats_is_what_the_server_has() -> None:
     assert ProxySettings().head_seconds == HEAD_SECONDS
-    assert haproxy_command.OPENAI_PATHS == errors.OPENAI_PATHS

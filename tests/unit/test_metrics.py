@@ -6,17 +6,15 @@ import time
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-
-from serve_app.api.request_metrics import RequestMetrics
 from serve_app.engine.periodic import repeat
 from serve_app.engine.policy import BatchLimits, Stage
-from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.vad_clock import VadClock
+
+from serve_app.engine.scheduler import Scheduler
 from serve_app.metrics import catalogue as metrics
 from serve_app.metrics.catalogue import METRICS, Histogram, Metric
 from serve_app.metrics.endpoint import MetricsEndpoint
@@ -102,36 +100,6 @@ def test_two_workers_at_once_are_active_only_once() -> None:
     assert 0 < active <= min(busy, time.perf_counter() - began)
 
 
-def scope(path: str | None, **state: str) -> dict[str, Any]:
-    """An ASGI scope that has been routed to the template ``path``."""
-    if path is None:
-        return {"method": "BREW", "path": "/made/up", "state": state}
-    return {"method": "POST", "path": path, "state": state, "route": SimpleNamespace(path=path)}
-
-
-def test_a_request_is_counted_under_its_template_key_and_status() -> None:
-    ledger = Ledger()
-    requests = RequestMetrics(ledger)
-    requests.begin()
-    assert ledger.gauge(metrics.REQUESTS_IN_FLIGHT) == 1
-    requests.end(scope("/transcribe", key_name="ward-7"), 200, 1.5, 1.4)
-    labels = {"method": "POST", "route": "/transcribe", "status": "200", "key": "ward-7"}
-    assert ledger.total(metrics.REQUESTS, **labels) == 1
-    assert ledger.observed(metrics.REQUEST_SECONDS, route="/transcribe") == [1.5]
-    assert ledger.observed(metrics.FIRST_BYTE_SECONDS, route="/transcribe") == [1.4]
-    assert ledger.gauge(metrics.REQUESTS_IN_FLIGHT) == 0
-
-
-def test_clients_cannot_make_up_label_values() -> None:
-    ledger = Ledger()
-    requests = RequestMetrics(ledger)
-    requests.begin()
-    requests.end(scope(None, error_code="not_found"), 404, 0.1, 0.1)
-    labels = {"method": "other", "route": "other", "status": "404", "key": "anonymous"}
-    assert ledger.total(metrics.REQUESTS, **labels) == 1
-    assert ledger.total(metrics.REJECTED, reason="not_found", route="other") == 1
-
-
 @pytest.mark.parametrize(
     "title",
     [
@@ -144,16 +112,6 @@ def test_clients_cannot_make_up_label_values() -> None:
 def test_probes_are_no_failed_requests(title: str) -> None:
     """While a model is loaded, every probe of /readyz is answered with 503."""
     assert all("route" in labels for labels in needs(QUERIES[title]).values())
-
-
-def test_a_client_that_left_got_no_first_byte() -> None:
-    ledger = Ledger()
-    requests = RequestMetrics(ledger)
-    requests.begin()
-    requests.end(scope("/transcribe"), 0, 3.0, 0.0)
-    labels = {"method": "POST", "route": "/transcribe", "status": "gone", "key": "anonymous"}
-    assert ledger.total(metrics.REQUESTS, **labels) == 1
-    assert not ledger.observed(metrics.FIRST_BYTE_SECONDS, route="/transcribe")
 
 
 def test_the_vad_clock_stops_at_the_first_spectrogram() -> None:

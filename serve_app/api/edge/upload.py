@@ -1,6 +1,6 @@
-"""What a request may cost before and beside its answer: its head, its body, its time.
+"""Bounds on what a request may cost: its head, its body, its time.
 
-Neither of Ray Serve's proxies limits any of that.
+Neither of Ray Serve's proxies sets any of them.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import threading
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve_app.api.edge.state import RequestState
 from serve_app.errors import (
     AudioTooLarge,
     HeadersTooLarge,
@@ -24,10 +25,10 @@ _MAX_DIGITS = 18
 
 
 def check_head(scope: Scope, limits: HttpSettings) -> None:
-    """Refuse what the head alone shows to be too much.
+    """Refuse a request whose head alone shows that it is too much.
 
-    Raises ``HeadersTooLarge``, ``InvalidRequest`` for a Content-Length that is none, and
-    ``AudioTooLarge`` (``body_too_large``) where it claims too much.
+    Raises ``HeadersTooLarge``, ``InvalidRequest`` for a malformed Content-Length, and
+    ``AudioTooLarge`` (``body_too_large``) for one that is too large.
     """
     n_bytes = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     n_bytes += sum(len(name) + len(value) + _LINE_BYTES for name, value in scope["headers"])
@@ -53,73 +54,60 @@ def _check_body(n_bytes: int, limits: HttpSettings) -> None:
 
 
 class HeldBytes:
-    """Memory that the requests in progress of one replica hold together, in bytes. Thread-safe."""
+    """Memory that one replica's requests in progress hold together, of at most ``most`` bytes."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._n_bytes = 0
-        self._lock = threading.Lock()
-
-    def share(self) -> "Share":
-        """What one request will hold."""
-        return Share(self)
-
-    def take(self, n_bytes: int) -> None:
-        """Raise ``Overloaded`` where there is no room for ``n_bytes`` more."""
-        with self._lock:
-            if self._n_bytes + n_bytes > self._most:
-                raise Overloaded(
-                    "The server holds as much audio of requests in progress as it may; send this "
-                    "request again later."
-                )
-            self._n_bytes += n_bytes
-
-    def give_back(self, n_bytes: int) -> None:
-        """What was taken is no longer held."""
-        with self._lock:
-            self._n_bytes -= n_bytes
+        self.most = most
+        self.n_bytes = 0
+        self.lock = threading.Lock()
 
 
 class Share:
-    """What one request holds; all of it is given back when its context ends."""
+    """What one request holds of it; the end of its block gives everything back. Thread-safe."""
 
     def __init__(self, held: HeldBytes) -> None:
         self._held = held
         self._n_bytes = 0
         self._is_over = False
-        self._lock = threading.Lock()
 
     def __call__(self, n_bytes: int) -> None:
-        """Hold ``n_bytes`` more. Raises ``Overloaded``.
+        """Hold ``n_bytes`` more. Raises ``Overloaded`` where there is no room for them.
 
-        Once the request is over ``asyncio.CancelledError``, which ends threads that still work on
-        it.
+        Once the request is over it raises ``asyncio.CancelledError``, which ends threads that still
+        work on it.
         """
-        with self._lock:
+        with self._held.lock:
             if self._is_over:
                 raise asyncio.CancelledError("the request is over")
-            self._held.take(n_bytes)
+            if self._held.n_bytes + n_bytes > self._held.most:
+                raise Overloaded(
+                    "The server holds as much audio of requests in progress as it may; send this "
+                    "request again later."
+                )
+            self._held.n_bytes += n_bytes
             self._n_bytes += n_bytes
 
     def __enter__(self) -> "Share":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._lock:
+        with self._held.lock:
             self._is_over = True
-            self._held.give_back(self._n_bytes)
+            self._held.n_bytes -= self._n_bytes
 
 
 class Upload:
-    """The body of one request on its way in: counted and timed, as is the work after it."""
+    """The body of one request on its way in, counted and timed, and the time of the work on it."""
 
-    def __init__(self, receive: Receive, limits: HttpSettings, held: HeldBytes) -> None:
+    def __init__(
+        self, receive: Receive, limits: HttpSettings, held: HeldBytes, state: RequestState
+    ) -> None:
         self._raw_receive = receive
         self._limits = limits
-        self._hold = held.share()
+        self._hold = state.hold = Share(held)
+        self._state = state
         self._patience = anyio.CancelScope()
         self._must_be_complete = self._must_go_on = anyio.current_time()
-        self._n_received = 0
         self._is_complete = False
         self._is_awaited = False
         self._goes_on = True
@@ -127,24 +115,21 @@ class Upload:
     async def serve(self, app: ASGIApp, scope: Scope, send: Send) -> None:
         """Let ``app`` serve the request.
 
-        Raises ``UploadTimeout`` while ``app`` waits for the body, else ``RequestTimeout``; ``app``
-        has been cancelled then. What ``receive`` raises inside ``app`` is ``app``'s to answer.
+        Raises ``UploadTimeout`` if time is up while ``app`` waits for the body, else
+        ``RequestTimeout``; ``app`` has been cancelled then. Inside ``app``, ``receive`` raises
+        ``AudioTooLarge`` and ``Overloaded``.
         """
         began = anyio.current_time()
         self._must_be_complete = began + self._limits.upload_seconds
         self._patience.deadline = began + self._limits.request_seconds
-        scope["state"]["hold"] = self._hold
-        try:
-            with self._hold, self._patience:
-                await app(scope, self._receive, send)
-        finally:
-            scope["state"]["body_bytes"] = self._n_received  # for the log
+        with self._hold, self._patience:
+            await app(scope, self._receive, send)
         if self._patience.cancelled_caught:
             raise self._too_late()
 
     async def _receive(self) -> Message:
         if self._is_complete:
-            return await self._raw_receive()  # for the client to leave
+            return await self._raw_receive()  # waits for the client to leave
         if self._goes_on:
             self._must_go_on = anyio.current_time() + self._limits.upload_idle_seconds
         self._patience.deadline = min(self._must_go_on, self._must_be_complete)
@@ -155,8 +140,8 @@ class Upload:
         n_bytes = len(message.get("body", b""))
         self._goes_on = n_bytes > 0
         self._is_complete = not message.get("more_body", False)
-        self._n_received += n_bytes
-        _check_body(self._n_received, self._limits)
+        self._state.body_bytes += n_bytes
+        _check_body(self._state.body_bytes, self._limits)
         self._hold(n_bytes)
         return message
 
@@ -170,4 +155,6 @@ class Upload:
             detail = f"stopped coming for {self._limits.upload_idle_seconds:g} s"
         else:
             detail = f"was not complete after {self._limits.upload_seconds:g} s"
-        return UploadTimeout(f"The request body {detail}; {self._n_received} bytes of it came.")
+        return UploadTimeout(
+            f"The request body {detail}; {self._state.body_bytes} bytes of it came."
+        )

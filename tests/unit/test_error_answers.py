@@ -7,10 +7,10 @@ import httpx
 import pytest
 from fastapi import FastAPI, Header, HTTPException, Query
 
-from serve_app.api.edge import Edge
-from serve_app.api.errors import install_error_handlers
+from serve_app.api.edge.edge import Edge
+from serve_app.api.error_answers import install_error_handlers
 from serve_app.errors import InvalidOption, Overloaded, Unauthorized
-from serve_app.settings import HttpSettings
+from tests.unit.asgi import edge_parts
 
 OPENAI_PATHS = ["/v1/audio/transcriptions", "/openai/deployments/w/audio", "/v1/models/whisper-1"]
 NATIVE_PATHS = ["/transcribe", "/v1/transcribe", "/v1/listen", "/v1/audio", "/openai"]
@@ -32,12 +32,12 @@ def application() -> FastAPI:
             "unauthorized": Unauthorized("No key.", field="api-key"),
             "overloaded": Overloaded("Full.", retry_after_seconds=2.1),
             "free": Overloaded("Full.", retry_after_seconds=0.0),
-            "option": InvalidOption("Too many.", field="beam_size"),
+            "option": InvalidOption("beam_size: got 99", "task: got 1", field="beam_size"),
             "teapot": HTTPException(418, "short and stout"),
             "bug": LookupError("a secret of the server"),
         }[what]
 
-    app.add_middleware(Edge, limits=HttpSettings())
+    app.add_middleware(Edge, **edge_parts())
     return app
 
 
@@ -88,6 +88,25 @@ def test_openais_form_has_openais_words(
     assert "secret" not in response.text
 
 
+@pytest.mark.parametrize(
+    ("path", "field", "message"),
+    [
+        (
+            "/raise/option",
+            "generate_kwargs.beam_size",
+            "generate_kwargs.beam_size: got 99. generate_kwargs.task: got 1",
+        ),
+        ("/v1/audio/raise/option", "beam_size", "beam_size: got 99. task: got 1"),
+    ],
+)
+def test_options_are_named_as_callers_of_the_path_write_them(
+    path: str, field: str, message: str
+) -> None:
+    error = error_of(get(path))
+    assert error.get("field", error.get("param")) == field
+    assert error["message"] == message
+
+
 @pytest.mark.parametrize(("what", "seconds"), [("overloaded", "3"), ("free", "1")])
 def test_a_retry_is_told_in_whole_seconds(what: str, seconds: str) -> None:
     assert get(f"/raise/{what}").headers["Retry-After"] == seconds
@@ -115,7 +134,7 @@ def test_an_exception_of_the_framework_has_the_form_too() -> None:
 
 
 @pytest.mark.parametrize("host", ["[::1", "a b", "x:port", ""])
-def test_a_host_that_is_none_breaks_nothing(host: str) -> None:
+def test_a_malformed_host_header_breaks_nothing(host: str) -> None:
     assert get("/nothing-here", Host=host).status_code == 404
 
 

@@ -1,11 +1,10 @@
-"""The gate in front of the application: what is open, which headers open it, what a refusal is."""
+"""The key check: what is open, which headers open the rest, and what a refusal looks like."""
 
 import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -13,37 +12,31 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from serve_app.api.auth import KeyGate
-from serve_app.api.edge import Edge
-from serve_app.api.keys import KeyRing
-from serve_app.api.quota import Quotas
-from serve_app.settings import ApiKey, HttpSettings, QuotaSettings
-from tests.unit.asgi import http_scope
+from serve_app.api.edge.edge import Edge
+from serve_app.api.edge.state import RequestState
+from tests.unit.asgi import edge_parts, http_scope
 
 KEY = "open-sesame"
 
 
 async def who(request: Request) -> JSONResponse:
     """Whose request this is."""
-    return JSONResponse({"key": getattr(request.state, "key_name", None)})
+    return JSONResponse({"key": RequestState.of(request.scope).key_name})
 
 
 async def echo(websocket: WebSocket) -> None:
     await websocket.accept()
-    await websocket.send_text(websocket.state.key_name)
+    await websocket.send_text(RequestState.of(websocket.scope).key_name)
     await websocket.close()
 
 
 def application(key: str | None = KEY, header: str = "X-API-Key") -> Starlette:
-    """A whole little application behind Edge and KeyGate."""
-    secret = None if key is None else SecretStr(key)
-    ring = KeyRing(ApiKey(key=secret, header=header), QuotaSettings())
+    """A small application behind the edge."""
     methods = ["GET", "HEAD", "POST"]
     paths = ["/", "/health", "/readyz", "/transcribe", "/docs"]
     routes = [Route(path, who, methods=methods) for path in paths]
     app = Starlette(routes=[*routes, WebSocketRoute("/live", echo)])
-    app.add_middleware(KeyGate, ring=ring, quotas=Quotas(ring.quota))
-    app.add_middleware(Edge, limits=HttpSettings())
+    app.add_middleware(Edge, **edge_parts(key=key, key_header=header))
     return app
 
 
@@ -146,7 +139,7 @@ def test_a_key_beyond_ascii_is_sent_as_utf_8() -> None:
 
 def test_without_a_key_set_everything_is_open() -> None:
     client = TestClient(application(key=None))
-    assert client.post("/transcribe").json() == {"key": None}
+    assert client.post("/transcribe").json() == {"key": ""}
     assert client.get("/nothing").status_code == 404
 
 

@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from serve_app.api.multipart import (
+from serve_app.api.sources.form import (
     HEAD_BYTES,
     MAX_FIELD_BYTES,
     MAX_FIELDS,
@@ -40,7 +40,7 @@ def read(
     pieces: Iterable[bytes],
     *,
     content_type: str = "multipart/form-data; boundary=x",
-    on_head: Callable[[memoryview], None] | None = None,
+    on_head: Callable[[memoryview], None] = lambda head: None,
     field_bytes: Mapping[str, int] | None = None,
 ) -> Form:
     source = iter(pieces)
@@ -50,8 +50,7 @@ def read(
         return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
 
     scope = {"type": "http", "headers": [(b"content-type", content_type.encode())]}
-    reading = read_form(Request(scope, receive), field_bytes=field_bytes or {}, on_head=on_head)
-    return asyncio.run(reading)
+    return asyncio.run(read_form(Request(scope, receive), on_head, field_bytes or {}))
 
 
 def form(*parts: bytes, step: int = 10_000, field_bytes: Mapping[str, int] | None = None) -> Form:
@@ -63,7 +62,7 @@ def form(*parts: bytes, step: int = 10_000, field_bytes: Mapping[str, int] | Non
 def test_a_form_reads_alike_however_it_is_cut(step: int) -> None:
     audio = b"\r\n--y\r\n-\r\n--\r\n" + bytes(range(256))
     whole = form(file_part(audio), field_part("generate_kwargs", b"{}"), step=step)
-    assert (bytes(whole.audio()), whole.field("generate_kwargs")) == (audio, "{}")
+    assert (bytes(whole.audio()), whole.text("generate_kwargs")) == (audio, "{}")
 
 
 @pytest.mark.parametrize("kind", ["audio/wav", "Audio/X-WAV", "application/octet-stream"])
@@ -77,12 +76,12 @@ def test_audio_as_a_text_field_is_told_so() -> None:
 
 
 def test_the_last_value_of_a_field_counts() -> None:
-    assert form(field_part("a", b"1"), field_part("a", b"2")).field("a") == "2"
+    assert form(field_part("a", b"1"), field_part("a", b"2")).text("a") == "2"
 
 
-def test_a_field_that_is_no_utf8_is_latin_1() -> None:
+def test_a_field_that_is_not_utf_8_is_latin_1() -> None:
     read_as = form(field_part("a", b"caf\xe9"), field_part("b", "café".encode()))
-    assert (read_as.field("a"), read_as.field("b")) == ("café", "café")
+    assert (read_as.text("a"), read_as.text("b")) == ("café", "café")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +102,7 @@ def test_a_broken_body_is_refused_with_what_is_wrong(body: bytes, problem: str) 
 
 
 @pytest.mark.parametrize("boundary", ["", "; boundary=", f"; boundary={'b' * 300}"])
-def test_a_boundary_that_is_none_is_refused(boundary: str) -> None:
+def test_a_missing_or_overlong_boundary_is_refused(boundary: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         read([b"--x--"], content_type=f"multipart/form-data{boundary}")
     assert caught.value.code == "broken_multipart"
@@ -118,7 +117,7 @@ def test_a_field_over_its_own_bound_is_named() -> None:
 
 def test_a_field_up_to_its_own_bound_is_taken() -> None:
     size = MAX_FIELDS_BYTES + 1
-    assert form(field_part("a", b"y" * size), field_bytes={"a": size}).field("a") == "y" * size
+    assert form(field_part("a", b"y" * size), field_bytes={"a": size}).text("a") == "y" * size
 
 
 @pytest.mark.parametrize(

@@ -1,36 +1,36 @@
 """The keys file: ``name KEY_OR_sha256:<64 hex> [concurrent=N] [audio_seconds_per_minute=N]``.
 
-One key a line; blank lines do not count, and a word that starts with ``#`` ends its line.
-``docs/keys.md`` is for those who write one. A problem is told by its line, never by quoting it: any
-word of a line may be somebody's key.
+There is one key on each line. Blank lines are skipped, and a word that starts with ``#`` ends its
+line. ``docs/keys.md`` explains how to write one. A message names the line of a problem and never
+quotes it, since any word of a line may be somebody's key.
 """
 
 import hashlib
-import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from serve_app.api.request_metrics import NO_KEY
 from serve_app.errors import InvalidSetting
 from serve_app.settings import QuotaSettings
 
-DEFAULT_NAME = "default"
-"""The name of ``WHISPER_API_KEY``."""
+OWN_VARIABLE, OWN_NAME = "WHISPER_API_KEY", "default"
+"""The one key that the environment holds itself, and its name."""
+
+NO_KEY = "anonymous"
+"""Stands for a key's name in metrics where a request has none."""
 
 HASH_PREFIX = "sha256:"
 MAX_FILE_BYTES = 1024 * 1024
 
 _NAME = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _SHA256_HEX = re.compile(r"[0-9A-Fa-f]{64}")
-_RESERVED = frozenset({DEFAULT_NAME, NO_KEY})
+_RESERVED = frozenset({OWN_NAME, NO_KEY})
 _NO_BOUND = "none"
 
 
 @dataclass(frozen=True)
 class NamedKey:
-    """An API key: ``digest`` is its SHA-256, 32 bytes; ``quota`` what its holder may use."""
+    """An API key. ``digest`` is its SHA-256, 32 bytes; ``quota`` is what its holder may use."""
 
     name: str
     digest: bytes = field(repr=False)
@@ -38,35 +38,36 @@ class NamedKey:
 
 
 def digest_of(key: bytes) -> bytes:
-    """SHA-256 of ``key``. Digests are compared instead of keys: they all have one length."""
+    """SHA-256 of ``key``. Digests are compared instead of keys, since all have the same length."""
     return hashlib.sha256(key).digest()
 
 
 _EMPTY_KEY = digest_of(b"")
 
 
-def parse_keys(content: bytes, source: str, defaults: QuotaSettings) -> tuple[NamedKey, ...]:
-    """The keys of a file, in order.
+def parse_keys(
+    content: bytes, source: str, defaults: QuotaSettings, own: tuple[NamedKey, ...] = ()
+) -> tuple[NamedKey, ...]:
+    """``own``, which come from the environment, and the keys of a file, in order.
 
-    ``defaults`` is the quota of a key whose line does not say otherwise. Raises ``InvalidSetting``
+    ``defaults`` is the quota of a key whose line does not set its own. Raises ``InvalidSetting``
     with ``source``, the line and the problem.
     """
     if len(content) > MAX_FILE_BYTES:
         raise InvalidSetting(f"{source}: larger than {MAX_FILE_BYTES} bytes")
-    keys: list[NamedKey] = []
-    line_of: dict[str | bytes, int] = {}  # names and digests
-    # Not splitlines: it would count a form feed as a line, an editor does not.
+    keys = [*own]
+    places: dict[str | bytes, str] = {key.digest: OWN_VARIABLE for key in own}  # names and digests
+    # splitlines would count a form feed as the end of a line, which editors do not.
     for number, line in enumerate(content.split(b"\n"), start=1):
         try:
-            key = _parse_line(line, defaults)
-            if key is None:
-                continue
-            for what, value in (("name", key.name), ("key", key.digest)):
-                if line_of.setdefault(value, number) != number:
-                    raise _Problem(f"the {what} of line {line_of[value]} again")
+            if key := _parse_line(line, defaults):
+                for what, value in (("name", key.name), ("key", key.digest)):
+                    if value in places:
+                        raise _Problem(f"the {what} of {places[value]} again")
+                    places[value] = f"line {number}"
+                keys.append(key)
         except _Problem as problem:
             raise InvalidSetting(f"{source}, line {number}: {problem}") from None
-        keys.append(key)
     return tuple(keys)
 
 
@@ -111,7 +112,7 @@ def _parse_options(words: list[str], defaults: QuotaSettings) -> QuotaSettings:
         option, equals, value = word.partition("=")
         if option not in _OPTIONS or not equals:
             raise _Problem(
-                f"word {position} after the key is no option; allowed: "
+                f"word {position} after the key is not an option; allowed: "
                 f"{', '.join(f'{name}=N' for name in _OPTIONS)} (a key with a space in it must be "
                 f"written as {HASH_PREFIX}HASH)"
             )
@@ -120,23 +121,19 @@ def _parse_options(words: list[str], defaults: QuotaSettings) -> QuotaSettings:
             raise _Problem(f"{option} is given twice")
         if value == _NO_BOUND:
             given[setting] = None
-        elif number.fullmatch(value) and math.isfinite(float(value)) and float(value) > 0:
+        elif re.fullmatch(number, value) and float(value) > 0:
             given[setting] = float(value)
         else:
             raise _Problem(f"{option} must be {allowed}, or {_NO_BOUND}")
     return QuotaSettings.model_validate({**defaults.model_dump(), **given})
 
 
-_OPTIONS: Mapping[str, tuple[str, re.Pattern[str], str]] = {
-    "concurrent": (
-        "concurrent_requests",
-        re.compile(r"[0-9]{1,9}"),
-        "a whole number of at least 1",
-    ),
+_OPTIONS = {
+    "concurrent": ("concurrent_requests", r"[0-9]{1,9}", "a whole number of at least 1"),
     "audio_seconds_per_minute": (
         "audio_seconds_per_minute",
-        re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?"),
+        r"[0-9]{1,9}(\.[0-9]{1,9})?",
         "a number above 0",
     ),
 }
-"""Of each option: the field of ``QuotaSettings``, how its value is written, and that in words."""
+"""For each option: the field of ``QuotaSettings``, a pattern of its value, and that in words."""

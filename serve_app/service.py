@@ -8,7 +8,7 @@ from serve_app.options import ModelFacts, TranscribeOptions
 from serve_app.transcript import Transcript
 
 
-class SpeechCore(Protocol):
+class SpeechService(Protocol):
     """Audio and options in, transcript out."""
 
     async def admit(self, caller: Caller, body_bytes: int | None) -> None:

@@ -1,11 +1,12 @@
-"""Multipart forms in memory: audio never touches a disk on its way in, and is held there once.
+"""Multipart forms, read into memory: audio never touches a disk and is held only once.
 
-Format: RFC 7578. Of what python-multipart bounds, a part has at most 8 header lines of 4 KiB, and a
-boundary 256 bytes.
+The format is RFC 7578. python-multipart itself bounds a part's headers to 8 lines of 4 KiB, and a
+boundary to 256 bytes.
 """
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,40 +24,39 @@ MAX_FILES = 4
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 256 * 1024
 MAX_FIELDS_BYTES = 1024 * 1024
-"""Of all text fields of a form, names included; bounds by name come on top."""
+"""The most of all text fields together, names included; bounds by name come on top."""
 
 HEAD_BYTES = 16 * 1024
-"""Of a file, what ``on_head`` sees: enough for any header and for three frames of MPEG audio."""
+"""What ``on_head`` sees of a file: enough for any header and for three frames of MPEG audio."""
 
 _SHOWN_NAME = 40
 _NO_BOUNDS: Mapping[str, int] = MappingProxyType({})
 
-# It logs a line of its own for each broken body, which the access log and the answer tell of.
+# It logs a line for each broken body, of which the access log and the answer already tell.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
+# asyncio prints the results of tasks, and a printed file takes ten times its size.
+@dataclass(repr=False)
 class Form:
-    """The parts of one form: ``files`` as bytes and ``fields`` as text, both by name in order."""
+    """The file parts and text fields of one form: names and raw bytes, in order."""
 
-    def __init__(
-        self, files: list[tuple[str, bytes | memoryview]], fields: list[tuple[str, str]]
-    ) -> None:
-        self.files = files
-        self.fields = fields
+    files: list[tuple[str, bytearray]] = field(default_factory=list)
+    fields: list[tuple[str, bytearray]] = field(default_factory=list)
 
-    def audio(self) -> bytes | memoryview:
-        """The part named ``file``, else the only file part whatever its name.
+    def audio(self) -> memoryview:
+        """The part named ``file``, or else the only file part, whatever its name.
 
-        Raises ``InvalidRequest`` without one, or where several leave it open which is meant.
+        Raises ``InvalidRequest`` if there is none, or if it is unclear which of several is meant.
         """
         named = [content for name, content in self.files if name == FILE_FIELD]
         candidates = named or [content for _, content in self.files]
         if len(candidates) == 1:
-            return candidates[0]
+            return memoryview(candidates[0]).toreadonly()
         found = ", ".join(_shown(name) for name, _ in self.files) or "none"
         hint = (
             f"{FILE_FIELD!r} came as a text field; send it with a file name. "
-            if not self.files and self.field(FILE_FIELD) is not None
+            if not self.files and self.text(FILE_FIELD) is not None
             else ""
         )
         raise InvalidRequest(
@@ -66,26 +66,25 @@ class Form:
             field=FILE_FIELD,
         )
 
-    def field(self, name: str) -> str | None:
-        """The last value of a text field; None if it did not come."""
+    def text(self, name: str) -> str | None:
+        """The last value of a text field; None if there is none."""
         values = [value for key, value in self.fields if key == name]
-        return values[-1] if values else None
+        return _text(values[-1]) if values else None
 
 
 async def read_form(
     request: Request,
-    *,
+    on_head: Callable[[memoryview], None],
     field_bytes: Mapping[str, int] = _NO_BOUNDS,
-    on_head: Callable[[memoryview], None] | None = None,
 ) -> Form:
     """Read a multipart body.
 
-    ``field_bytes`` bounds text fields by name in place of ``MAX_FIELD_BYTES``. ``on_head`` gets the
-    first ``HEAD_BYTES`` of the part named ``file`` while the rest of it is still on its way; what
-    it raises ends the upload.
+    ``on_head`` gets the first ``HEAD_BYTES`` of the part named ``file`` while the rest of it is
+    still on its way; what it raises ends the upload. ``field_bytes`` bounds text fields by name
+    instead of ``MAX_FIELD_BYTES``.
 
-    Raises ``InvalidRequest`` if the body is no form or is broken, ``FormTooLarge`` if it has too
-    many parts or too long a text field.
+    Raises ``InvalidRequest`` if the body is not a form or is broken, ``FormTooLarge`` if it has too
+    many parts or a text field is too long.
     """
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/form-data"):
@@ -104,7 +103,7 @@ async def read_form(
     try:
         parser = MultipartParser(boundary, parts.callbacks())
         async for chunk in request.stream():
-            # What begins like a delimiter and is none takes the parser 150 times as long as audio.
+            # Bytes that only look like a delimiter take the parser 150 times as long as audio.
             n_delimiters += chunk.count(delimiter)
             if n_delimiters > MAX_FILES + MAX_FIELDS:
                 raise FormTooLarge(
@@ -117,22 +116,23 @@ async def read_form(
         raise InvalidRequest(
             "The connection closed before the whole body came.", code="incomplete_body"
         ) from error
-    return parts.form()
+    if not parts.is_complete:
+        raise _broken("it ends before its closing boundary")
+    return parts.form
 
 
 class _Parts:
-    """What python-multipart's callbacks have gathered so far."""
+    """The parts that python-multipart's callbacks have gathered so far."""
 
     def __init__(
-        self, field_bytes: Mapping[str, int], on_head: Callable[[memoryview], None] | None
+        self, field_bytes: Mapping[str, int], on_head: Callable[[memoryview], None]
     ) -> None:
         self._field_bytes = field_bytes
         self._on_head = on_head
         self._most_fields_bytes = MAX_FIELDS_BYTES + sum(field_bytes.values())
-        self._files: list[tuple[str, bytearray]] = []
-        self._fields: list[tuple[str, bytearray]] = []
         self._n_fields_bytes = 0
-        self._is_complete = False
+        self.form = Form()
+        self.is_complete = False
         self._begin()
 
     def callbacks(self) -> "MultipartCallbacks":
@@ -145,14 +145,6 @@ class _Parts:
             "on_part_data": self._goes_on,
             "on_end": self._end,
         }
-
-    def form(self) -> Form:
-        if not self._is_complete:
-            raise _broken("it ends before its closing boundary")
-        files: list[tuple[str, bytes | memoryview]] = [
-            (name, memoryview(content).toreadonly()) for name, content in self._files
-        ]
-        return Form(files, [(name, _text(value)) for name, value in self._fields])
 
     def _begin(self) -> None:
         self._header_name, self._header_value = b"", b""
@@ -171,7 +163,7 @@ class _Parts:
         self._header_name, self._header_value = b"", b""
 
     def _open(self) -> None:
-        """The headers of a part are there: it is a file or a text field."""
+        """The headers of a part are complete: decide whether it is a file or a text field."""
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
         if b"name" not in options:
             raise _broken("a part has no name in its Content-Disposition")
@@ -180,7 +172,8 @@ class _Parts:
         # Some clients send audio without a file name.
         is_binary = kind.startswith((b"audio/", b"application/octet-stream"))
         self._is_file = b"filename" in options or is_binary
-        kept, most = (self._files, MAX_FILES) if self._is_file else (self._fields, MAX_FIELDS)
+        files, fields = self.form.files, self.form.fields
+        kept, most = (files, MAX_FILES) if self._is_file else (fields, MAX_FIELDS)
         if len(kept) >= most:
             raise FormTooLarge(
                 f"The form has more than {most} {'file parts' if self._is_file else 'fields'}, "
@@ -203,7 +196,7 @@ class _Parts:
                 )
         self._content += memoryview(chunk)[start:end]
         has = len(self._content)
-        if had < HEAD_BYTES <= has and self._on_head and self._is_file and self._name == FILE_FIELD:
+        if had < HEAD_BYTES <= has and self._is_file and self._name == FILE_FIELD:
             self._on_head(memoryview(bytes(self._content[:HEAD_BYTES])))
 
     def _count(self, n_bytes: int) -> None:
@@ -215,11 +208,11 @@ class _Parts:
             )
 
     def _end(self) -> None:
-        self._is_complete = True
+        self.is_complete = True
 
 
 def _text(raw: bytes | bytearray) -> str:
-    """UTF-8 as RFC 7578 has it; what is none is taken for Latin-1, as Starlette does."""
+    """UTF-8, as RFC 7578 has it; anything else is taken for Latin-1, as Starlette does."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

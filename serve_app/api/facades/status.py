@@ -1,4 +1,4 @@
-"""Liveness, readiness and a greeting: open to everyone, without the API key."""
+"""Liveness, readiness and a greeting, which are open to everyone without an API key."""
 
 from typing import Literal
 
@@ -6,19 +6,19 @@ from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
 from serve_app import __version__
-from serve_app.core import SpeechCore
+from serve_app.service import SpeechService
 
 
 class Readiness(BaseModel):
-    """The model that is served; ``multilingual`` is false of English-only ones."""
+    """The model that is served; ``multilingual`` is false if it knows only English."""
 
     status: Literal["ready"] = "ready"
     model: str
     multilingual: bool
 
 
-def install_status(app: FastAPI, core: SpeechCore, *, with_docs: bool = True) -> None:
-    """Add ``GET /``, ``/health`` and ``/readyz`` to ``app``; the first names ``/docs`` if told."""
+def install_status(app: FastAPI, core: SpeechService, *, with_docs: bool) -> None:
+    """Add ``GET /``, ``/health`` and ``/readyz`` to ``app``; ``/`` names the docs, if any."""
     router = APIRouter(tags=["status"])
     docs = {"docs": "/docs"} if with_docs else {}
 
