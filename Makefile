@@ -29,7 +29,7 @@ serve: $(VENV)/.runtime ## Run the server (MODEL=base HOST=127.0.0.1 PORT=8000 P
 
 transcribe: $(VENV)/.runtime ## Post FILE=x.wav to the running server and print the transcript
 	@test -n "$(FILE)" || { echo 'usage: make transcribe FILE=speech.wav' >&2; exit 2; }
-	@$(PY) -m serve_app.transcribe "$(FILE)" --url http://$(HOST):$(PORT) $(ARGS)
+	@$(PY) -m serve_app.client "$(FILE)" --url http://$(HOST):$(PORT) $(ARGS)
 
 test: lint ## Check style and types, then run every test, JOBS=2 servers and more at a time
 	$(PY) -m pytest --numprocesses $(JOBS) $(ARGS)
@@ -79,13 +79,13 @@ loadtest: $(VENV)/.dev ## People dictate (USERS=8 CHUNK=15 MINUTES=2 PROFILE=dev
 capacity: $(VENV)/.dev ## How many replicas a crowd needs (ARGS='--profile base-epyc-2c --users 40')
 	@$(PY) -m loadtest.capacity $(ARGS)
 
-docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
-	$(PY) -m serve_app.options > docs/options.md
-	$(PY) -m serve_app.settings_page > docs/settings.md
-	$(PY) -m serve_app.metrics.page > docs/metrics.md
+docs: $(VENV)/.dev ## Write the generated pages of docs/ and the dashboard anew
+	$(PY) -m tools.options_page > docs/options.md
+	$(PY) -m tools.settings_page > docs/settings.md
+	$(PY) -m tools.metrics_page > docs/metrics.md
 	for profile in cpu gpu-t4 gpu-a10g gpu-a10g-multi; do \
 	  $(PY) -m tools.rayservice $$profile > k8s/overlays/$$profile/serve-config.yaml || exit 1; done
-	$(PY) -m configs.dashboard > k8s/observability/dashboard.json
+	$(PY) -m tools.dashboard > k8s/observability/dashboard.json
 
 lock: $(VENV)/.dev ## Resolve the dependencies anew (all Pythons and systems) and pin their hashes
 	$(LOCK) --extra dev --output-file requirements-dev.lock

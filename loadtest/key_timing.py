@@ -29,7 +29,7 @@ from pydantic import SecretStr
 from loadtest.load import machine
 from loadtest.server import start_server
 from loadtest.tool import run_tool, tool_parser
-from serve_app.api.keys import KeyRing
+from serve_app.api.edge.key_ring import KeyRing
 from serve_app.errors import WhisperOxError
 from serve_app.settings import ApiKey, QuotaSettings
 
@@ -144,7 +144,7 @@ def over_http(url: str, key: str, header: str, n: int, seed: int) -> dict[str, A
 
 
 def in_process(key: str, n: int, seed: int) -> dict[str, Any]:
-    """:class:`serve_app.api.keys.KeyRing` by itself."""
+    """:class:`serve_app.api.edge.key_ring.KeyRing` by itself."""
     ring = KeyRing(ApiKey(key=SecretStr(key)), QuotaSettings())
     return _here(lambda guess: ring.find([guess.encode()]), key, n, seed)
 

@@ -35,6 +35,7 @@ from loadtest.server import free_port, start_server
 from loadtest.sizing import passed as all_kept
 from loadtest.sizing import row_of, verdict
 from loadtest.wer import NORMALISER
+from models import ModelError
 from serve_app.errors import WhisperOxError
 
 OURS = "whisper-ox"
@@ -203,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         document = report(given)
-    except (WhisperOxError, httpx.HTTPError) as error:
+    except (WhisperOxError, ModelError, httpx.HTTPError) as error:
         print(f"cannot measure: {error}", file=sys.stderr)
         return 2
     _print(document)

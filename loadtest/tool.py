@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from models import ModelError
 from serve_app.errors import WhisperOxError
 
 Document = TypeVar("Document", dict[str, Any], list[dict[str, Any]])
@@ -37,7 +38,7 @@ def run_tool(
     """
     try:
         document = measure(given)
-    except (WhisperOxError, httpx.HTTPError) as error:
+    except (WhisperOxError, ModelError, httpx.HTTPError) as error:
         print(f"cannot measure: {error}", file=sys.stderr)
         return 2
     show(document)

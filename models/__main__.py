@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.bundle import bundle, unbundle
-from models.errors import ModelError
+from models.failures import ModelError
 from models.listing import table
-from models.local import LocalModel, refetch, resolve, verify
-from models.progress import ProgressMode
+from models.local import refetch, resolve, verify
 from models.store import MODELS_DIR_ENV, ModelStore
 
 _INTERRUPTED_EXIT = 130
@@ -17,18 +16,15 @@ _MODEL_HELP = "catalogue name, Hugging Face id (org/repo or org/repo@revision) o
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 1 (one line on stderr says why), 2 (usage) or 130."""
+    """Run one command. The exit code is 0, 1 (one line on stderr says why), 2 (usage) or 130."""
     options = _parser().parse_args(arguments)
     try:
         _COMMANDS[options.command](options)
-    except ModelError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        return 1
-    except OSError as error:
+    except (ModelError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again to continue", file=sys.stderr)
         return _INTERRUPTED_EXIT
     return 0
 
@@ -40,19 +36,19 @@ def _list(options: argparse.Namespace) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     fetch = refetch if options.force else resolve
     for model in options.models:
-        local = fetch(model, cache_dir=options.models_dir, progress=_progress(options))
+        local = fetch(model, cache_dir=options.models_dir, quiet=options.quiet)
         print(f"{local.name}: {local.path}")
 
 
 def _verify(options: argparse.Namespace) -> None:
-    """Every model is checked before the first failure is raised, so that one run names them all."""
+    """Check every model before raising, so that one run names all that are damaged."""
     store = ModelStore.at(options.models_dir)
     names = options.models or [str(directory) for directory in store.installed()]
     failures: list[ModelError] = []
     for name in names:
         try:
             local = verify(name, cache_dir=options.models_dir)
-            print(f"{local.name}: every file has its SHA-256 ({local.path})")
+            print(f"{local.name}: every file has the recorded SHA-256 ({local.path})")
         except ModelError as error:
             failures.append(error)
     if failures:
@@ -68,16 +64,13 @@ def _path(options: argparse.Namespace) -> None:
 
 def _bundle(options: argparse.Namespace) -> None:
     archive = bundle(
-        options.models, options.output, cache_dir=options.models_dir, progress=_progress(options)
+        options.models, options.output, cache_dir=options.models_dir, quiet=options.quiet
     )
     print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
 
 
 def _unbundle(options: argparse.Namespace) -> None:
-    installed: list[LocalModel] = unbundle(
-        options.archive, cache_dir=options.models_dir, progress=_progress(options)
-    )
-    for local in installed:
+    for local in unbundle(options.archive, cache_dir=options.models_dir, quiet=options.quiet):
         print(f"{local.name}: {local.path}")
 
 
@@ -91,10 +84,6 @@ _COMMANDS = {
 }
 
 
-def _progress(options: argparse.Namespace) -> ProgressMode:
-    return "quiet" if options.quiet else "auto"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models", description="Manage model weights.")
     shared = argparse.ArgumentParser(add_help=False)
@@ -102,18 +91,20 @@ def _parser() -> argparse.ArgumentParser:
         "--models-dir",
         type=Path,
         metavar="DIR",
-        help=f"where models lie (default: ${MODELS_DIR_ENV}, else ~/.cache/whisper-ox/models)",
+        help=f"where models are kept (default: ${MODELS_DIR_ENV}, else ~/.cache/whisper-ox/models)",
     )
     transfers = argparse.ArgumentParser(add_help=False)
     transfers.add_argument("--quiet", action="store_true", help="no progress on stderr")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    commands.add_parser("list", parents=[shared], help="the catalogue and what is installed")
+    commands.add_parser("list", parents=[shared], help="show the catalogue and what is installed")
     fetch = commands.add_parser("fetch", parents=[shared, transfers], help="download models")
     fetch.add_argument("models", nargs="+", metavar="MODEL", help=_MODEL_HELP)
     fetch.add_argument("--force", action="store_true", help="fetch it again and replace it")
-    check = commands.add_parser("verify", parents=[shared], help="rehash installed models")
-    check.add_argument("models", nargs="*", metavar="MODEL", help="default: all installed")
+    check = commands.add_parser(
+        "verify", parents=[shared], help="read and hash installed models again"
+    )
+    check.add_argument("models", nargs="*", metavar="MODEL", help="default: all that are installed")
     path = commands.add_parser("path", parents=[shared], help="print an installed model's path")
     path.add_argument("model", metavar="MODEL", help=_MODEL_HELP)
     pack = commands.add_parser(

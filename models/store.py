@@ -1,14 +1,15 @@
-"""The directory that holds fetched models: one folder a model, put there whole by a rename."""
+"""The directory that holds installed models: one folder for each, put there whole by a rename."""
 
+import fcntl
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.errors import ModelError, ModelInvalid
-from models.locks import file_lock
+from models.failures import ModelError, ModelInvalid
 from models.manifest import MANIFEST_NAME, Manifest
 
 MODELS_DIR_ENV = "WHISPER_OX_MODELS_DIR"
@@ -24,6 +25,22 @@ def default_models_dir() -> Path:
     return base / "whisper-ox" / "models"
 
 
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on ``path``, which is created if need be.
+
+    The kernel releases the lock if the process dies.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that holds {path}", file=sys.stderr)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 @dataclass(frozen=True)
 class ModelStore:
     """Installed models under ``root``; hidden folders hold partial downloads and locks."""
@@ -32,22 +49,22 @@ class ModelStore:
 
     @classmethod
     def at(cls, cache_dir: Path | None) -> "ModelStore":
-        """The store in ``cache_dir``, or in the configured place."""
+        """The store in ``cache_dir``, or in the default directory."""
         return cls(Path(cache_dir).absolute() if cache_dir else default_models_dir())
 
     def directory(self, folder: str) -> Path:
-        """Where the model of this folder name lies or would lie."""
+        """Where the model with this folder name is or would be."""
         return self.root / folder
 
     def has_unrecorded(self, folder: str) -> bool:
-        """Whether the folder has files but no manifest: somebody's own copy."""
+        """Whether the folder holds files without a manifest: somebody's own copy."""
         directory = self.directory(folder)
         if not directory.is_dir():
             return directory.exists()
         return not (directory / MANIFEST_NAME).exists() and any(directory.iterdir())
 
     def require_free(self, folder: str) -> None:
-        """Raise ``ModelInvalid`` where an install would replace somebody's own files."""
+        """Raise ``ModelInvalid`` if an install would replace somebody's own files."""
         if self.has_unrecorded(folder):
             raise ModelInvalid(
                 f"{self.directory(folder)} holds files that no manifest records; move them away"
@@ -55,7 +72,7 @@ class ModelStore:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """An empty folder on the store's disk, one user at a time, removed at the end."""
+        """An empty folder on the store's disk for one user at a time, removed at the end."""
         with self.locked("scratch"):
             path = self.root / ".partial" / "scratch"
             shutil.rmtree(path, ignore_errors=True)  # left by a killed process
@@ -66,12 +83,12 @@ class ModelStore:
                 shutil.rmtree(path, ignore_errors=True)
 
     def staging(self, folder: str) -> Path:
-        """Where its partial files collect; kept after a failure, so that the next run resumes."""
+        """Where partial files collect. They survive a failure, so that the next run resumes."""
         return self.root / ".partial" / folder
 
     @contextmanager
     def locked(self, folder: str) -> Iterator[None]:
-        """One writer per model on this machine; raises ``ModelError`` if root is not writable."""
+        """Let one process at a time write a model; raises ``ModelError`` if none can."""
         with ExitStack() as held:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -84,10 +101,10 @@ class ModelStore:
             yield
 
     def install(self, complete: Path, folder: str, manifest: Manifest) -> Path:
-        """Record ``complete`` (on the same disk) and give it its final name; return that path.
+        """Record ``complete``, a directory on the same disk, and rename it; return its final path.
 
-        A recorded model of that name gives way, files put there by hand do not. Call with the
-        lock held. Raises ``DiskFull`` and ``ModelInvalid``.
+        It replaces a recorded model, but not files that were put there by hand. The caller holds
+        the lock. Raises ``ModelInvalid``.
         """
         final = self.directory(folder)
         self.require_free(folder)
@@ -105,12 +122,12 @@ class ModelStore:
         return final
 
     def installed(self) -> list[Path]:
-        """The directory of every recorded model, sorted; sound or not."""
+        """The directory of every recorded model, sorted; some may be damaged."""
         return sorted(record.parent for record in self.root.glob(f"[!.]*/{MANIFEST_NAME}"))
 
 
 def _flush(path: Path) -> None:
-    """Bring a file or directory entry to the disk: a record must not outlive its files."""
+    """Bring a file or directory to the disk, so that a manifest does not outlive its files."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

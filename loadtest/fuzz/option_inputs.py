@@ -7,7 +7,8 @@ from typing import Any
 
 from loadtest.fuzz.mutation import EDGES, MAX_BYTES, mutate
 from loadtest.fuzz.target import coin, refused
-from serve_app.errors import InvalidOption
+from serve_app.api.facades.whisper_ox import parse_generate_kwargs
+from serve_app.errors import InvalidOption, WhisperOxError
 from serve_app.options import (
     CONTRACT_EXAMPLE,
     ModelFacts,
@@ -16,7 +17,6 @@ from serve_app.options import (
     TranscribeOptions,
     VadParameters,
     check_against_model,
-    parse_generate_kwargs,
 )
 
 _VALID: dict[str, Any] = {
@@ -94,8 +94,8 @@ def parse(payload: bytes) -> str:
     except UnicodeDecodeError:
         text = payload.decode("latin-1")
     try:
-        parsed = parse_generate_kwargs(text, strict=bool(coin(payload, 2)))
-    except InvalidOption as error:
+        parsed = parse_generate_kwargs(text, OptionLimits(), strict=bool(coin(payload, 2)))
+    except WhisperOxError as error:
         return refused(error)
     _check(parsed)
     try:
@@ -110,7 +110,7 @@ def _check(parsed: ParsedOptions) -> None:
     sent_again = json.dumps(parsed.options.as_generate_kwargs(), allow_nan=False)
     # Every value spelt out may be longer than what was sent.
     roomy = OptionLimits(max_json_characters=10 * OptionLimits().max_json_characters)
-    assert parse_generate_kwargs(sent_again, limits=roomy, strict=True).options == parsed.options
+    assert parse_generate_kwargs(sent_again, roomy, strict=True).options == parsed.options
     for name in parsed.ignored:
         assert len(name) <= 64, "a long name of an ignored key"
         assert name.isascii(), "an ignored key that does not fit a header"

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from starlette.requests import Request
-
-from serve_app.api.errors import error_response
+from serve_app.api.edge.state import RequestState
+from serve_app.api.error_answers import error_response
 from serve_app.errors import WhisperOxError
 
 MAX_ANSWER_BYTES = 16 * 1024
@@ -39,9 +38,9 @@ def refused(error: WhisperOxError) -> str:
     The answer is rendered as the server does, since what it quotes of the input may break there.
     """
     assert error.status < 500, f"status {error.status}"
-    scope = {"type": "http", "path": "/transcribe", "state": {"request_id": "fuzz"}, "headers": []}
-    request = Request(scope)
-    answer = error_response(request, error)
+    scope = {"type": "http", "path": "/transcribe", "headers": []}
+    RequestState.begin(scope)
+    answer = error_response(scope, error)
     assert len(answer.body) <= MAX_ANSWER_BYTES, f"an answer of {len(answer.body)} bytes"
     body = json.loads(bytes(answer.body))["error"]
     assert body["message"].isprintable(), "control characters in the message"

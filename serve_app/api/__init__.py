@@ -1,1 +1,1 @@
-"""Thin protocol adapters over :class:`serve_app.core.SpeechCore`. Only this package knows HTTP."""
+"""Thin protocol adapters over :class:`serve_app.service.SpeechService`: the only room for HTTP."""

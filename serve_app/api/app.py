@@ -1,4 +1,4 @@
-"""The HTTP application: every adapter over one core."""
+"""The HTTP application: every facade over one core."""
 
 import logging
 from typing import Any
@@ -7,24 +7,27 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from serve_app import __version__
-from serve_app.api.auth import KeyGate
-from serve_app.api.drain import Drain, DrainGate
-from serve_app.api.edge import Edge
-from serve_app.api.errors import install_error_handlers
-from serve_app.api.keys import KeyRing
+from serve_app.api.call import CallContext
+from serve_app.api.edge.drain import Drain
+from serve_app.api.edge.edge import Edge
+from serve_app.api.edge.key_check import KeyCheck
+from serve_app.api.edge.key_ring import KeyRing
+from serve_app.api.edge.quotas import Quotas
+from serve_app.api.edge.record import Recorder
+from serve_app.api.error_answers import install_error_handlers
+from serve_app.api.facades.status import install_status
+from serve_app.api.facades.whisper_ox import install_whisper_ox
 from serve_app.api.openapi import complete_openapi
-from serve_app.api.quota import QuotaCore, Quotas
-from serve_app.api.status import install_status
-from serve_app.api.whisper_ox import install_contract
-from serve_app.core import SpeechCore
 from serve_app.metrics.catalogue import NO_METRICS, Sink
+from serve_app.service import SpeechService
 from serve_app.settings import ApiKey, AppSettings
 from serve_app.tracing.span import NO_TRACER, Tracer
 
 logger = logging.getLogger("whisper_ox.api")
 
 DOCS_TREES = ("/docs", "/openapi.json", "/static-offline-docs")
-"""Where the documentation is; switched off, these are open to all, to find nothing there."""
+"""Where the documentation is. When it is switched off, these answer 404 without asking for a key.
+"""
 
 _NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
@@ -34,7 +37,7 @@ DESCRIPTION = (
 
 
 def build_api(
-    core: SpeechCore,
+    core: SpeechService,
     settings: AppSettings,
     api_key: ApiKey,
     sink: Sink = NO_METRICS,
@@ -42,7 +45,7 @@ def build_api(
     *,
     tracer: Tracer = NO_TRACER,
 ) -> FastAPI:
-    """The ASGI application; it knows the engine only as ``core``. ``drain`` is how to stop it.
+    """The ASGI application. It knows the engine only as ``core``; ``drain`` stops it.
 
     Raises ``InvalidSetting`` for API keys that cannot be used.
     """
@@ -52,30 +55,32 @@ def build_api(
             "no API key is set: whoever reaches this server can use it; set WHISPER_API_KEY or "
             "WHISPER_API_KEYS_FILE"
         )
-    quotas = Quotas(ring.quota)
-    core = QuotaCore(core, quotas)
+    quotas = Quotas()
     with_docs = settings.http.docs != "off"
     app = _application(with_docs=with_docs)
     install_error_handlers(app)
     install_status(app, core, with_docs=with_docs)
-    install_contract(app, core, settings, sink)
+    install_whisper_ox(app, CallContext(core, settings, quotas, sink))
     complete_openapi(app, key_header=None if ring.is_open else ring.header)
-    open_trees = () if settings.http.docs == "key" else DOCS_TREES
-    app.add_middleware(KeyGate, ring=ring, quotas=quotas, open_trees=open_trees)
-    app.add_middleware(DrainGate, drain=drain or Drain())
-    app.add_middleware(Edge, limits=settings.http, sink=sink, tracer=tracer)
+    app.add_middleware(
+        Edge,
+        limits=settings.http,
+        recorder=Recorder(sink, tracer),
+        drain=drain or Drain(),
+        keys=KeyCheck(ring, quotas, () if settings.http.docs == "key" else DOCS_TREES),
+    )
     return app
 
 
 def _application(*, with_docs: bool) -> FastAPI:
-    """Its documentation page loads nothing from elsewhere, so that it opens in a closed network."""
+    """An application whose documentation page loads nothing from elsewhere, for closed networks."""
     kind: Any = FastAPIOffline if with_docs else FastAPI
     more: dict[str, Any] = {"redoc_url": None} if with_docs else {"openapi_url": None}
     app: FastAPI = kind(
         title="Whisper OX",
         version=__version__,
         description=DESCRIPTION,
-        # Behind a proxy that ends TLS a redirect leads to http://, key and audio along with it.
+        # Behind a proxy that ends TLS, a redirect would take key and audio along to http://.
         redirect_slashes=False,
         # FastAPI's own spans and logs would hold query strings and the messages of exceptions.
         telemetry=_NO_TELEMETRY,

@@ -11,19 +11,16 @@ SAMPLE_RATE_HZ = 16_000
 INT16_SCALE = 32_768.0
 """int16 full scale: float sample = int16 sample / 32768."""
 
-Pcm = npt.NDArray[np.int16] | npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class AudioClip:
     """Decoded mono audio at 16 kHz.
 
-    ``samples`` is one-dimensional: int16 as received (half the bytes to move between processes)
-    or float32 in [-1, 1] where decoding or resampling produced floats.
-    ``received_seconds`` is the length before resampling: what the response calls ``duration``.
+    ``samples`` is int16 of shape [n], which is half the bytes of float32 to move between processes.
+    ``received_seconds`` is the length before resampling, which a response calls ``duration``.
     """
 
-    samples: Pcm
+    samples: npt.NDArray[np.int16]
     received_seconds: float
 
     @property
@@ -32,9 +29,7 @@ class AudioClip:
         return len(self.samples) / SAMPLE_RATE_HZ
 
     def float32(self) -> npt.NDArray[np.float32]:
-        """Samples as float32 in [-1, 1], shape [n]."""
-        if self.samples.dtype == np.int16:
-            scaled = self.samples.astype(np.float32)
-            scaled /= np.float32(INT16_SCALE)
-            return scaled
-        return self.samples.astype(np.float32, copy=False)
+        """Samples as float32 in [-1, 1), shape [n]."""
+        scaled = self.samples.astype(np.float32)
+        scaled /= np.float32(INT16_SCALE)
+        return scaled

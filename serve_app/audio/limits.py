@@ -7,15 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from serve_app.errors import AudioTooLarge
 
 Hold = Callable[[int], None]
-"""Told of so many more bytes of memory; raises where there is no room for them."""
+"""Takes note that this many more bytes of memory are needed; raises where there is no room."""
 
 
 def unbounded(n_bytes: int) -> None:
-    """The :data:`Hold` of who has memory enough."""
+    """A :data:`Hold` for callers that need no memory limit."""
 
 
 class AudioLimits(BaseModel):
-    """Bounds that are checked against a header's claims first and while decoding after that."""
+    """Bounds on one upload, checked against its header first and then while it is decoded."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

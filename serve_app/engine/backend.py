@@ -8,17 +8,16 @@ import ctranslate2
 import numpy as np
 import numpy.typing as npt
 
-from serve_app.engine.lone_decoding import LoneDecoding
-from serve_app.engine.policy import Stage
+from serve_app.engine.queue import Stage
 
 
 class WhisperBackend:
     """Batches of window stages on CTranslate2 models.
 
     ``shared`` has one worker per scheduler thread. ``whole`` is a second instance whose only worker
-    owns every core: on a CPU a lone window is encoded sooner there and may be decoded sooner, while
-    under load one thread per worker yields more (no barriers). CTranslate2 fixes threads at load,
-    hence two instances.
+    owns every core: on a CPU, a window that is alone is encoded sooner there, while under load one
+    thread per worker yields more because there are no barriers. CTranslate2 fixes its threads at
+    load, hence two instances.
     """
 
     def __init__(
@@ -28,13 +27,14 @@ class WhisperBackend:
     ) -> None:
         self._shared = shared
         self._whole = whole
-        self.lone_decoding = LoneDecoding()
+        self.decodes_alone_on_every_core = False
+        """Whether a lone window is decoded on every core; :meth:`choose_lone_decoding` sets it."""
 
     def run(
         self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
     ) -> Sequence[Any]:
-        """Run one batch; see :class:`serve_app.engine.window_model.WindowModel` for payloads."""
-        model = self._whole if alone and self._whole is not None else self._shared
+        """Run one batch; :mod:`serve_app.engine.hearing` makes the keys and payloads."""
+        model = self._model(stage, alone=alone)
         if stage is Stage.ENCODE:
             return _encode(model, payloads)
         features = _stack([encoded for encoded, _ in payloads])
@@ -43,29 +43,52 @@ class WhisperBackend:
             return list(model.detect_language(features))
         options = _options(key)
         if stage is Stage.GENERATE:
-            if alone and self._whole is not None:
-                return self._generate_alone(self._whole, features, arguments, options)
             return list(model.generate(features, arguments, **options))
         tokens = [text_tokens for text_tokens, _ in arguments]
         frames = [n_frames for _, n_frames in arguments]
         start = options.pop("start_sequence")
         return list(model.align(features, start, tokens, frames, **options))
 
-    def _generate_alone(
-        self,
-        whole: ctranslate2.models.Whisper,
-        features: ctranslate2.StorageView,
-        prompts: Sequence[Sequence[int]],
-        options: dict[str, Any],
-    ) -> list[Any]:
-        rows = len(prompts) * max(options.get("beam_size", 5), options.get("num_hypotheses", 1))
-        every_core = self.lone_decoding.uses_every_core(rows)
-        model = whole if every_core else self._shared
-        began = time.perf_counter()
-        results = list(model.generate(features, prompts, **options))
-        seconds = time.perf_counter() - began
-        self.lone_decoding.has_taken(rows, every_core, max(map(decoding_steps, results)), seconds)
-        return results
+    def choose_lone_decoding(
+        self, mel: npt.NDArray[np.float32], prompt: Sequence[int], eot: int
+    ) -> None:
+        """Measure whether a lone window is decoded sooner by one worker's threads or by every core.
+
+        Encoding is a few large products and gains from every core. Decoding is thousands of small
+        ones, each of which ends at a barrier. With few cores or a small model the barriers cost
+        more than the cores bring (two cores, int8, one window: 0.8 s with one thread and 1.0 to
+        1.8 s with two for base); with a large model or many cores they do not. ``mel`` is a padded
+        window, float32 [1, n_mels, n_frames], ``eot`` the token that would end its text early.
+        """
+        if self._whole is None:
+            return
+        [encoded] = _encode(self._whole, [mel])
+        seconds = {
+            every_core: min(_decoding_seconds(model, encoded, prompt, eot) for _ in range(TRIES))
+            for every_core, model in ((False, self._shared), (True, self._whole))
+        }
+        self.decodes_alone_on_every_core = seconds[True] < seconds[False]
+
+    def _model(self, stage: Stage, *, alone: bool) -> ctranslate2.models.Whisper:
+        every_core = alone and (stage is not Stage.GENERATE or self.decodes_alone_on_every_core)
+        return self._whole if every_core and self._whole is not None else self._shared
+
+
+TRIES = 3
+"""Timed decodings of each kind. The fastest counts, since other programs may slow the rest."""
+
+TIMED_TOKENS = 16
+
+
+def _decoding_seconds(
+    model: ctranslate2.models.Whisper, encoded: npt.NDArray[Any], prompt: Sequence[int], eot: int
+) -> float:
+    began = time.perf_counter()
+    # CTranslate2 decodes at most half of max_length.
+    length = max(2 * TIMED_TOKENS, len(prompt) + TIMED_TOKENS)
+    features, prompts = _stack([encoded]), [list(prompt)]
+    model.generate(features, prompts, beam_size=5, max_length=length, suppress_tokens=[eot])
+    return time.perf_counter() - began
 
 
 def _encode(
@@ -87,15 +110,6 @@ def _stack(encoded: Sequence[npt.NDArray[Any]]) -> ctranslate2.StorageView:
 
 
 def _options(key: Hashable) -> dict[str, Any]:
-    """The call's options: a key without what only tells batches apart, its tuples as lists."""
-    pairs: Sequence[tuple[str, Any]] = key  # type: ignore[assignment]  # WindowModel made it
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in pairs
-        if name not in ("prompt_shape", "n_frames")
-    }
-
-
-def decoding_steps(result: Any) -> int:
-    """Of one window's generation result: the tokens of its longest hypothesis and their end."""
-    return max(len(ids) for ids in result.sequences_ids) + 1
+    """The call's options, which a key begins with; its tuples as lists."""
+    pairs: Sequence[tuple[str, Any]] = key[0]  # type: ignore[index]  # hearing.py made it
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}

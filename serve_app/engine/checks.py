@@ -1,4 +1,4 @@
-"""Is a decoded window good enough? faster-whisper's own checks, as pure functions.
+"""Is an attempt at a window good enough? faster-whisper's own checks, as pure functions.
 
 Formulas and thresholds: openai/whisper ``transcribe.py`` and ``decoding.py``, which faster-whisper
 1.2.1 follows in ``generate_with_fallback``.
@@ -11,13 +11,23 @@ from serve_app.options import TranscribeOptions
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """One attempt at a window; ``avg_logprob`` is per token, end of text included."""
+class Attempt:
+    """One attempt at a window.
 
+    ``tokens`` are ids of the model's vocabulary, timestamps included; ``text`` is what they spell,
+    without outer spaces. ``avg_logprob`` is per token, the end of the text included.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
     avg_logprob: float
-    compression_ratio: float
     no_speech_prob: float
-    text: str = ""
+    temperature: float = 0.0
+
+    @property
+    def compression_ratio(self) -> float:
+        """See :func:`compression_ratio`."""
+        return compression_ratio(self.text)
 
 
 @dataclass(frozen=True)
@@ -30,34 +40,34 @@ class Checks:
 
     @classmethod
     def of(cls, options: TranscribeOptions) -> "Checks":
-        """Those that a request asks for."""
+        """The thresholds that a request asks for."""
         return cls(
             options.compression_ratio_threshold,
             options.log_prob_threshold,
             options.no_speech_threshold,
         )
 
-    def is_repetitive(self, decoded: Decoded) -> bool:
-        """Whether the text repeats itself more than text does."""
+    def is_repetitive(self, attempt: Attempt) -> bool:
+        """Whether the text repeats itself more than real text does."""
         limit = self.compression_ratio
-        return limit is not None and decoded.compression_ratio > limit
+        return limit is not None and attempt.compression_ratio > limit
 
-    def hears_nobody(self, decoded: Decoded) -> bool:
+    def hears_nobody(self, attempt: Attempt) -> bool:
         """Whether the model itself says that nobody speaks."""
-        return self.no_speech is not None and decoded.no_speech_prob > self.no_speech
+        return self.no_speech is not None and attempt.no_speech_prob > self.no_speech
 
-    def is_silence(self, decoded: Decoded) -> bool:
-        """Whether the model itself says that nobody speaks and is unsure of its words."""
-        return self.hears_nobody(decoded) and self._is_unsure(decoded)
+    def is_silence(self, attempt: Attempt) -> bool:
+        """Whether the model says that nobody speaks and is unsure of its words."""
+        return self.hears_nobody(attempt) and self._is_unsure(attempt)
 
-    def fails(self, decoded: Decoded) -> bool:
+    def fails(self, attempt: Attempt) -> bool:
         """Whether the window deserves another attempt."""
-        if self.is_silence(decoded):
+        if self.is_silence(attempt):
             return False
-        return self.is_repetitive(decoded) or self._is_unsure(decoded)
+        return self.is_repetitive(attempt) or self._is_unsure(attempt)
 
-    def _is_unsure(self, decoded: Decoded) -> bool:
-        return self.log_prob is not None and decoded.avg_logprob < self.log_prob
+    def _is_unsure(self, attempt: Attempt) -> bool:
+        return self.log_prob is not None and attempt.avg_logprob < self.log_prob
 
 
 def average_logprob(score: float, n_tokens: int, length_penalty: float) -> float:
@@ -76,8 +86,8 @@ def compression_ratio(text: str) -> float:
 def ends_in_repetition(text: str) -> bool:
     """Whether the last words of ``text``, two or more, repeat the ones right before them.
 
-    The commonest invention of a decoder that hears too little silence: "Turn off the light. Turn
-    off the light." Too short for the compression ratio to notice.
+    A decoder that hears too little silence most often invents this: "Turn off the light. Turn off
+    the light." It is too short for the compression ratio to notice.
     """
     words = [word.strip(_PUNCTUATION).lower() for word in text.split()]
     return any(

@@ -1,25 +1,31 @@
 """One loaded model and the scheduler that its requests share."""
 
-import copy
+import asyncio
+import contextvars
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 import ctranslate2
+import numpy as np
 from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
 
 from models import resolve
 from serve_app.engine import hardware
 from serve_app.engine.admission import Admission
-from serve_app.engine.attempts import Attempts, SpecialTokens
-from serve_app.engine.audio_context import AudioContext
 from serve_app.engine.backend import WhisperBackend
-from serve_app.engine.checks import Checks
-from serve_app.engine.policy import BatchLimits
+from serve_app.engine.hearing import Ear
+from serve_app.engine.queue import BatchLimits
+from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
-from serve_app.engine.window_model import WindowModel
+from serve_app.engine.vocabulary import Vocabulary
+from serve_app.engine.window import FULL_FRAMES, Heard, Policy, Window
 from serve_app.metrics import catalogue as metrics
-from serve_app.options import ModelFacts, TranscribeOptions
+from serve_app.options import ModelFacts
 from serve_app.settings import AdmissionSettings, EngineSettings, EngineTunables
 
 logger = logging.getLogger("whisper_ox.engine")
@@ -28,42 +34,46 @@ CPU_BULK_DECODE_BATCH = 2
 GPU_WORKERS = 2
 GPU_ENCODE_BATCH = 8
 
-CORES_PER_PREPARATION = 4
+CORES_PER_BULK_PREPARATION = 4
 """One core finds the speech in 500 s of audio per second; four transcribe less than that."""
+
+_DEFAULT_BOUNDS = AdmissionSettings()
+
+T = TypeVar("T")
 
 
 class Engine:
-    """A model ready to transcribe many requests at once. Thread-safe."""
+    """A model ready to transcribe many requests at once.
+
+    :func:`serve_app.engine.transcription.transcribe` is the way in for a whole request,
+    :meth:`hear` for one window.
+    """
 
     def __init__(
         self,
         settings: EngineSettings,
         tunables: EngineTunables,
         sink: metrics.Sink = metrics.NO_METRICS,
-        bounds: AdmissionSettings | None = None,
+        bounds: AdmissionSettings = _DEFAULT_BOUNDS,
     ) -> None:
         self.sink = sink
-        local = resolve(settings.model)
+        self.tunables = tunables
         self.device = hardware.pick_device(settings.device)
         self.compute_type = hardware.pick_compute_type(settings.compute_type, self.device)
         cores = hardware.available_cpus()
         on_cpu = self.device == "cpu"
-        if on_cpu and len(nodes := hardware.numa_nodes()) > 1:
-            logger.warning(
-                "the CPUs span %d NUMA nodes: %d replicas with engine.bind_to_numa_node would"
-                " keep each one's memory on its own node",
-                len(nodes),
-                len(nodes),
-            )
-        workers = settings.workers or (
+        if on_cpu:
+            _warn_of_numa()
+        self._workers = settings.workers or (
             max(1, cores // settings.threads_per_worker) if on_cpu else GPU_WORKERS
         )
-        self._whisper = WhisperModel(
+        local = resolve(settings.model)
+        self.whisper = WhisperModel(
             str(local.path),
             device=self.device,
             compute_type=self.compute_type,
             cpu_threads=settings.threads_per_worker,
-            num_workers=workers,
+            num_workers=self._workers,
             local_files_only=True,
         )
         # faster-whisper logs at INFO for every request what our own log line says once.
@@ -73,39 +83,57 @@ class Engine:
             whole = ctranslate2.models.Whisper(
                 str(local.path), compute_type=self.compute_type, intra_threads=cores
             )
-        tokenizer = self._whisper.hf_tokenizer
-        self._tokens = SpecialTokens(
-            sot=tokenizer.token_to_id("<|startoftranscript|>"),
-            no_timestamps=tokenizer.token_to_id("<|notimestamps|>"),
-            eot=tokenizer.token_to_id("<|endoftext|>"),
-        )
-        multilingual: bool = self._whisper.model.is_multilingual
-        self.facts = ModelFacts(
-            name=local.name,
-            multilingual=multilingual,
-            # faster-whisper lists Cantonese for every model; only large-v3 has the token.
-            languages=tuple(
-                code
-                for code in self._whisper.supported_languages
-                if not multilingual or tokenizer.token_to_id(f"<|{code}|>") is not None
-            ),
-            vocabulary_size=tokenizer.get_vocab_size(),
-        )
+        self.vocabulary = Vocabulary.of(self.whisper.hf_tokenizer)
+        self.facts = self._facts(local.name)
+        self.backend = WhisperBackend(self.whisper.model, whole)
+        self._choose_lone_decoding()
         self.scheduler = Scheduler(
-            WhisperBackend(self._whisper.model, whole),
-            self._limits(tunables),
-            workers,
+            self.backend,
+            self._limits(),
+            self._workers,
             sink,
-            Admission(bounds or AdmissionSettings(), settings.max_concurrent_requests, workers),
+            Admission(bounds, settings.max_concurrent_requests, self._workers),
         )
-        # Speech detection and the mel features of many long files at once would take every core
-        # from the model, and much memory: features of 20 minutes in one piece take 1.3 GB.
-        self.bulk_preparations = threading.Semaphore(max(1, cores // CORES_PER_PREPARATION))
-        self._workers = workers
-        self._tunables = tunables
+        self._ear = Ear(self.vocabulary, sink)
+        self._preparation = ThreadPoolExecutor(cores, "preparation")
+        # Speech detection and features of many long files at once would take every core from the
+        # model, and much memory. What is short never waits for them.
+        n_bulk = max(1, cores // CORES_PER_BULK_PREPARATION)
+        self._bulk_preparation = ThreadPoolExecutor(n_bulk, "bulk-preparation")
+        self.bulk_features = threading.Semaphore(n_bulk)
+        self._sequences = ThreadPoolExecutor(settings.max_concurrent_requests, "sequence")
 
-    def _limits(self, tunables: EngineTunables) -> BatchLimits:
-        on_cpu = self.device == "cpu"
+    async def hear(self, request: Request, window: Window, policy: Policy) -> Heard:
+        """Hear one window of an open request.
+
+        Raises ``RequestClosed`` once the request is closed, and what the model raises.
+        """
+        job = self.scheduler.hear(request, self._ear.hearing(window, policy))
+        heard: Heard = await asyncio.wrap_future(job.heard)
+        return heard
+
+    async def prepare(self, work: Callable[..., T], *arguments: Any, bulk: bool = False) -> T:
+        """Run short, core-bound work of a request in a thread; with ``bulk``, work that is long."""
+        pool = self._bulk_preparation if bulk else self._preparation
+        return await _in_thread(pool, work, *arguments)
+
+    async def sequence(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run a blocking pipeline in a thread of its own."""
+        return await _in_thread(self._sequences, work, *arguments)
+
+    def tune(self, tunables: EngineTunables) -> None:
+        """Apply new tunables; the next request and the next batch obey them."""
+        self.tunables = tunables
+        self.scheduler.set_limits(self._limits())
+
+    def stop(self) -> None:
+        """End the threads; requests still open fail."""
+        self.scheduler.stop()
+        for pool in (self._preparation, self._bulk_preparation, self._sequences):
+            pool.shutdown()
+
+    def _limits(self) -> BatchLimits:
+        on_cpu, tunables = self.device == "cpu", self.tunables
         return BatchLimits(
             encode=tunables.encode_batch or (1 if on_cpu else GPU_ENCODE_BATCH),
             decode=tunables.decode_batch,
@@ -114,50 +142,43 @@ class Engine:
             slack_seconds=tunables.slack_seconds,
         )
 
-    def tune(self, tunables: EngineTunables) -> None:
-        """Apply new tunables; the next request and the next batch obey them."""
-        self._tunables = tunables
-        self.scheduler.set_limits(self._limits(tunables))
+    def _choose_lone_decoding(self) -> None:
+        """See :meth:`WhisperBackend.choose_lone_decoding`; what is decoded does not matter."""
+        model = self.whisper.model
+        tokenizer = Tokenizer(self.whisper.hf_tokenizer, model.is_multilingual, "transcribe", "en")
+        silence = np.zeros((1, model.n_mels, FULL_FRAMES), np.float32)
+        self.backend.choose_lone_decoding(silence, tokenizer.sot_sequence, tokenizer.eot)
 
-    def view(self, request: int, options: TranscribeOptions, *, batched: bool) -> WhisperModel:
-        """faster-whisper's model as ``request`` may use it: shared weights, own mutable state.
-
-        The feature extractor keeps the last call's ``chunk_length`` in itself, hence its copy.
-        """
-        tunables = self._tunables
-        fallback = batched and tunables.batched_fallback  # the sequential pipeline has its own
-        attempts = Attempts(
-            self._tokens,
-            self._text,
-            Checks.of(options),
-            options.temperature[1:] if fallback else (),
-            options.best_of,
-            sink=self.sink,
+    def _facts(self, name: str) -> ModelFacts:
+        multilingual: bool = self.whisper.model.is_multilingual
+        return ModelFacts(
+            name=name,
+            multilingual=multilingual,
+            # faster-whisper lists Cantonese for every model; only large-v3 has the token.
+            languages=tuple(
+                code
+                for code in self.whisper.supported_languages
+                if not multilingual or self.vocabulary.language_token(code) is not None
+            ),
+            vocabulary_size=self.whisper.hf_tokenizer.get_vocab_size(),
         )
-        margin = tunables.context_margin_seconds
-        view = copy.copy(self._whisper)
-        view.model = WindowModel(
-            self.scheduler,
-            request,
-            self._whisper.model,
-            attempts,
-            None if margin is None else AudioContext(margin),
-        )
-        view.feature_extractor = copy.copy(self._whisper.feature_extractor)
-        return view
-
-    @property
-    def recovers_speech(self) -> bool:
-        """Whether speech without a segment is decoded once more."""
-        return self._tunables.recover_speech
-
-    def _text(self, tokens: Sequence[int]) -> str:
-        text: str = self._whisper.hf_tokenizer.decode([t for t in tokens if t < self._tokens.eot])
-        return text
-
-    def stop(self) -> None:
-        """End the worker threads; requests still open fail."""
-        self.scheduler.stop()
 
     def __str__(self) -> str:
         return f"{self.facts.name} ({self.compute_type} on {self.device}, {self._workers} workers)"
+
+
+async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:
+    """Run ``work`` in ``pool`` with the context of the caller, whose request id log lines carry."""
+    run = partial(contextvars.copy_context().run, work, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(pool, run)
+
+
+def _warn_of_numa() -> None:
+    n_nodes = len(hardware.numa_nodes())
+    if n_nodes > 1:
+        logger.warning(
+            "the CPUs span %d NUMA nodes: %d replicas with engine.bind_to_numa_node would keep the"
+            " memory of each on its own node",
+            n_nodes,
+            n_nodes,
+        )

@@ -1,13 +1,12 @@
-"""Transcription options: what a caller may send, checked and typed.
+"""What a caller may ask of a transcription, checked and typed.
 
-Pure data and functions: nothing here loads faster-whisper, CTranslate2 or Ray.
+This is data and pure functions, which load neither faster-whisper nor CTranslate2 nor Ray.
 """
 
 from serve_app.options.limits import OptionLimits
 from serve_app.options.model_facts import ModelFacts, check_against_model
-from serve_app.options.parse import ParsedOptions, build_options, parse_generate_kwargs
-from serve_app.options.transcribe import CONTRACT_EXAMPLE, TranscribeOptions
-from serve_app.options.vad import VadParameters
+from serve_app.options.parse import ParsedOptions, build_options
+from serve_app.options.transcribe import CONTRACT_EXAMPLE, TranscribeOptions, VadParameters
 
 __all__ = [
     "CONTRACT_EXAMPLE",
@@ -18,5 +17,4 @@ __all__ = [
     "VadParameters",
     "build_options",
     "check_against_model",
-    "parse_generate_kwargs",
 ]

@@ -1,22 +1,24 @@
-"""The kinds of value an option can be: how each is read leniently and what it allows.
+"""The kinds of value that an option can have: how each is read, and what it allows.
 
-A kind stands in a field's annotation, ``Annotated[int, Whole(1, 10)]``. Pydantic then reads the
-field through it, the error message and the documentation take their wording from it.
+A kind stands in a field's annotation, as in ``Annotated[int, Whole(1, 10)]``. Pydantic reads the
+field through it, and the error message and the documentation take their wording from it.
 """
 
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import core_schema
 from typing_extensions import override
 
 from serve_app.options.limits import OptionLimits
 
-# One way to match any string: with two for the same digits, 20,000 of them took 14 s to refuse.
+# It matches any string in one way only: with two ways for the same digits, refusing 20,000 of them
+# took 14 s.
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _FLAGS = {
     "true": True, "yes": True, "on": True, "1": True,
@@ -26,29 +28,20 @@ _OFF = ("off", "none", "false")
 
 
 class Kind(ABC):
-    """Reads one option. ``limits`` are the server's."""
+    """Reads one option under the server's ``limits``."""
 
     @abstractmethod
     def read(self, value: object, limits: OptionLimits) -> object:
-        """The option's value. Raises ``ValueError``, with a reason where there is one to add."""
+        """The option's value. Raises ``ValueError``, with a reason if there is one to add."""
 
     @abstractmethod
     def allowed(self, limits: OptionLimits) -> str:
         """What :meth:`read` accepts, in words."""
 
-    def json_schema(self) -> dict[str, Any]:
-        """What to add to the option's JSON schema."""
-        return {}
-
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         return core_schema.with_info_before_validator_function(self._validate, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {**handler(schema), **self.json_schema()}
 
     def _validate(self, value: object, info: ValidationInfo) -> object:
         if value is None:
@@ -62,9 +55,9 @@ class Kind(ABC):
 
 
 def number(value: object) -> float:
-    """A finite number, given as such or as a string; whole ones stay ``int``."""
+    """A finite number, given as a number or a string; a whole number stays an ``int``."""
     if isinstance(value, str) and _NUMBER.fullmatch(text := value.strip()):
-        # A string of digits may be longer than int() takes, so only short ones stay exact.
+        # int() refuses very long strings of digits, so only short ones are read exactly.
         value = int(text) if len(text) < 16 and text.lstrip("+-").isdigit() else float(text)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError
@@ -75,6 +68,15 @@ def number(value: object) -> float:
     if not finite:
         raise ValueError
     return value
+
+
+def items(value: object) -> Sequence[object]:
+    """The items of a list, the parts of a comma-separated string, or else ``value`` alone."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, str):
+        return [part for part in value.split(",") if part.strip()]
+    return [value]
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Flag(Kind):
 
 @dataclass(frozen=True)
 class Whole(Kind):
-    """A whole number. ``most`` names a field of :class:`OptionLimits`, is a number, or None."""
+    """A whole number. ``most`` may be the name of a field of :class:`OptionLimits`."""
 
     least: int
     most: int | str | None = None
@@ -117,17 +119,10 @@ class Whole(Kind):
         most = self._most(limits)
         return f"a whole number from {self.least}" + (f" to {most}" if most is not None else " up")
 
-    @override
-    def json_schema(self) -> dict[str, Any]:
-        return {
-            "minimum": self.least,
-            **({} if self.most is None else {"maximum": self._most(OptionLimits())}),
-        }
-
 
 @dataclass(frozen=True)
 class Number(Kind):
-    """A number. ``off`` says that "off", "none" and false turn the option off (None)."""
+    """A number. With ``off``, the words "off" and "none" and false turn the option off (None)."""
 
     least: float
     most: float
@@ -149,14 +144,29 @@ class Number(Kind):
         off = ', or "off"' if self.off else ""
         return f"a number from {self.least:g} to {self.most:g}{off}"
 
+
+_TEMPERATURE = Number(0, 2)
+
+
+@dataclass(frozen=True)
+class Temperatures(Kind):
+    """One temperature, or several that are tried in turn."""
+
     @override
-    def json_schema(self) -> dict[str, Any]:
-        return {"minimum": self.least, "maximum": self.most}
+    def read(self, value: object, limits: OptionLimits) -> tuple[float, ...]:
+        values = items(value)
+        if not 1 <= len(values) <= limits.max_temperatures:
+            raise ValueError
+        return tuple(float(_TEMPERATURE.read(one, limits) or 0) for one in values)
+
+    @override
+    def allowed(self, limits: OptionLimits) -> str:
+        return f"{_TEMPERATURE.allowed(limits)}, or a list of up to {limits.max_temperatures} such"
 
 
 @dataclass(frozen=True)
 class Choice(Kind):
-    """One of some words, in any case."""
+    """One of ``words``, in any case."""
 
     words: tuple[str, ...]
 

@@ -4,12 +4,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class OptionLimits(BaseModel):
-    """Bounds that the operator sets. Beyond one, the answer is 422; ``batch_size`` is lowered."""
+    """The operator's bounds. An option beyond its bound is refused with 422, except ``batch_size``,
+    which is lowered.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_batch_size: int = Field(
-        default=64, ge=1, le=1024, description="Largest batch_size; a larger one is lowered to it."
+        default=64,
+        ge=1,
+        le=1024,
+        description="Largest batch_size; a larger value is lowered to it.",
     )
     max_beam_size: int = Field(default=10, ge=1, le=100, description="Largest beam_size.")
     max_best_of: int = Field(default=10, ge=1, le=100, description="Largest best_of.")
@@ -17,13 +22,13 @@ class OptionLimits(BaseModel):
         default=10,
         ge=1,
         le=100,
-        description="Most temperatures in one list: each may decode once more.",
+        description="Most temperatures in one list; each may decode a window once more.",
     )
     max_clips: int = Field(
         default=1000,
         ge=1,
         le=100_000,
-        description="Most clips in clip_timestamps: each decodes once.",
+        description="Most clips in clip_timestamps; each is decoded.",
     )
     max_json_characters: int = Field(
         default=65_536,

@@ -1,4 +1,4 @@
-"""What options must know about the model that is served, and whether they fit it."""
+"""What must be known of the served model to tell whether options fit it."""
 
 from dataclasses import dataclass
 
@@ -22,50 +22,48 @@ class ModelFacts:
     vocabulary_size: int
 
 
-def check_against_model(
-    options: TranscribeOptions, model: ModelFacts, *, prefix: str = "generate_kwargs."
-) -> TranscribeOptions:
+def check_against_model(options: TranscribeOptions, model: ModelFacts) -> TranscribeOptions:
     """``options`` as this model can carry them out.
 
     ``multilingual`` is dropped for an English-only model. Raises :class:`InvalidOption` for a
-    language or a translation that it cannot do, and for token ids that it has not or that would
-    make CTranslate2 crash (ids beyond the vocabulary) or run on (a suppressed end of text).
-    ``prefix`` is what the facade's option names start with in ``InvalidOption.field``.
+    language or a translation that the model cannot do, and for token ids that it does not have or
+    that would make CTranslate2 crash (ids beyond the vocabulary) or run on (a suppressed end of
+    text).
     """
     if options.task == "translate" and not model.multilingual:
         raise InvalidOption(
-            f'{prefix}task: got "translate", but the model {model.name} knows English only; '
+            f'task: got "translate", but the model {model.name} knows English only; '
             'allowed: "transcribe"',
-            field=f"{prefix}task",
+            field="task",
         )
     if options.language is not None and options.language not in model.languages:
         raise InvalidOption(
-            f'{prefix}language: got "{options.language}", which the model {model.name} does not '
-            f"know; allowed: null or {', '.join(model.languages)}",
-            field=f"{prefix}language",
+            f'language: got "{options.language}", which the model {model.name} does not know; '
+            f"allowed: null or {', '.join(model.languages)}",
+            field="language",
         )
-    _check_tokens(options, model, prefix)
+    _check_tokens(options, model)
     if options.multilingual and not model.multilingual:
         return options.model_copy(update={"multilingual": False})
     return options
 
 
-def _check_tokens(options: TranscribeOptions, model: ModelFacts, prefix: str) -> None:
+def _check_tokens(options: TranscribeOptions, model: ModelFacts) -> None:
     end = _END_OF_TEXT[model.multilingual]
     n_text = min(end, model.vocabulary_size)
     if isinstance(options.initial_prompt, tuple):
         for token in options.initial_prompt:
             if token >= n_text:
                 raise InvalidOption(
-                    f"{prefix}initial_prompt: got token {token}; allowed: text tokens of the model "
+                    f"initial_prompt: got token {token}; allowed: text tokens of the model "
                     f"{model.name}, 0 to {n_text - 1}",
-                    field=f"{prefix}initial_prompt",
+                    field="initial_prompt",
                 )
     n_suppressible = min(_FIRST_TIMESTAMP[model.multilingual], model.vocabulary_size)
     for token in options.suppress_tokens:
         if token >= n_suppressible or token == end:
             raise InvalidOption(
-                f"{prefix}suppress_tokens: got token {token}; allowed for the model {model.name}: "
+                f"suppress_tokens: got token {token}; allowed for the model {model.name}: "
                 f"-1 to {n_suppressible - 1}, except {end}, the end of the text",
-                field=f"{prefix}suppress_tokens",
+                field="suppress_tokens",
             )

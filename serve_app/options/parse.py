@@ -1,4 +1,4 @@
-"""From ``generate_kwargs`` as a caller sent them to checked options."""
+"""From values by name, as a caller sent them, to checked options."""
 
 import difflib
 import json
@@ -12,10 +12,7 @@ from pydantic_core import ErrorDetails
 
 from serve_app.errors import InvalidOption
 from serve_app.options.limits import OptionLimits
-from serve_app.options.transcribe import TranscribeOptions
-from serve_app.options.vad import VadParameters
-
-FIELD = "generate_kwargs"
+from serve_app.options.transcribe import TranscribeOptions, VadParameters
 
 _SHOWN_ERRORS = 5
 _SHOWN_VALUE = 80
@@ -28,31 +25,11 @@ class ParsedOptions:
     """Checked options and what was done to the caller's.
 
     ``ignored``: unknown keys, sorted, nested ones as ``vad_parameters.name``. Each is printable
-    ASCII of at most 64 characters, so that it can stand in a header and a log line.
-    ``clamped``: options that were lowered to the server's limit.
+    ASCII of at most 64 characters, so that it fits into a header and a log line.
     """
 
     options: TranscribeOptions
     ignored: tuple[str, ...] = ()
-    clamped: tuple[str, ...] = ()
-
-
-def parse_generate_kwargs(
-    text: str | None, *, limits: OptionLimits = _DEFAULT_LIMITS, strict: bool = False
-) -> ParsedOptions:
-    """Read the contract's ``generate_kwargs`` field; nothing, blanks and ``null`` are the defaults.
-
-    Raises :class:`InvalidOption` for text that is no JSON object and as :func:`build_options`.
-    """
-    values = _json_value(text, limits)
-    if values is None:
-        values = {}
-    if not isinstance(values, dict):
-        raise InvalidOption(
-            f'{FIELD}: got {shown(values)}; allowed: a JSON object such as {{"language": "en"}}',
-            field=FIELD,
-        )
-    return build_options(values, limits=limits, strict=strict)
 
 
 def build_options(
@@ -60,13 +37,11 @@ def build_options(
     *,
     limits: OptionLimits = _DEFAULT_LIMITS,
     strict: bool = False,
-    prefix: str = f"{FIELD}.",
 ) -> ParsedOptions:
     """Check options by name. None stands for the default.
 
     Raises :class:`InvalidOption` where a value is of a wrong type or out of range and, if
-    ``strict``, where a key is unknown. Its ``field`` is the first wrong option with ``prefix``
-    before it, its message names up to five.
+    ``strict``, where a key is unknown. It names up to five options.
     """
     known, ignored = _known(values, TranscribeOptions)
     vad = known.get("vad_parameters")
@@ -76,7 +51,7 @@ def build_options(
         ignored += [f"vad_parameters.{name}" for name in unknown]
     problems: list[tuple[str, str]] = []
     if strict:
-        # Only what is shown is worth its search for a close name: a body holds thousands of keys.
+        # A body may hold thousands of keys: close names are searched for only where they are shown.
         problems = [
             (_name(key), _unknown(key) if number < _SHOWN_ERRORS else "")
             for number, key in enumerate(sorted(ignored))
@@ -86,12 +61,10 @@ def build_options(
     except ValidationError as wrong:
         problems += [_problem(error) for error in wrong.errors()]
     if problems:
-        raise _invalid(problems, prefix)
-    clamped: tuple[str, ...] = ()
+        raise _invalid(problems)
     if options.batch_size > limits.max_batch_size:
         options = options.model_copy(update={"batch_size": limits.max_batch_size})
-        clamped = ("batch_size",)
-    return ParsedOptions(options, tuple(sorted(map(_name, ignored))), clamped)
+    return ParsedOptions(options, tuple(sorted(map(_name, ignored))))
 
 
 def shown(value: object) -> str:
@@ -106,34 +79,6 @@ def shown(value: object) -> str:
     except ValueError:  # an int of more digits than Python prints
         text = "a number of thousands of digits"
     return text if len(text) <= _SHOWN_VALUE else f"{text[: _SHOWN_VALUE - 3]}..."
-
-
-def _json_value(text: str | None, limits: OptionLimits) -> object:
-    text = (text or "").strip().removeprefix("\ufeff").strip()
-    if not text:
-        return None
-    if len(text) > limits.max_json_characters:
-        raise InvalidOption(
-            f"{FIELD}: got {len(text)} characters; allowed: up to {limits.max_json_characters}",
-            field=FIELD,
-        )
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as wrong:
-        reason = f"{wrong.msg} at line {wrong.lineno}, column {wrong.colno}"
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except ValueError as wrong:
-        reason = str(wrong)
-    raise InvalidOption(
-        f"{FIELD}: got {shown(text)}, which is no valid JSON: {reason}; allowed: a JSON object "
-        'such as {"language": "en"}',
-        field=FIELD,
-    )
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _known(
@@ -152,30 +97,31 @@ def _name(key: str) -> str:
 
 
 def _unknown(key: str) -> str:
+    """What is wrong with a key that is not an option."""
     names: Iterable[str] = TranscribeOptions.model_fields
     if key.startswith("vad_parameters."):
         names = [f"vad_parameters.{name}" for name in VadParameters.model_fields]
     close = difflib.get_close_matches(key[:_SHOWN_NAME], names, n=1)
     hint = f"the closest is {close[0]}" if close else f"allowed: {', '.join(sorted(names))}"
-    return f"is no option; {hint}"
+    return f" is no option; {hint}"
 
 
 def _problem(error: ErrorDetails) -> tuple[str, str]:
-    """Name and complaint. The kinds word theirs themselves; the rest is for pydantic's own."""
+    """An option's name and what is wrong with it, which goes on from the name.
+
+    The kinds of option word it themselves; the rest is for pydantic's own errors.
+    """
     name = ".".join(str(part) for part in error["loc"])
     reason = error.get("ctx", {}).get("error")
-    if not name:  # the one check that spans options
-        return "patience", str(reason)
+    if not name:  # the one check that spans several options
+        return "patience", f": {reason}"
     if reason is None and name == "vad_parameters":
         reason = f"allowed: an object with any of {', '.join(VadParameters.model_fields)}"
-    return name, f"got {shown(error['input'])}; {reason or error['msg']}"
+    return name, f": got {shown(error['input'])}; {reason or error['msg']}"
 
 
-def _invalid(problems: list[tuple[str, str]], prefix: str) -> InvalidOption:
-    lines = [
-        f"{prefix}{name}{' ' if text.startswith('is no') else ': '}{text}"
-        for name, text in problems[:_SHOWN_ERRORS]
-    ]
-    if more := len(problems) - _SHOWN_ERRORS:
-        lines += [f"and {more} more"] if more > 0 else []
-    return InvalidOption(". ".join(lines), field=f"{prefix}{problems[0][0]}")
+def _invalid(problems: list[tuple[str, str]]) -> InvalidOption:
+    sentences = [f"{name}{wrong}" for name, wrong in problems[:_SHOWN_ERRORS]]
+    if len(problems) > _SHOWN_ERRORS:
+        sentences[-1] += f". and {len(problems) - _SHOWN_ERRORS} more"
+    return InvalidOption(*sentences, field=problems[0][0])

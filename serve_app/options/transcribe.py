@@ -1,14 +1,14 @@
-"""The options of one transcription, their defaults and ranges: each is stated here only."""
+"""The options of one transcription: the only place that states their defaults and ranges."""
 
 import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
-from serve_app.options.kinds import Choice, Flag, Number, Whole
-from serve_app.options.text import Language, Punctuation, SuppressedTokens, Text
-from serve_app.options.timing import Clip, Clips, Temperatures
-from serve_app.options.vad import VadParameters
+from serve_app.options.clips import Clip, Clips
+from serve_app.options.kinds import Choice, Flag, Number, Temperatures, Whole
+from serve_app.options.language import Language
+from serve_app.options.text import Punctuation, SuppressedTokens, Text
 
 CONTRACT_EXAMPLE: dict[str, Any] = {
     "multilingual": False,
@@ -22,21 +22,59 @@ CONTRACT_EXAMPLE: dict[str, Any] = {
 """``generate_kwargs`` with the keys that the calling service is known to send."""
 
 _OFF = "off"
+_ONE_DAY_MS = 86_400_000
+
+
+class VadParameters(BaseModel):
+    """Silero VAD, as in faster-whisper's ``VadOptions``. None leaves a value to its pipelines.
+
+    The two pipelines differ. With none of these set, the batched one ends speech after 160 ms of
+    silence. With any of them set, it ends it after 2000 ms by default, like the sequential one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threshold: Annotated[float | None, Number(0, 1)] = Field(
+        default=None, description="Sound with at least this probability counts as speech (0.5)."
+    )
+    neg_threshold: Annotated[float | None, Number(0, 1)] = Field(
+        default=None, description="Speech ends below this probability (threshold - 0.15)."
+    )
+    min_speech_duration_ms: Annotated[int | None, Whole(0, _ONE_DAY_MS)] = Field(
+        default=None, description="Shorter speech is dropped, in milliseconds (0)."
+    )
+    max_speech_duration_s: Annotated[float | None, Number(0, 86_400)] = Field(
+        default=None,
+        description="Longer speech is cut, in seconds (no limit). It has no effect in the batched "
+        "pipeline, which cuts at chunk_length.",
+    )
+    min_silence_duration_ms: Annotated[int | None, Whole(0, _ONE_DAY_MS)] = Field(
+        default=None,
+        description="Silence that ends speech, in milliseconds (160 batched, else 2000).",
+    )
+    speech_pad_ms: Annotated[int | None, Whole(0, 30_000)] = Field(
+        default=None,
+        description="Speech is extended by this much on both sides, in milliseconds (400).",
+    )
+
+    def given(self) -> dict[str, Any]:
+        """A new dict of what the caller set, for ``vad_parameters=`` of faster-whisper."""
+        return self.model_dump(exclude_none=True)
 
 
 class TranscribeOptions(BaseModel):
-    """What faster-whisper 1.2's two ``transcribe`` methods take that makes sense over HTTP.
+    """The arguments of faster-whisper 1.2's two ``transcribe`` methods that make sense over HTTP.
 
-    Left out are ``audio``, which is the file, and ``log_progress``. Defaults are faster-whisper's
-    own save for ``vad_filter`` and ``batch_size``, which are those of its batched pipeline in both.
-    Values are read leniently (see :mod:`serve_app.options.kinds`); a wrong one raises pydantic's
-    ``ValidationError``, which ``build_options`` turns into ``InvalidOption``.
+    These are all but ``audio``, which is the file, and ``log_progress``. The defaults are
+    faster-whisper's own. Both pipelines take those of ``vad_filter`` and ``batch_size`` from the
+    batched one. Values are read leniently (see :mod:`serve_app.options.kinds`); a wrong one raises
+    pydantic's ``ValidationError``, which ``build_options`` turns into ``InvalidOption``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     language: Annotated[str | None, Language()] = Field(
-        default=None, description="Language of the speech; null: detected."
+        default=None, description="Language of the speech; null: detect it."
     )
     task: Annotated[Literal["transcribe", "translate"], Choice(("transcribe", "translate"))] = (
         Field(
@@ -46,12 +84,12 @@ class TranscribeOptions(BaseModel):
     )
     multilingual: Annotated[bool, Flag()] = Field(
         default=False,
-        description="Detect the language anew in every window; English-only models ignore it.",
+        description="Detect the language of every window; English-only models ignore it.",
     )
     batch_size: Annotated[int, Whole(1)] = Field(
         default=8,
-        description="Windows of this request decoded together. 1: one after the other, each seeing "
-        "the text before it. Above the server's limit it is lowered to it.",
+        description="Windows of this request that are decoded together. 1: one after the other, "
+        "each with the text before it. The server lowers a larger value to its limit.",
     )
     beam_size: Annotated[int, Whole(1, "max_beam_size")] = Field(
         default=5, description="Beams of the search at temperature 0."
@@ -64,50 +102,51 @@ class TranscribeOptions(BaseModel):
     )
     # Not below 0: the average log-probability of an empty text would divide by zero.
     length_penalty: Annotated[float, Number(0, 10)] = Field(
-        default=1.0, description="Exponent by which candidates of different length are compared."
+        default=1.0, description="Exponent of the length by which candidates are compared."
     )
     repetition_penalty: Annotated[float, Number(0.01, 10)] = Field(
-        default=1.0, description="Above 1: tokens that were used score lower."
+        default=1.0, description="Above 1: tokens score lower once they have been used."
     )
     no_repeat_ngram_size: Annotated[int, Whole(0, 448)] = Field(
         default=0,
-        description="No sequence of this many tokens comes twice in a window; 0: allowed.",
+        description="No sequence of this many tokens occurs twice in a window; 0: no limit.",
     )
     temperature: Annotated[tuple[float, ...], Temperatures()] = Field(
         default=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
-        description="Sampling temperature, or several of which the next is tried when a window "
-        "fails a threshold. In batches only the first counts.",
+        description="Sampling temperature, or a list whose next one is tried when a window fails "
+        "a threshold. In batches only the first counts.",
     )
     compression_ratio_threshold: Annotated[float | None, Number(0, 1000, off=True)] = Field(
         default=2.4,
-        description="A text that compresses better than this has failed (batch_size 1).",
+        description="A text that compresses better than this fails (batch_size 1).",
     )
     log_prob_threshold: Annotated[float | None, Number(-1000, 1000, off=True)] = Field(
         default=-1.0,
-        description="A text whose average log-probability is lower has failed (batch_size 1).",
+        description="A text with a lower average log-probability fails (batch_size 1).",
     )
     no_speech_threshold: Annotated[float | None, Number(0, 1, off=True)] = Field(
         default=0.6,
-        description="A window is silent if this probability of no speech is exceeded and "
-        "log_prob_threshold not reached (batch_size 1).",
+        description="A window is silent if its probability of no speech is higher than this and "
+        "its text fails log_prob_threshold (batch_size 1).",
     )
     condition_on_previous_text: Annotated[bool, Flag()] = Field(
         default=True, description="Prompt each window with the text before it (batch_size 1)."
     )
     prompt_reset_on_temperature: Annotated[float, Number(0, 10)] = Field(
         default=0.5,
-        description="Above this temperature the text so far prompts no more (batch_size 1).",
+        description="Above this temperature the text so far is no longer a prompt (batch_size 1).",
     )
     initial_prompt: Annotated[str | tuple[int, ...] | None, Text(tokens=True)] = Field(
         default=None,
-        description="Text, or token ids, as if said before: of the first window, in batches of "
-        "each.",
+        description="Text or token ids, as if said before the first window, in batches before "
+        "each window.",
     )
     prefix: Annotated[str | None, Text()] = Field(
         default=None, description="Beginning of the first window's text (batch_size 1)."
     )
     hotwords: Annotated[str | None, Text()] = Field(
-        default=None, description="Words to expect, for every window; without effect beside prefix."
+        default=None,
+        description="Words to expect in every window; they have no effect with prefix.",
     )
     suppress_blank: Annotated[bool, Flag()] = Field(
         default=True, description="No window's text begins with a blank."
@@ -117,53 +156,53 @@ class TranscribeOptions(BaseModel):
     )
     without_timestamps: Annotated[bool | None, Flag()] = Field(
         default=None,
-        description="Decode text tokens only; null: as the pipeline does, true in batches and "
-        "false otherwise.",
+        description="Decode only text tokens; null: true in batches, false otherwise.",
     )
     max_initial_timestamp: Annotated[float, Number(0, 30)] = Field(
         default=1.0,
         description="Latest start of a window's first segment, in seconds (batch_size 1).",
     )
     word_timestamps: Annotated[bool, Flag()] = Field(
-        default=False, description="Give the words with their times and probabilities."
+        default=False, description="Return each word with its times and probability."
     )
     prepend_punctuations: Annotated[str, Punctuation()] = Field(
         default="\"'“¿([{-", description="With word_timestamps: marks that join the next word."
     )
     append_punctuations: Annotated[str, Punctuation()] = Field(
         default="\"'.。,，!！?？:：”)]}、",
-        description="With word_timestamps: marks that join the word before.",
+        description="With word_timestamps: marks that join the previous word.",
     )
     vad_filter: Annotated[bool, Flag()] = Field(
         default=True,
-        description="Find speech first and decode only that; clip_timestamps overrides it.",
+        description="Find the speech first and decode nothing else; clip_timestamps overrides it.",
     )
     vad_parameters: VadParameters | None = Field(
         default=None, description="How vad_filter finds speech; see below."
     )
     max_new_tokens: Annotated[int | None, Whole(1, 447)] = Field(
-        default=None, description="Most tokens per window; null: 448 less the prompt."
+        default=None, description="Most tokens per window; null: 448 minus the prompt."
     )
-    # Not above 30: Whisper hears 30 s at a time, and what is beyond them would be lost.
+    # Not above 30: Whisper hears 30 s at a time, and anything after that would be lost.
     chunk_length: Annotated[int | None, Whole(1, 30)] = Field(
-        default=None, description="Seconds of audio per window; null: the model's own 30."
+        default=None, description="Seconds of audio per window; null: 30, as the model has them."
     )
     clip_timestamps: Annotated[tuple[Clip, ...] | None, Clips()] = Field(
         default=None, description="Decode only these stretches of the audio, in seconds."
     )
-    # Not 0: a silence shorter than one frame would be skipped for ever.
+    # Not 0: a silence shorter than one frame would be skipped forever.
     hallucination_silence_threshold: Annotated[float | None, Number(0.01, 86_400, off=True)] = (
         Field(
             default=None,
             description="With word_timestamps: skip silence longer than this many seconds around "
-            "what may be a hallucination; null: never (batch_size 1).",
+            "a possible hallucination; null: never (batch_size 1).",
         )
     )
     language_detection_threshold: Annotated[float, Number(0, 1)] = Field(
-        default=0.5, description="Probability at which a detected language is settled."
+        default=0.5, description="Probability at which a detected language is accepted."
     )
     language_detection_segments: Annotated[int, Whole(1, 480)] = Field(
-        default=1, description="Windows to listen to until it is; then the majority decides."
+        default=1,
+        description="Windows to listen to until one is accepted; after that the majority decides.",
     )
 
     @model_validator(mode="after")
@@ -182,12 +221,12 @@ class TranscribeOptions(BaseModel):
         return _OFF if threshold is None else threshold
 
     def as_generate_kwargs(self) -> dict[str, Any]:
-        """What differs from the defaults, as JSON that parses back to equal options."""
+        """The options that differ from the defaults, as JSON that parses back to equal options."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def for_the_log(self) -> dict[str, Any]:
-        """What differs from the defaults; of texts and a prompt's token ids only their lengths,
-        since those are the caller's own words.
+        """The options that differ from the defaults. Only the length of a text and of a prompt's
+        token ids is given, because they are the caller's words.
         """
         return {
             name: f"({len(value)} long)" if name in self._texts() and value else value

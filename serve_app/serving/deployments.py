@@ -5,11 +5,8 @@ validate a config's ``args``, and treats a string as no type.
 """
 
 import asyncio
-import contextvars
-import functools
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,25 +14,24 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.api.app import build_api
-from serve_app.api.drain import Drain, InProgress, Stage
+from serve_app.api.edge.drain import Drain, InProgress, Stage
 from serve_app.api.examples import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
 from serve_app.call_log import log_call, log_load, log_transcript
-from serve_app.core import Caller, Priority
+from serve_app.caller import Caller, Priority
 from serve_app.engine import hardware
 from serve_app.engine.admission import Load
 from serve_app.engine.engine import Engine
-from serve_app.engine.gauges import keep_gauges
-from serve_app.engine.heap import keep_trimmed
-from serve_app.engine.transcription import Transcription
+from serve_app.engine.transcription import transcribe
+from serve_app.engine.upkeep import keep_up
 from serve_app.errors import NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.metrics import catalogue as metrics
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
 from serve_app.serving.ray_internals import listen_on_node_address_only
 from serve_app.serving.ray_metrics import RayMetrics
-from serve_app.serving.remote_core import TRANSCRIBER, RemoteCore
+from serve_app.serving.remote_service import TRANSCRIBER, RemoteService
 from serve_app.settings import ApiKey, AppSettings, EngineTunables
 from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Span, Tracer
 from serve_app.tracing.tracer import tracer_of
@@ -73,15 +69,12 @@ class Transcriber(_Replica):
         if settings.engine.bind_to_numa_node:
             hardware.bind_to_numa_node(serve.get_replica_context().rank.local_rank)
         self._engine = _load(settings, self._sink)
-        self._threads = ThreadPoolExecutor(
-            settings.engine.max_concurrent_requests, thread_name_prefix="request"
-        )
         golden = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=settings.audio)
-        transcript = Transcription(self._engine, golden, TranscribeOptions(language="en")).run()
+        options = TranscribeOptions(language="en")
+        transcript = asyncio.run(transcribe(self._engine, golden, options))
         if not transcript.segments:
             raise NotReady(f"{self._engine} heard nothing in the golden clip; verify its files.")
-        keep_gauges(self._engine)
-        keep_trimmed()
+        keep_up(self._engine)
         logger.info("%s is ready", self._engine)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -91,7 +84,7 @@ class Transcriber(_Replica):
     async def transcribe(
         self, clip: AudioClip, options: TranscribeOptions, caller: Caller
     ) -> Transcript:
-        """See :class:`serve_app.core.SpeechCore`."""
+        """See :class:`serve_app.service.SpeechService`."""
         known: Attributes = {
             REQUEST_ID: caller.request_id,
             AUDIO_SECONDS: round(clip.received_seconds, 3),
@@ -108,13 +101,9 @@ class Transcriber(_Replica):
         fitted = check_against_model(options, self._engine.facts)
         log_call(clip, fitted, self._engine.scheduler.queued_windows)
         log_load(self._engine.scheduler.load)
-        transcription = Transcription(self._engine, clip, fitted, priority, span)
-        run = functools.partial(contextvars.copy_context().run, transcription.run)
-        loop = asyncio.get_running_loop()
         try:
-            transcript = await loop.run_in_executor(self._threads, run)
+            transcript = await transcribe(self._engine, clip, fitted, priority, span)
         except asyncio.CancelledError:
-            transcription.cancel()
             logger.info("the client left; its %.1f s of audio are dropped", clip.seconds)
             raise
         log_transcript(transcript, text=self._logs_transcripts)
@@ -147,7 +136,7 @@ class Ingress(_Replica):
         super().__init__(settings, "Ingress")
         self._settings = settings
         self._drain = Drain()
-        self._core = RemoteCore(transcriber, self._sink, self._tracer)
+        self._core = RemoteService(transcriber, self._sink, self._tracer)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Serve calls this once per replica."""

@@ -11,15 +11,13 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from serve_app.core import Priority
+from serve_app.caller import FIRST_MINUTE_SECONDS, Priority
 from serve_app.engine.admission import (
     LEAST_RETRY_SECONDS,
-    ONE_WINDOW_SECONDS,
-    Demand,
     Load,
     Refusal,
 )
-from serve_app.engine.policy import INTERACTIVE_SECONDS
+from serve_app.engine.request import WINDOW_SECONDS, Demand
 from serve_app.errors import Overloaded
 
 FRESH_SECONDS = 1.0
@@ -31,7 +29,7 @@ SPREAD_SECONDS = 60.0
 TINY_BYTES = 64 * 1024
 """Bodies up to this size are always read: 2 s of audio, which may well be silence."""
 
-MINUTE_BYTES = int(INTERACTIVE_SECONDS * 16_000 * 2) + TINY_BYTES
+MINUTE_BYTES = int(FIRST_MINUTE_SECONDS * 16_000 * 2) + TINY_BYTES
 """A minute of 16 kHz, 16-bit audio and its form. A body up to this size counts as a short request
 if its priority says nothing else; a longer recording in so few bytes is refused with the short."""
 
@@ -69,15 +67,15 @@ class EarlyRefusal:
         refusals = [refusal for is_short in kinds if (refusal := self._refusal(is_short))]
         if len(refusals) == len(kinds):
             first = min(refusals, key=_seconds)
-            raise self._turn_away(first, kinds[refusals.index(first)], ONE_WINDOW_SECONDS)
+            raise self._turn_away(first, kinds[refusals.index(first)], WINDOW_SECONDS)
 
     async def refused(self, error: Overloaded, demand: Demand) -> Overloaded:
         """A replica has refused ``demand`` with ``error``. Returns what to tell the caller."""
         self._may_refuse = True
         await self._look()
         refusal = Refusal(error.message, error.retry_after_seconds or LEAST_RETRY_SECONDS)
-        windows = max(1, math.ceil(demand.audio_seconds / ONE_WINDOW_SECONDS))
-        return self._turn_away(refusal, demand.is_short, windows * ONE_WINDOW_SECONDS)
+        windows = max(1, math.ceil(demand.audio_seconds / WINDOW_SECONDS))
+        return self._turn_away(refusal, demand.is_short, windows * WINDOW_SECONDS)
 
     async def _look(self) -> None:
         async with self._asking:

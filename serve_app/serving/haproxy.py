@@ -18,6 +18,7 @@ if __name__ == "__main__":
     # Instead of this file's folder, whose modules are no top-level ones.
     sys.path[0] = str(Path(__file__).parents[2])
 
+from serve_app.api.dialects import OPENAI
 from serve_app.environment import default_of
 from serve_app.errors import InvalidSetting, NotReady, WhisperOxError
 
@@ -30,9 +31,6 @@ _PUBLIC_HOST = "_WHISPER_OX_PUBLIC_HOST"
 
 TUNNEL = "1h"
 """How long a WebSocket may be silent; uvicorn's pings break it much earlier."""
-
-OPENAI_PATHS = ("/v1/audio/", "/openai/", "/v1/models")
-"""As in ``serve_app.api.errors``."""
 
 NOT_FOUND = WhisperOxError(
     "Nothing is served under this path, or not yet: /readyz says when a server is ready.",
@@ -58,7 +56,7 @@ _ERRORS = {
 gets a page that no directive changes."""
 
 _SAFE_ID = "^[A-Za-z0-9._:-]{1,128}$"
-"""As in ``serve_app.api.request_id``."""
+"""As in ``serve_app.api.edge.state``, whose import would take too long."""
 
 _REST = {
     "native": '"field":null,"request_id":"%[req.hdr(x-request-id)]"',
@@ -113,7 +111,7 @@ def edited(config: str, head_seconds: float, public_host: str = "") -> str:
         _FRESH,
         *(f"http-error status {status} {_answer(status, e)}" for status, e in _ERRORS.items()),
     ]
-    is_openai = f"{{ path_beg {' '.join(OPENAI_PATHS)} }}"
+    is_openai = f"{{ path_beg {' '.join(OPENAI.path_prefixes)} }}"
     frontend = [
         "unique-id-format %[uuid]",
         # fhdr, since hdr would split a value at its commas.

@@ -23,9 +23,9 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
 from models import resolve
-from serve_app.api.drain import InProgress, Stage
+from serve_app.api.edge.drain import InProgress, Stage
+from serve_app.api.edge.key_ring import KeyRing
 from serve_app.api.examples import EXAMPLE_CLIP, curl_example
-from serve_app.api.keys import KeyRing
 from serve_app.errors import NotReady
 from serve_app.logs import from_environment
 from serve_app.serving import haproxy, ray_internals
@@ -34,7 +34,7 @@ from serve_app.serving.deployments import Ingress, Transcriber, assemble
 from serve_app.serving.ports import require_free
 from serve_app.serving.profile import Profile, load_profile
 from serve_app.serving.ray_metrics import MetricsEndpoint
-from serve_app.serving.remote_core import why_not_ready
+from serve_app.serving.remote_service import why_not_ready
 from serve_app.settings import ApiKey, DrainSettings, LogSettings
 from serve_app.tracing.tracer import wants_traces
 

@@ -8,12 +8,10 @@ Python proxy that takes every request.
 import logging
 
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.api.errors import error_response
-from serve_app.api.request_id import HEADER, assign_request_id, request_id
+from serve_app.api.edge.state import REQUEST_ID_HEADER, RequestState
+from serve_app.api.error_answers import error_response
 from serve_app.errors import Overloaded, RequestTimeout, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.serving.haproxy import LOST, NO_PROCESS, NOT_FOUND
@@ -25,7 +23,7 @@ logger = logging.getLogger("whisper_ox.proxy")
 OWN_PATHS = "/-/"
 """Serve's health check and route table, which it and HAProxy read themselves."""
 
-_ID_HEADER = HEADER.lower().encode()
+_ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 
 _ANSWERS: dict[int, WhisperOxError] = {
     404: NOT_FOUND,
@@ -65,7 +63,7 @@ class ProxyErrors:
         if scope["type"] == "websocket" or scope["path"].startswith(OWN_PATHS):
             await self._app(scope, receive, send)
         else:
-            with request_scope(scope["state"]["request_id"]):
+            with request_scope(RequestState.of(scope).request_id):
                 await _Exchange(scope, receive, send).run(self._app)
 
 
@@ -108,9 +106,8 @@ class _Exchange:
 
     async def _answer(self, error: WhisperOxError, instead_of: Message | None = None) -> None:
         self._has_begun = True
-        request = Request(self._scope)
-        response: JSONResponse = error_response(request, error)
-        response.headers[HEADER] = request_id(request)
+        response = error_response(self._scope, error)
+        response.headers[REQUEST_ID_HEADER] = RequestState.of(self._scope).request_id
         for name, value in instead_of["headers"] if instead_of else ():
             if name == b"retry-after" and value.isdigit():
                 response.headers["Retry-After"] = str(max(1, int(value)))
@@ -120,7 +117,7 @@ class _Exchange:
 def _cleaned(scope: Scope) -> Scope:
     """``scope`` without Serve's headers and with a request id that is safe to log and to return."""
     scope = {**scope, "state": dict(scope.get("state", {}))}
-    identifier = assign_request_id(scope).encode()
+    identifier = RequestState.begin(scope).request_id.encode()
     kept = [
         (name, value)
         for name, value in scope["headers"]

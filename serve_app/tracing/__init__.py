@@ -1,1 +1,1 @@
-"""Traces of requests, by OpenTelemetry where the operator asks for them: off by default."""
+"""Traces of requests, which OpenTelemetry records if the operator asks for them."""

@@ -1,7 +1,7 @@
-"""Spans as OpenTelemetry records and sends them.
+"""Spans that OpenTelemetry records and sends.
 
-The tracer provider is our own: the global one is left to Ray, which has traces and metrics of its
-own, and contexts are passed by hand, for a request crosses event loops, threads and processes.
+We use a tracer provider of our own and leave the global one to Ray, which has its own traces and
+metrics. Contexts are passed by hand, because a request crosses event loops, threads and processes.
 """
 
 import os
@@ -30,19 +30,20 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Span as RecordedSpan
 from opentelemetry.trace import Tracer as RecordingTracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from typing_extensions import override
 
 from serve_app import __version__
 from serve_app.errors import InvalidSetting, WhisperOxError
-from serve_app.tracing.span import NOTHING, Attributes, Kind, Span
+from serve_app.tracing.span import NOTHING, Attributes, Kind, Span, Tracer
 
 SERVICE_NAME: Final = "whisper-ox"
 
 FLUSH_SECONDS: Final = 3.0
-"""A collector that does not answer holds the server's end up for no longer."""
+"""How long a collector that does not answer may delay the end of the server."""
 
 MAX_STEPS: Final = 1000
-"""Of one span, so that a day of audio is no burden: two hours have some 600. The SDK itself drops
-what waits beyond 2048 spans."""
+"""Most steps of one span, so that a day of audio is not a burden; two hours have about 600. The SDK
+itself drops spans when more than 2048 wait to be sent."""
 
 ERROR_TYPE: Final = "error.type"
 STEPS_DROPPED: Final = "whisper_ox.steps_dropped"
@@ -55,11 +56,10 @@ _KINDS: Final[dict[Kind, SpanKind]] = {
 _PARENTS: Final = TraceContextTextMapPropagator()
 
 
-class OpenTelemetryTracer:
-    """Records the spans of one process; :class:`serve_app.tracing.span.Tracer`.
+class OpenTelemetryTracer(Tracer):
+    """Records the spans of one process and sends them from a thread of its own.
 
-    They are sent from a thread of its own. Raises ``InvalidSetting`` where the variables
-    ``OTEL_BSP_...`` contradict each other.
+    Raises ``InvalidSetting`` if the variables ``OTEL_BSP_...`` contradict each other.
     """
 
     def __init__(self, exporter: SpanExporter, deployment: str) -> None:
@@ -71,6 +71,7 @@ class OpenTelemetryTracer:
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("serve_app", __version__)
 
+    @override
     def span(
         self,
         name: str,
@@ -78,20 +79,16 @@ class OpenTelemetryTracer:
         kind: Kind = "internal",
         attributes: Attributes = NOTHING,
     ) -> "OpenTelemetrySpan":
-        """See :class:`serve_app.tracing.span.Tracer`."""
         above = _PARENTS.extract({"traceparent": parent}, Context())
-        return OpenTelemetrySpan(
-            self._tracer,
-            name,
-            above=above,
-            clock=_Clock.now(),
-            kind=_KINDS[kind],
-            attributes=attributes,
+        clock = _Clock.started()
+        span = self._tracer.start_span(
+            name, above, _KINDS[kind], attributes, start_time=clock.epoch_ns
         )
+        return OpenTelemetrySpan(self._tracer, span, clock)
 
+    @override
     def flush(self) -> None:
-        """See :class:`serve_app.tracing.span.Tracer`."""
-        # The SDK heeds no time limit here: it tries until the exporter gives up.
+        # The SDK ignores a time limit here and tries until the exporter gives up.
         sending = threading.Thread(target=self._provider.force_flush, daemon=True)
         try:
             sending.start()
@@ -102,19 +99,22 @@ class OpenTelemetryTracer:
 
 @dataclass(frozen=True)
 class _Clock:
-    """Turns ``time.perf_counter()`` into the epoch's nanoseconds; one for a whole request, so that
-    its parts fit together whatever is done to the machine's clock meanwhile.
+    """Turns ``time.perf_counter()`` into nanoseconds since the epoch. A request has one clock, so
+    that its parts fit together even if the machine's clock is changed meanwhile.
     """
 
     epoch_ns: int
     began: float
 
     @classmethod
-    def now(cls) -> "_Clock":
+    def started(cls) -> "_Clock":
         return cls(time.time_ns(), time.perf_counter())
 
     def at(self, moment: float) -> int:
         return self.epoch_ns + round((moment - self.began) * 1e9)
+
+    def now_ns(self) -> int:
+        return self.at(time.perf_counter())
 
 
 @dataclass(frozen=True)
@@ -126,45 +126,31 @@ class _Step:
     beside: tuple[SpanContext, ...]
 
 
-class OpenTelemetrySpan:
-    """:class:`serve_app.tracing.span.Span`; it begins when it is made."""
+class OpenTelemetrySpan(Span):
+    """A span that OpenTelemetry has begun."""
 
-    def __init__(
-        self,
-        tracer: RecordingTracer,
-        name: str,
-        *,
-        above: Context,
-        clock: _Clock,
-        kind: SpanKind,
-        attributes: Attributes,
-    ) -> None:
+    def __init__(self, tracer: RecordingTracer, span: RecordedSpan, clock: _Clock) -> None:
         self._tracer = tracer
+        self._span = span
         self._clock = clock
-        self._span: RecordedSpan = tracer.start_span(
-            name, above, kind, attributes, start_time=clock.at(time.perf_counter())
-        )
         self._steps: list[_Step] = []
         self._n_dropped = 0
-        self.context = self._span.get_span_context()
-        self.is_recorded = self._span.is_recording()
+        self.context = span.get_span_context()
+        self.is_recorded = span.is_recording()
         self.trace_id = format_trace_id(self.context.trace_id)
         self.traceparent = (
             f"00-{self.trace_id}-{format_span_id(self.context.span_id)}"
             f"-{self.context.trace_flags:02x}"
         )
 
+    @override
     def child(self, name: str, attributes: Attributes = NOTHING) -> "OpenTelemetrySpan":
-        """See :class:`serve_app.tracing.span.Span`."""
-        return OpenTelemetrySpan(
-            self._tracer,
-            name,
-            above=self._below(),
-            clock=self._clock,
-            kind=SpanKind.INTERNAL,
-            attributes=attributes,
+        span = self._tracer.start_span(
+            name, self._below(), attributes=attributes, start_time=self._clock.now_ns()
         )
+        return OpenTelemetrySpan(self._tracer, span, self._clock)
 
+    @override
     def step(
         self,
         name: str,
@@ -173,7 +159,6 @@ class OpenTelemetrySpan:
         attributes: Attributes = NOTHING,
         beside: Sequence[Span] = (),
     ) -> None:
-        """See :class:`serve_app.tracing.span.Span`."""
         if not self.is_recorded:
             return
         if len(self._steps) >= MAX_STEPS:
@@ -182,40 +167,41 @@ class OpenTelemetrySpan:
         mates = tuple(mate.context for mate in beside if isinstance(mate, OpenTelemetrySpan))
         self._steps.append(_Step(name, began, ended, attributes, mates))
 
+    @override
     def rename(self, name: str) -> None:
-        """See :class:`serve_app.tracing.span.Span`."""
         self._span.update_name(name)
 
+    @override
     def note(self, attributes: Attributes) -> None:
-        """See :class:`serve_app.tracing.span.Span`."""
         self._span.set_attributes(attributes)
 
+    @override
     def fail(self, reason: str) -> None:
-        """See :class:`serve_app.tracing.span.Span`."""
         self.note({ERROR_TYPE: reason})
         self._span.set_status(Status(StatusCode.ERROR))
 
-    def __enter__(self) -> "OpenTelemetrySpan":
-        return self
-
+    @override
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it. Of an error only the code or the class is kept: messages may quote a caller."""
-        if error is not None:
-            reason, is_failure = _verdict(error)
-            self.note({ERROR_TYPE: reason})
-            if is_failure:
-                self.fail(reason)
+        """End it. Only the code or class of an error is kept, since messages may quote a caller."""
+        if isinstance(error, WhisperOxError) and error.status < 500:
+            self.note({ERROR_TYPE: error.code})  # the request was wrong, the server did not fail
+        elif isinstance(error, WhisperOxError):
+            self.fail(error.code)
+        elif isinstance(error, Exception):
+            self.fail(type(error).__qualname__)
+        elif error is not None:
+            self.note({ERROR_TYPE: type(error).__qualname__})  # the client left, or a signal came
         if self._n_dropped:
             self.note({STEPS_DROPPED: self._n_dropped})
         steps, self._steps = self._steps, []
         for step in steps:
             self._record(step)
-        self._span.end(self._clock.at(time.perf_counter()))
+        self._span.end(self._clock.now_ns())
 
     def _record(self, step: _Step) -> None:
         self._tracer.start_span(
@@ -230,18 +216,8 @@ class OpenTelemetrySpan:
         return set_span_in_context(self._span, Context())
 
 
-def _verdict(error: BaseException) -> tuple[str, bool]:
-    """What to call an error, and whether it is a failure of the server.
-
-    A wrong request and a client that leaves are none.
-    """
-    if isinstance(error, WhisperOxError):
-        return error.code, error.status >= 500
-    return type(error).__qualname__, isinstance(error, Exception)
-
-
 def _resource(deployment: str) -> Resource:
-    """Who sends the spans; what the environment says of it goes first."""
+    """Who sends the spans. What the environment says about that takes precedence."""
     ours: dict[str, str | int] = {
         "service.name": SERVICE_NAME,
         "service.version": __version__,

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from loadtest.server import Server, start_server
-from serve_app.api.caller import PRIORITY_HEADER
+from serve_app.api.call import PRIORITY_HEADER
 from serve_app.serving.profile import profile_path
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of

@@ -1,4 +1,4 @@
-"""Requests to an ASGI application, message by message, in virtual time."""
+"""Requests to an ASGI application behind an edge, message by message, in virtual time."""
 
 import asyncio
 import json
@@ -6,8 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Scope
 
+from serve_app.api.edge.drain import Drain
+from serve_app.api.edge.key_check import KeyCheck
+from serve_app.api.edge.key_ring import KeyRing
+from serve_app.api.edge.quotas import Quotas
+from serve_app.api.edge.record import Recorder
+from serve_app.metrics.catalogue import NO_METRICS, Sink
+from serve_app.settings import ApiKey, HttpSettings, QuotaSettings
+from serve_app.tracing.span import NO_TRACER, Tracer
 from tests.unit.virtual_time import run_at_once
 
 Event = bytes | float | None
@@ -28,6 +37,26 @@ class Answer:
     def error(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.body)["error"]
         return found
+
+
+def edge_parts(
+    limits: HttpSettings | None = None,
+    *,
+    drain: Drain | None = None,
+    key: str | None = None,
+    key_header: str = "X-API-Key",
+    sink: Sink = NO_METRICS,
+    tracer: Tracer = NO_TRACER,
+) -> dict[str, Any]:
+    """Arguments of an ``Edge`` besides its application; without a ``key`` it is open."""
+    secret = None if key is None else SecretStr(key)
+    ring = KeyRing(ApiKey(key=secret, header=key_header), QuotaSettings())
+    return {
+        "limits": limits or HttpSettings(),
+        "recorder": Recorder(sink, tracer),
+        "drain": drain or Drain(),
+        "keys": KeyCheck(ring, Quotas()),
+    }
 
 
 def http_scope(path: str = "/", method: str = "POST", headers: Iterable[Any] = ()) -> Scope:

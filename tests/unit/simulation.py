@@ -3,9 +3,10 @@
 from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
 
-from serve_app.core import Priority
-from serve_app.engine.admission import Admission, Demand
 from serve_app.engine.policy import BatchLimits, FairQueue, Item, Stage
+
+from serve_app.caller import Priority
+from serve_app.engine.admission import Admission, Demand
 from serve_app.errors import Overloaded
 
 STAGES = (Stage.ENCODE, Stage.DETECT, Stage.GENERATE, Stage.ALIGN)

@@ -5,10 +5,10 @@ import random
 from collections.abc import Sequence
 
 import pytest
-
-from serve_app.core import Priority
-from serve_app.engine.admission import Admission, Demand, Load
 from serve_app.engine.policy import Stage
+
+from serve_app.caller import Priority
+from serve_app.engine.admission import Admission, Demand, Load
 from serve_app.errors import Overloaded
 from serve_app.settings import AdmissionSettings
 from tests.unit.simulation import COST, Request, Simulation

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
-from serve_app.api.drain import Drain, Stage
+from serve_app.api.edge.drain import Drain, Stage
 from serve_app.api.examples import EXAMPLE_CLIP
 from serve_app.settings import ApiKey, AppSettings, HttpSettings, QuotaSettings
-from tests.unit.test_quota import DeafCore
+from tests.unit.deaf_core import DeafCore
 
 KEY = "open-sesame"
 DOCS = ("/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css", "/docs/oauth2-redirect")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve_app.engine.attempts import Attempts, Key, SpecialTokens
-from serve_app.engine.checks import Checks
 from serve_app.engine.policy import Stage
+
+from serve_app.engine.checks import Checks
 from serve_app.metrics import catalogue as metrics
 from tests.unit.ledger import Ledger
 

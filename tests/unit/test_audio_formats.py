@@ -1,4 +1,4 @@
-"""Every format decodes, and to the very samples that faster-whisper would transcribe."""
+"""Every format decodes to exactly the samples that faster-whisper would transcribe."""
 
 import io
 
@@ -8,16 +8,13 @@ from faster_whisper import decode_audio as faster_whisper_decode
 
 from loadtest.speech import corpus_clips
 from serve_app.audio.clip import AudioClip
-from serve_app.audio.decode import decode_audio, is_fast
+from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from tests.unit.audio_files import (
     COMPRESSED,
-    MUXED,
     SECONDS,
     compressed,
-    fmt,
     muxed,
-    riff,
     sweep,
     written,
 )
@@ -154,30 +151,6 @@ def test_memoryviews_decode_like_bytes() -> None:
     payload = compressed("flac")
     clip = decode_audio(memoryview(bytearray(payload)), limits=AudioLimits())
     np.testing.assert_array_equal(clip.samples, decode(payload).samples)
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        riff(fmt(), (b"data", bytes(3_200))),
-        riff(fmt(rate_hz=44_100), (b"data", b"")),
-        riff(fmt(), (b"data", bytes(10)), sizes={b"data": 3_200}),
-        b"",
-        b"no audio at all",
-    ],
-)
-def test_uploads_that_need_no_ffmpeg_are_fast(payload: bytes) -> None:
-    assert is_fast(payload)
-
-
-@pytest.mark.parametrize("name", ["flac", "mp3", *MUXED])
-def test_compressed_uploads_are_not_fast(name: str) -> None:
-    assert not is_fast(compressed(name))
-
-
-@pytest.mark.parametrize("rate_hz, n_channels", [(8_000, 1), (16_000, 2), (44_100, 1)])
-def test_wav_to_be_resampled_or_mixed_is_not_fast(rate_hz: int, n_channels: int) -> None:
-    assert not is_fast(written(sweep(rate_hz, n_channels), rate_hz))
 
 
 @pytest.mark.corpus

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
 from serve_app.engine.batch_trace import BatchTrace
 from serve_app.engine.policy import BatchLimits, Stage
+
 from serve_app.engine.scheduler import Scheduler
 from serve_app.tracing.open_telemetry import OpenTelemetryTracer
 from serve_app.tracing.span import NO_SPAN

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from serve_app.engine.policy import Stage
 
 from loadtest.capacity.cluster import Cluster, Result, served_rtfx
 from loadtest.capacity.cores import Cores
@@ -14,7 +15,6 @@ from loadtest.capacity.probe import simulated_rtfx
 from loadtest.capacity.profile import Call, DecodeCost, MachineProfile, Recipe
 from loadtest.capacity.work import Workload
 from loadtest.dictation import Piece, strangers
-from serve_app.engine.policy import Stage
 from serve_app.settings import AdmissionSettings
 from tests.unit.machines import ENCODE, GENERATE, exponential_recipes, machine
 

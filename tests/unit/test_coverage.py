@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from serve_app.engine.audio_context import AudioContext, audio_frames
+
 from serve_app.engine.checks import ends_in_repetition
 from serve_app.engine.coverage import MIN_GAP_SECONDS, clips, coverage, uncovered
 

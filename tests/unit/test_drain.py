@@ -1,29 +1,28 @@
+"""Stopping a server: what runs ends, what comes is refused, and clients are told in time."""
+
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import httpx
 from starlette.types import Message, Receive, Scope, Send
 
-from serve_app.api.drain import Drain, DrainGate, Stage
-from serve_app.api.request_id import assign_request_id
+from serve_app.api.edge.drain import Drain, Stage
+from serve_app.api.edge.edge import Edge
+from tests.unit.asgi import edge_parts
 
 Scenario = Callable[["Site"], Awaitable[None]]
 
 
 class Site:
-    """An application behind a gate whose POSTs end when they are released."""
+    """An application behind the edge whose POSTs end when they are released."""
 
     def __init__(self) -> None:
         self.drain = Drain()
         self.released = asyncio.Event()
-        self.gate = DrainGate(self._answer, self.drain)
+        self.app = Edge(self._answer, **edge_parts(drain=self.drain))
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app), base_url="http://site"
         )
-
-    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assign_request_id(scope)
-        await self.gate(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
@@ -115,7 +114,8 @@ def test_a_closed_server_refuses_web_sockets() -> None:
         async def receive() -> Message:
             return {"type": "websocket.connect"}
 
-        await site.app({"type": "websocket", "path": "/live", "headers": []}, receive, send)
+        scope = {"type": "websocket", "path": "/live", "query_string": b"", "headers": []}
+        await site.app(scope, receive, send)
         assert sent == [{"type": "websocket.close", "code": 1013, "reason": "not_ready"}]
 
     play(scenario)

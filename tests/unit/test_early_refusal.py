@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import pytest
 
 from serve_app.api.app import build_api
-from serve_app.core import Priority
-from serve_app.engine.admission import Demand, Load, Refusal
+from serve_app.caller import Priority
+from serve_app.engine.admission import Load, Refusal
+from serve_app.engine.request import Demand
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.serving.early_refusal import MINUTE_BYTES, TINY_BYTES, EarlyRefusal
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import asked, http_scope
-from tests.unit.test_quota import DeafCore
+from tests.unit.deaf_core import DeafCore
 
 CHUNK_BYTES = 480_000
 FILE_BYTES = 100_000_000

@@ -1,4 +1,4 @@
-"""What a request may cost: its head, its body, its time."""
+"""The edge: what a request may cost (its head, its body, its time), and what is told of it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.api.edge import Edge
+from serve_app.api.edge.edge import Edge
+from serve_app.api.edge.state import RequestState
 from serve_app.audio.limits import Hold
 from serve_app.metrics import catalogue as metrics
+from serve_app.metrics.catalogue import NO_METRICS, Sink
 from serve_app.settings import HttpSettings
-from tests.unit.asgi import Answer, Event, ask, asked, http_scope
+from tests.unit.asgi import Answer, Event, ask, asked, edge_parts, http_scope
 from tests.unit.ledger import Ledger
 from tests.unit.virtual_time import run_at_once
 
@@ -57,8 +60,12 @@ class Working:
         await PlainTextResponse("done")(scope, receive, send)
 
 
+def edge(app: ASGIApp = counting, limits: HttpSettings = LIMITS, sink: Sink = NO_METRICS) -> Edge:
+    return Edge(app, **edge_parts(limits, sink=sink))
+
+
 def sent(upload: Iterable[Event] = (b"",), headers: Iterable[Any] = (), app: Any = None) -> Answer:
-    return asked(Edge(app or counting, LIMITS), http_scope(headers=headers), upload)
+    return asked(edge(app or counting), http_scope(headers=headers), upload)
 
 
 def outcome(answer: Answer) -> tuple[int, str]:
@@ -72,7 +79,7 @@ def test_a_head_over_the_limit_is_refused_with_its_size() -> None:
 
 
 def test_a_long_path_counts_to_the_head() -> None:
-    answer = asked(Edge(counting, LIMITS), http_scope("/" + "y" * 1_100))
+    answer = asked(edge(), http_scope("/" + "y" * 1_100))
     assert outcome(answer) == (431, "headers_too_large")
 
 
@@ -80,10 +87,10 @@ def test_a_long_path_counts_to_the_head() -> None:
     "claims",
     [[b"-1"], [b"+5"], [b"1_0"], [b"ten"], [b""], [b" 5"], [b"9" * 5_000], [b"1", b"2"], [b"5,5"]],
 )
-def test_a_content_length_that_is_none_is_refused(claims: list[bytes]) -> None:
+def test_a_malformed_content_length_is_refused(claims: list[bytes]) -> None:
     limits = LIMITS.model_copy(update={"max_header_bytes": 10_000})
     scope = http_scope(headers=[("content-length", claim) for claim in claims])
-    assert outcome(asked(Edge(counting, limits), scope)) == (400, "invalid_request")
+    assert outcome(asked(edge(limits=limits), scope)) == (400, "invalid_request")
 
 
 def test_a_content_length_said_twice_alike_is_taken() -> None:
@@ -156,14 +163,13 @@ def test_an_answer_that_has_begun_breaks_off_when_time_is_up() -> None:
 
 
 def test_uploads_share_a_bound_on_memory() -> None:
-    edge = Edge(counting, LIMITS)
+    app = edge()
 
     async def uploads() -> list[Answer]:
-        slow = asyncio.ensure_future(ask(edge, http_scope(), [b"x" * 1_600, 5.0, b"x"]))
+        slow = asyncio.ensure_future(ask(app, http_scope(), [b"x" * 1_600, 5.0, b"x"]))
         await asyncio.sleep(1)
-        refused = await ask(edge, http_scope(), [b"x" * 1_600])
-        await slow
-        return [await slow, refused, await ask(edge, http_scope(), [b"x" * 1_600])]
+        refused = await ask(app, http_scope(), [b"x" * 1_600])
+        return [await slow, refused, await ask(app, http_scope(), [b"x" * 1_600])]
 
     first, second, third = run_at_once(uploads())
     assert (first.body, third.body) == (b"1601", b"1600")
@@ -173,22 +179,22 @@ def test_uploads_share_a_bound_on_memory() -> None:
 
 def test_what_a_handler_holds_counts_to_the_bound() -> None:
     async def unpacking(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["hold"](3_000)
+        RequestState.of(scope).hold(3_000)
         await PlainTextResponse("unpacked")(scope, receive, send)
 
-    edge = Edge(unpacking, LIMITS)
-    assert [asked(edge, http_scope()).body for _ in range(3)] == [b"unpacked"] * 3
+    app = edge(unpacking)
+    assert [asked(app, http_scope()).body for _ in range(3)] == [b"unpacked"] * 3
     limits = LIMITS.model_copy(update={"max_held_bytes": 2_999})
-    assert outcome(asked(Edge(unpacking, limits), http_scope())) == (429, "overloaded")
+    assert outcome(asked(edge(unpacking, limits), http_scope())) == (429, "overloaded")
 
 
 def test_threads_of_a_request_that_is_over_can_hold_no_more() -> None:
     async def abandoning(scope: Scope, receive: Receive, send: Send) -> None:
-        kept.append(scope["state"]["hold"])
+        kept.append(RequestState.of(scope).hold)
         await PlainTextResponse("done")(scope, receive, send)
 
     kept: list[Hold] = []
-    asked(Edge(abandoning, LIMITS), http_scope())
+    asked(edge(abandoning), http_scope())
     with pytest.raises(asyncio.CancelledError):
         kept[0](1)
 
@@ -201,7 +207,7 @@ def test_what_nobody_foresaw_is_answered_without_detail() -> None:
 
 def test_the_log_shows_the_start_of_a_long_path(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "whisper_ox.access"):
-        asked(Edge(counting, LIMITS), http_scope("/" + "y" * 10_000))
+        asked(edge(), http_scope("/" + "y" * 10_000))
     assert len(caplog.records[-1].getMessage()) < 300
 
 
@@ -212,12 +218,52 @@ def test_the_log_line_says_what_came(caplog: pytest.LogCaptureFixture) -> None:
     assert vars(caplog.records[-1])["fields"]["body_bytes"] == 1
 
 
+def counted(path: str, method: str) -> Ledger:
+    """What is counted of a request where only ``/transcribe/{n}`` is routed."""
+
+    async def transcribe(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("done")
+
+    routed = Router([Route("/transcribe/{n}", transcribe, methods=["POST"])])
+    ledger = Ledger()
+    app = Edge(routed, **edge_parts(key="sesame", sink=ledger))
+    asked(app, http_scope(path, method, [("x-api-key", b"sesame")]))
+    return ledger
+
+
+def test_a_request_is_counted_under_its_template_key_and_status() -> None:
+    ledger, route = counted("/transcribe/7", "POST"), "/transcribe/{n}"
+    labels = {"method": "POST", "route": route, "status": "200", "key": "default"}
+    assert ledger.total(metrics.REQUESTS, **labels) == 1
+    assert len(ledger.observed(metrics.REQUEST_SECONDS, route=route)) == 1
+    assert len(ledger.observed(metrics.FIRST_BYTE_SECONDS, route=route)) == 1
+    assert ledger.gauge(metrics.REQUESTS_IN_FLIGHT) == 0
+
+
+def test_clients_cannot_make_up_label_values() -> None:
+    ledger = counted("/made/up", "BREW")
+    labels = {"method": "other", "route": "other", "status": "404", "key": "default"}
+    assert ledger.total(metrics.REQUESTS, **labels) == 1
+    assert ledger.total(metrics.REJECTED, reason="http_404", route="other") == 1
+
+
+def test_a_request_whose_client_leaves_is_counted_without_a_first_byte() -> None:
+    async def leaving(scope: Scope, receive: Receive, send: Send) -> None:
+        """As a handler does whose client is gone: nothing."""
+
+    ledger = Ledger()
+    asked(edge(leaving, sink=ledger), http_scope())
+    labels = {"method": "POST", "route": "other", "status": "gone", "key": "anonymous"}
+    assert ledger.total(metrics.REQUESTS, **labels) == 1
+    assert not ledger.observed(metrics.FIRST_BYTE_SECONDS, route="other")
+
+
 async def converse(scope: Scope, ledger: Ledger) -> list[Message]:
     answers: list[Message] = []
 
     async def accepting(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
-        await send({"type": "websocket.send", "text": scope["state"]["request_id"]})
+        await send({"type": "websocket.send", "text": RequestState.of(scope).request_id})
         await send({"type": "websocket.close", "code": 1000})
 
     async def receive() -> Message:
@@ -226,7 +272,7 @@ async def converse(scope: Scope, ledger: Ledger) -> list[Message]:
     async def send(message: Message) -> None:
         answers.append(message)
 
-    await Edge(accepting, LIMITS, ledger)({**scope, "type": "websocket"}, receive, send)
+    await edge(accepting, sink=ledger)({**scope, "type": "websocket"}, receive, send)
     return answers
 
 

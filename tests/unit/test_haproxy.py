@@ -15,7 +15,7 @@ import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
 from loadtest.server import free_port
-from serve_app.api import errors, request_id
+from serve_app.api.edge import state
 from serve_app.serving import haproxy as haproxy_command
 from serve_app.serving.before_ray import prepared_for_ray
 from serve_app.serving.haproxy import edited
@@ -183,8 +183,7 @@ def test_a_configuration_in_another_form_still_starts(tmp_path: Path) -> None:
 
 
 def test_what_the_command_repeats_is_what_the_application_has() -> None:
-    assert haproxy_command.OPENAI_PATHS == errors.OPENAI_PATHS
-    assert f"^{request_id._SAFE.pattern}$".replace(r"\-", "-") == haproxy_command._SAFE_ID
+    assert f"^{state._HARMLESS.pattern}$".replace(r"\-", "-") == haproxy_command._SAFE_ID
 
 
 def test_behind_our_command_only_haproxy_listens_for_other_machines(

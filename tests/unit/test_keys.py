@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from serve_app.api.keys import KeyRing
-from serve_app.api.keys_file import NamedKey, parse_keys
+from serve_app.api.edge.key_ring import KeyRing
+from serve_app.api.edge.keys_file import NamedKey, parse_keys
 from serve_app.errors import InvalidSetting
 from serve_app.settings import ApiKey, QuotaSettings
 
@@ -125,9 +125,9 @@ def test_a_line_may_set_a_quota_of_its_own_or_lift_the_defaults() -> None:
         (f"bob sha256:{sha256('shibboleth')}", "the key of line 2 again"),
         ("bob sha256:sesame", "64 hexadecimal digits"),
         (f"bob sha256:{sha256('')}", "hash of an empty key"),
-        ("bob open sesame", "word 1 after the key is no option"),
-        ("bob sesame concurrent", "word 1 after the key is no option"),
-        ("bob sesame concurrent=1 sesame=2", "word 2 after the key is no option"),
+        ("bob open sesame", "word 1 after the key is not an option"),
+        ("bob sesame concurrent", "word 1 after the key is not an option"),
+        ("bob sesame concurrent=1 sesame=2", "word 2 after the key is not an option"),
         ("bob sesame concurrent=0", "concurrent must be a whole number of at least 1, or none"),
         ("bob sesame concurrent=1.5", "concurrent must be"),
         ("bob sesame concurrent=٣", "concurrent must be"),
@@ -221,7 +221,7 @@ def test_a_file_that_cannot_be_used_is_an_error_at_the_start(
 
 
 def test_the_key_of_the_environment_may_not_have_a_second_name(file: Path) -> None:
-    with pytest.raises(InvalidSetting, match="one of its keys is WHISPER_API_KEY"):
+    with pytest.raises(InvalidSetting, match="line 1: the key of WHISPER_API_KEY again"):
         ring("sesame", file)
 
 
@@ -233,7 +233,9 @@ def test_a_changed_file_is_read_again_after_a_second(file: Path) -> None:
     assert [name_of(keys, secret) for secret in SECRETS[:2]] == ["alice", None]
     clock.now += 0.2
     assert [name_of(keys, secret) for secret in SECRETS[:2]] == [None, "bob"]
-    assert keys.quota("bob").concurrent_requests == 2
+    bob = keys.find([b"abracadabra"])
+    assert bob
+    assert bob.quota.concurrent_requests == 2
 
 
 def test_a_change_that_leaves_size_and_time_as_they_were_is_seen(file: Path) -> None:

@@ -1,7 +1,6 @@
 """A lone batch is decoded where it was sooner."""
 
 import pytest
-
 from serve_app.engine.lone_decoding import FEWEST_STEPS, TRIES, LoneDecoding
 
 

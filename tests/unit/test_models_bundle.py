@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from models import (
+from models import resolve, verify
+from models.bundle import bundle, unbundle
+from models.failures import (
     BundleInvalid,
     ChecksumMismatch,
     ModelInvalid,
     ModelNotFound,
     Offline,
-    bundle,
-    resolve,
-    unbundle,
-    verify,
 )
 from models.manifest import Manifest, record_files
 from tests.unit.loopback_hub import COMMIT, MODEL_FILES, REPO, write_model
@@ -35,7 +33,7 @@ def installed(root: Path, name: str = REPO) -> Path:
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     store = installed(tmp_path / "here")
-    return bundle([REPO], tmp_path / "models.tar", cache_dir=store, progress="quiet")
+    return bundle([REPO], tmp_path / "models.tar", cache_dir=store, quiet=True)
 
 
 def rewrite(archive: Path, change: Callable[[list[Member]], None]) -> Path:
@@ -59,14 +57,14 @@ def member(
 
 def refused(archive: Path, there: Path) -> BundleInvalid:
     with pytest.raises(BundleInvalid) as caught:
-        unbundle(archive, cache_dir=there, progress="quiet")
+        unbundle(archive, cache_dir=there, quiet=True)
     assert not [path for path in there.rglob("*") if path.is_file() and path.suffix != ".lock"]
     return caught.value
 
 
 def test_unbundled_model_resolves_and_verifies(archive: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
-    unbundle(archive, cache_dir=there, progress="quiet")
+    unbundle(archive, cache_dir=there, quiet=True)
     assert verify(REPO, cache_dir=there).revision == COMMIT
     assert {p.name for p in (there / FOLDER).iterdir()} == {*MODEL_FILES, "manifest.json"}
 
@@ -78,15 +76,15 @@ def test_manifest_comes_first(archive: Path) -> None:
 
 
 def test_same_models_give_the_same_bytes(archive: Path, tmp_path: Path) -> None:
-    again = bundle([REPO], tmp_path / "b.tar", cache_dir=tmp_path / "here", progress="quiet")
+    again = bundle([REPO], tmp_path / "b.tar", cache_dir=tmp_path / "here", quiet=True)
     assert again.read_bytes() == archive.read_bytes()
 
 
 def test_several_models_travel_together(tmp_path: Path) -> None:
     store = installed(installed(tmp_path / "here"), f"{REPO}@v2")
     names = [REPO, f"{REPO}@v2"]
-    archive = bundle(names, tmp_path / "two.tar", cache_dir=store, progress="quiet")
-    models = unbundle(archive, cache_dir=tmp_path / "there", progress="quiet")
+    archive = bundle(names, tmp_path / "two.tar", cache_dir=store, quiet=True)
+    models = unbundle(archive, cache_dir=tmp_path / "there", quiet=True)
     assert [model.name for model in models] == names
 
 
@@ -95,7 +93,7 @@ def test_altered_byte_is_found(archive: Path, tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     archive.write_bytes(content)
     with pytest.raises(ChecksumMismatch, match=r"model\.bin.*nothing was installed"):
-        unbundle(archive, cache_dir=tmp_path / "there", progress="quiet")
+        unbundle(archive, cache_dir=tmp_path / "there", quiet=True)
     assert not list((tmp_path / "there").rglob("model.bin"))
 
 
@@ -124,13 +122,13 @@ def test_archive_cut_between_members_is_truncated(archive: Path, tmp_path: Path)
     ],
     ids=lambda evil: f"{evil[0].name} {evil[0].type!r}",
 )
-def test_unannounced_member_ends_it(archive: Path, tmp_path: Path, evil: Member) -> None:
+def test_unannounced_member_is_refused(archive: Path, tmp_path: Path, evil: Member) -> None:
     rewrite(archive, lambda members: members.__setitem__(1, evil))
     assert "where its index announces" in refused(archive, tmp_path / "there").message
     assert not list(tmp_path.rglob("escaped"))
 
 
-def test_surplus_member_ends_it(archive: Path, tmp_path: Path) -> None:
+def test_surplus_member_is_refused(archive: Path, tmp_path: Path) -> None:
     rewrite(archive, lambda members: members.append(member("surplus", b"x")))
     assert "unannounced member 'surplus'" in refused(archive, tmp_path / "there").message
 
@@ -146,9 +144,7 @@ def test_surplus_member_ends_it(archive: Path, tmp_path: Path) -> None:
         ("format", 2),
     ],
 )
-def test_index_that_no_bundle_has_is_refused(
-    archive: Path, tmp_path: Path, key: str, value: object
-) -> None:
+def test_invalid_index_is_refused(archive: Path, tmp_path: Path, key: str, value: object) -> None:
     def change(members: list[Member]) -> None:
         index = json.loads(members[0][1])
         index["models"][0][key] = value
@@ -163,11 +159,11 @@ def test_other_weights_under_a_catalogue_name_are_refused(archive: Path, tmp_pat
 
     rewrite(archive, change)
     with pytest.raises(ChecksumMismatch, match="not the pinned ones"):
-        unbundle(archive, cache_dir=tmp_path / "there", progress="quiet")
+        unbundle(archive, cache_dir=tmp_path / "there", quiet=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a tar", bytes(10_240)])
-def test_other_files_are_no_bundles(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_not_bundles(tmp_path: Path, content: bytes) -> None:
     other = tmp_path / "other.tar"
     other.write_bytes(content)
     refused(other, tmp_path / "there")
@@ -182,11 +178,11 @@ def test_damaged_model_is_not_bundled(tmp_path: Path) -> None:
     store = installed(tmp_path / "here")
     (store / FOLDER / "config.json").write_bytes(b"[]\n")
     with pytest.raises(ChecksumMismatch, match="nothing was bundled"):
-        bundle([REPO], tmp_path / "models.tar", cache_dir=store, progress="quiet")
+        bundle([REPO], tmp_path / "models.tar", cache_dir=store, quiet=True)
     assert not list(tmp_path.glob("models.tar*"))
 
 
-def test_model_has_to_be_installed_to_be_bundled(tmp_path: Path) -> None:
+def test_only_an_installed_model_can_be_bundled(tmp_path: Path) -> None:
     with pytest.raises(Offline):
         bundle([REPO], tmp_path / "models.tar", cache_dir=tmp_path)
 
@@ -196,12 +192,12 @@ def test_somebodys_own_files_are_not_replaced(archive: Path, tmp_path: Path) -> 
     own.parent.mkdir(parents=True)
     own.write_text("mine")
     with pytest.raises(ModelInvalid, match="move them away"):
-        unbundle(archive, cache_dir=tmp_path / "there", progress="quiet")
+        unbundle(archive, cache_dir=tmp_path / "there", quiet=True)
     assert own.read_text() == "mine"
 
 
 def test_unbundling_replaces_a_broken_model(archive: Path, tmp_path: Path) -> None:
     there = installed(tmp_path / "there")
     os.truncate(there / FOLDER / "model.bin", 10)
-    unbundle(archive, cache_dir=there, progress="quiet")
+    unbundle(archive, cache_dir=there, quiet=True)
     assert resolve(REPO, cache_dir=there, allow_download=False).path == there / FOLDER

@@ -54,7 +54,7 @@ def test_list_names_every_model_with_its_needs(tmp_path: Path) -> None:
     assert "package registry, hf Systran/faster-whisper-base" in rows["base"]
 
 
-def test_model_makes_the_whole_way(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_a_model_travels_from_fetch_to_unbundle(hub: LoopbackHub, tmp_path: Path) -> None:
     here, there, archive = tmp_path / "here", tmp_path / "there", tmp_path / "models.tar"
     assert run("fetch", REPO, store=here, hub=hub)[0] == 0
     assert run("bundle", REPO, "-o", str(archive), store=here)[0] == 0
@@ -97,7 +97,7 @@ def test_full_disk_while_bundling_leaves_no_archive(hub: LoopbackHub, tmp_path: 
     assert not list(tmp_path.glob("models.tar*"))
 
 
-def test_processes_that_fetch_at_once_download_once(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_concurrent_fetches_download_once(hub: LoopbackHub, tmp_path: Path) -> None:
     processes = [start("fetch", REPO, store=tmp_path, hub=hub) for _ in range(3)]
     for process in processes:
         process.communicate(timeout=60)

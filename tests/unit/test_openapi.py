@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import SecretStr
 
 from serve_app import errors
 from serve_app.api.app import build_api
-from serve_app.api.examples import RESPONSE_EXAMPLE, RESPONSE_SCHEMA
+from serve_app.api.render.native import EXAMPLE, render
 from serve_app.settings import ApiKey, AppSettings
-from tests.unit.test_quota import DeafCore
+from serve_app.transcript import Segment, Transcript, Word
+from tests.unit.deaf_core import DeafCore
 
 
 def document(key: str | None = None) -> dict[str, Any]:
@@ -69,9 +71,14 @@ def test_a_transcription_takes_an_id_and_a_priority(name: str) -> None:
     assert parameters == ["RequestId", "Priority"]
 
 
-def test_the_example_has_what_the_schema_requires() -> None:
-    shown = operations(document())["POST /transcribe"]["responses"]["200"]["content"]
-    assert shown["application/json"]["example"] == RESPONSE_EXAMPLE
-    assert set(RESPONSE_EXAMPLE) == set(RESPONSE_SCHEMA["required"])
-    segment = RESPONSE_SCHEMA["properties"]["segments"]["items"]
-    assert set(RESPONSE_EXAMPLE["segments"][0]) == set(segment["required"])
+def test_the_schema_and_the_example_are_those_of_what_is_rendered() -> None:
+    of = document()
+    shown = operations(of)["POST /transcribe"]["responses"]["200"]["content"]["application/json"]
+    word = Word(0.0, 0.9, " Hello", 0.93)
+    segment = Segment(0.0, 2.5, " Hello", -0.25, 0.0, 1.0, 0.0, 0, (), (word,))
+    rendered = render(Transcript((segment,), "en", 1.0, 2.5, 2.5))
+    whole = Draft202012Validator({**shown["schema"], "components": of["components"]})
+    assert shown["example"] == EXAMPLE
+    for body in (EXAMPLE, rendered, render(Transcript((), "en", 1.0, 0.0, 0.0))):
+        whole.validate(body)
+    assert not whole.is_valid({**EXAMPLE, "segments": [{}]})

@@ -37,8 +37,8 @@ def test_no_clips_mean_the_whole_audio(value: object) -> None:
         ([2, 4, 0, 2], "0 comes after 4"),
         ([0, 2, 1, 3], "1 comes after 2"),
         ([-1, 2], "-1 comes after 0"),
-        ([[0, None], [1, 2]], "no clip can follow one without an end"),
-        ([1e9], "lies beyond any audio"),
+        ([[0, None], [1, 2]], "1 follows a clip without an end"),
+        ([1e9], "is longer than any audio"),
     ],
 )
 def test_clips_out_of_order_are_refused_with_the_reason(value: object, reason: str) -> None:

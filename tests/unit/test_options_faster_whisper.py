@@ -11,8 +11,8 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 from faster_whisper.vad import VadOptions
 
-from serve_app.languages import LANGUAGES, language_code
 from serve_app.options import TranscribeOptions, VadParameters
+from serve_app.options.language import LANGUAGES, language_code
 
 NOT_OVER_HTTP = {"self", "audio", "log_progress"}
 DIFFERENT_BY_DESIGN = {"without_timestamps", "clip_timestamps", "batch_size", "vad_filter"}

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from serve_app.errors import InvalidOption
-from serve_app.languages import LANGUAGES
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
+from serve_app.options.language import LANGUAGES
 
 ENGLISH = ModelFacts("tiny.en", False, ("en",), 51864)
 BASE = ModelFacts("base", True, tuple(code for code in LANGUAGES if code != "yue"), 51865)
@@ -26,13 +26,13 @@ def test_options_that_fit_stay_as_they_are(model: ModelFacts, language: str | No
 
 def test_an_english_model_refuses_to_translate() -> None:
     error = refusal(TranscribeOptions(task="translate"), ENGLISH)
-    assert (error.status, error.field) == (422, "generate_kwargs.task")
+    assert (error.status, error.field) == (422, "task")
     assert "tiny.en knows English only" in error.message
 
 
 def test_an_english_model_refuses_another_language() -> None:
     error = refusal(TranscribeOptions(language="de"), ENGLISH)
-    assert error.field == "generate_kwargs.language"
+    assert error.field == "language"
     assert error.message.endswith("allowed: null or en")
 
 
@@ -48,7 +48,7 @@ def test_an_english_model_takes_multilingual_as_false() -> None:
 @pytest.mark.parametrize(("model", "token"), [(ENGLISH, 50256), (BASE, 50257), (BASE, 10_000_000)])
 def test_a_prompt_of_other_than_text_tokens_is_refused(model: ModelFacts, token: int) -> None:
     error = refusal(TranscribeOptions(initial_prompt=(1, token)), model)
-    assert error.field == "generate_kwargs.initial_prompt"
+    assert error.field == "initial_prompt"
     assert f"got token {token}" in error.message
 
 
@@ -59,7 +59,7 @@ def test_suppressing_the_end_times_or_unknown_tokens_is_refused(
     model: ModelFacts, token: int
 ) -> None:
     error = refusal(TranscribeOptions(suppress_tokens=(-1, token)), model)
-    assert error.field == "generate_kwargs.suppress_tokens"
+    assert error.field == "suppress_tokens"
 
 
 def test_the_control_tokens_that_whisper_suppresses_itself_may_be_named() -> None:

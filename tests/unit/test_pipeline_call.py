@@ -9,8 +9,6 @@ import pytest
 from faster_whisper.transcribe import Segment, Word
 from hypothesis import given
 from hypothesis import strategies as st
-
-from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
 from serve_app.engine.pipeline_call import (
     LOWEST_LOGPROB,
     WINDOW_SECONDS,
@@ -20,6 +18,8 @@ from serve_app.engine.pipeline_call import (
     pipeline_arguments,
     to_transcript,
 )
+
+from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
 from serve_app.options import TranscribeOptions, VadParameters
 from serve_app.transcript import Transcript
 

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from serve_app.core import Priority
 from serve_app.engine.policy import CREDIT_SECONDS, BatchLimits, FairQueue, Stage
+
+from serve_app.caller import Priority
 from tests.unit.simulation import COST, STAGES, Request, Simulation
 
 PRIORITIES = st.sampled_from(Priority)

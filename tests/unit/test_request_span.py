@@ -13,12 +13,11 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.api.caller import caller_of
-from serve_app.api.edge import Edge
+from serve_app.api.edge.edge import Edge
+from serve_app.api.edge.state import RequestState
 from serve_app.errors import NotReady, UnsupportedAudio
-from serve_app.settings import HttpSettings
 from serve_app.tracing.open_telemetry import OpenTelemetryTracer
-from tests.unit.asgi import Answer, asked, http_scope
+from tests.unit.asgi import Answer, asked, edge_parts, http_scope
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SECRET = "hunter2"
@@ -26,8 +25,9 @@ SECRET = "hunter2"
 
 async def transcribe(request: Request) -> PlainTextResponse:
     """Answers with what the core would be told."""
-    request.state.log = {"audio_s": 1.5}
-    return PlainTextResponse(caller_of(request).traceparent)
+    state = RequestState.of(request.scope)
+    state.log = {"audio_s": 1.5}
+    return PlainTextResponse(state.span.traceparent)
 
 
 class Traced:
@@ -36,7 +36,7 @@ class Traced:
     def __init__(self, app: ASGIApp) -> None:
         self._exported = InMemorySpanExporter()
         self._tracer = OpenTelemetryTracer(self._exported, "Ingress")
-        self._edge = Edge(app, HttpSettings(), tracer=self._tracer)
+        self._edge = Edge(app, **edge_parts(tracer=self._tracer))
 
     def ask(self, path: str = "/transcribe/7", **headers: str) -> Answer:
         sent = [(name, value.encode()) for name, value in headers.items()]
@@ -132,7 +132,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from serve_app.api.app import build_api
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import asked, http_scope
-from tests.unit.test_quota import DeafCore
+from tests.unit.deaf_core import DeafCore
 
 exported = InMemorySpanExporter()
 trace.set_tracer_provider(TracerProvider())

@@ -1,7 +1,6 @@
 """How many tokens samples may take."""
 
 import pytest
-
 from serve_app.engine.sampling import bound_after, bounded
 
 OPTIONS = {"max_length": 448}

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from serve_app.engine.policy import BatchLimits, Stage
 
 from serve_app.engine.admission import Admission, Demand
-from serve_app.engine.policy import BatchLimits, Stage
 from serve_app.engine.scheduler import RequestClosed, Scheduler
 from serve_app.errors import Overloaded
 from serve_app.metrics.catalogue import Histogram, NoMetrics

@@ -1,4 +1,4 @@
-"""docs/settings.md is what the typed settings say, and no variable is missing."""
+"""docs/settings.md describes every setting and every environment variable."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from serve_app.environment import HUGGING_FACES, OPEN_TELEMETRYS, OURS, RAYS
 from serve_app.settings import AppSettings, EngineTunables
-from serve_app.settings_page import settings_page
+from tools.settings_page import settings_page
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
@@ -31,7 +31,7 @@ def variables_in(source: Path) -> Iterator[str]:
 
 def test_the_committed_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == settings_page(), (
-        "run: python -m serve_app.settings_page > docs/settings.md"
+        "run: python -m tools.settings_page > docs/settings.md"
     )
 
 

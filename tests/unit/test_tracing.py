@@ -110,7 +110,7 @@ def test_while_off_no_sdk_of_opentelemetry_is_loaded() -> None:
         "print(type(tracer_of('Ingress')).__name__, 'opentelemetry.sdk.trace' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert answer.stdout.split() == [b"NoTracer", b"False"]
+    assert answer.stdout.split() == [b"Tracer", b"False"]
 
 
 def test_while_off_every_part_of_a_request_is_the_same_nothing() -> None:

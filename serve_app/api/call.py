@@ -1,0 +1,166 @@
+"""One request for a transcript, whatever its protocol: what every facade does in the same way."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio.to_thread
+from starlette.requests import Request
+
+from serve_app.api.edge.quotas import Quotas
+from serve_app.api.edge.state import RequestState
+from serve_app.audio.clip import AudioClip
+from serve_app.audio.decode import decode
+from serve_app.audio.plan import check_start, inspect
+from serve_app.caller import Caller, Priority
+from serve_app.errors import InvalidRequest
+from serve_app.logs import fields
+from serve_app.metrics.catalogue import AUDIO_DECODE_SECONDS, Sink
+from serve_app.options import ParsedOptions
+from serve_app.service import SpeechService
+from serve_app.settings import AppSettings
+from serve_app.tracing.span import AUDIO_SECONDS
+from serve_app.transcript import Transcript
+
+logger = logging.getLogger("whisper_ox.call")
+
+PRIORITY_HEADER = "X-Priority"
+IGNORED_HEADER = "X-Ignored-Options"
+COVERAGE_HEADER = "X-Speech-Coverage"
+TIMING_HEADER = "Server-Timing"
+
+MAX_NAMED = 20
+"""The most ignored options that the answer names."""
+
+Body = TypeVar("Body")
+Source = Callable[[Request, Callable[[memoryview], None]], Awaitable[Body]]
+"""Reads a request's body. It passes the first bytes of the audio to its second argument while the
+rest is still on its way; what that raises ends the upload."""
+
+
+@dataclass(frozen=True)
+class CallContext:
+    """What all calls of one application share."""
+
+    core: SpeechService
+    settings: AppSettings
+    quotas: Quotas
+    sink: Sink
+
+
+class Call:
+    """A request at a facade, which lets it :meth:`receive` the body and :meth:`transcribe` the
+    audio, and answers with what it renders itself and with ``headers``.
+
+    Raises ``InvalidRequest`` for an unknown priority.
+    """
+
+    def __init__(self, request: Request, context: CallContext) -> None:
+        self._request = request
+        self._context = context
+        self._state = RequestState.of(request.scope)
+        self._caller = Caller(
+            self._state.request_id,
+            self._state.key_name,
+            _priority(request),
+            self._state.span.traceparent,
+        )
+        self._began = self._received = time.perf_counter()
+        self.headers: dict[str, str] = {}
+
+    async def receive(self, source: Source[Body]) -> Body:
+        """Ask the core to admit the request, then read its body.
+
+        Raises ``QuotaExceeded`` while the key's earlier audio is being paid off, what
+        ``SpeechService.admit`` raises, and what ``source`` raises.
+        """
+        self._context.quotas.charge(self._state.key, 0.0)
+        announced = self._request.headers.get("Content-Length")  # a number, the edge has seen it
+        await self._context.core.admit(self._caller, None if announced is None else int(announced))
+        with self._state.span.child("receive audio"):
+            body = await source(
+                self._request, lambda head: check_start(head, self._context.settings.audio)
+            )
+        self._received = time.perf_counter()
+        return body
+
+    async def transcribe(self, audio: bytes | memoryview, parsed: ParsedOptions) -> Transcript:
+        """The transcript of a file of any supported format.
+
+        Raises ``QuotaExceeded``, what ``inspect`` and ``decode`` of :mod:`serve_app.audio` raise,
+        and what ``SpeechService.transcribe`` raises.
+        """
+        clip = await self._decode(audio)
+        decoded = time.perf_counter()
+        receive_seconds, decode_seconds = self._received - self._began, decoded - self._received
+        self._context.sink.observe(AUDIO_DECODE_SECONDS, decode_seconds)
+        logger.debug(
+            "received",
+            extra=fields(
+                audio_bytes=len(audio),
+                audio_s=round(clip.received_seconds, 3),
+                receive_ms=round(receive_seconds * 1000, 1),
+                decode_ms=round(decode_seconds * 1000, 1),
+            ),
+        )
+        with self._context.quotas.charging(self._state.key, clip.received_seconds):
+            transcript = await self._context.core.transcribe(clip, parsed.options, self._caller)
+        self._conclude(
+            transcript,
+            parsed.ignored,
+            receive=receive_seconds,
+            decode=decode_seconds,
+            engine=transcript.engine_seconds,
+            handover=time.perf_counter() - decoded - transcript.engine_seconds,
+        )
+        return transcript
+
+    async def _decode(self, audio: bytes | memoryview) -> AudioClip:
+        limits, hold = self._context.settings.audio, self._state.hold
+        with self._state.span.child("decode audio") as span:
+            plan = inspect(audio)
+            if plan.is_instant:
+                clip = decode(plan, audio, limits=limits)
+            else:
+                # FFmpeg takes milliseconds to minutes, so it must not run on the event loop. Once
+                # the request is over, ``hold`` ends its thread.
+                clip = await anyio.to_thread.run_sync(
+                    lambda: decode(plan, audio, limits=limits, hold=hold), abandon_on_cancel=True
+                )
+            span.note({AUDIO_SECONDS: round(clip.received_seconds, 3)})
+        return clip
+
+    def _conclude(
+        self, transcript: Transcript, ignored: tuple[str, ...], **stage_seconds: float
+    ) -> None:
+        """Put into the answer's headers and the log line what does not belong to any body."""
+        self._state.log = {
+            "audio_s": round(transcript.duration_seconds, 2),
+            "engine_s": round(transcript.engine_seconds, 2),
+            "language": transcript.language,
+            "segments": len(transcript.segments),
+        }
+        self.headers[TIMING_HEADER] = ", ".join(
+            f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stage_seconds.items()
+        )
+        if transcript.speech_coverage is not None:
+            self.headers[COVERAGE_HEADER] = f"{transcript.speech_coverage:.3f}"
+        if ignored:
+            # ``ParsedOptions`` has made each name short printable ASCII.
+            more = len(ignored) - MAX_NAMED
+            named = ", ".join(ignored[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+            self.headers[IGNORED_HEADER] = self._state.log["ignored_options"] = named
+
+
+def _priority(request: Request) -> Priority:
+    sent = request.headers.get(PRIORITY_HEADER, Priority.AUTO.value).strip().lower()
+    try:
+        return Priority(sent)
+    except ValueError:
+        raise InvalidRequest(
+            f"The header {PRIORITY_HEADER} is {sent[:40]!r}; allowed: "
+            f"{', '.join(priority.value for priority in Priority)}.",
+            field=PRIORITY_HEADER,
+        ) from None

@@ -1,0 +1,79 @@
+"""The kinds of HTTP API that are served here: their paths, their error bodies, their API keys.
+
+The key check, the error answers and the proxies read this table. The command that starts HAProxy
+imports it too and has to start quickly, so nothing slow to import belongs here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from serve_app.errors import InvalidOption, WhisperOxError
+
+KEY_HEADERS = ("api-key", "authorization")
+"""Headers that may hold an API key besides the configured one, on every path: Azure's and HTTP's
+own."""
+
+KEY_SCHEMES = ("bearer", "token")
+"""Words that may stand before a key in any of these headers: OpenAI's and Deepgram's clients send
+them."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One kind of API.
+
+    Its paths begin with one of ``path_prefixes``. ``option_prefix`` is what its callers write in
+    front of an option's name. ``render`` makes the body of an error from the error and the request
+    id.
+    """
+
+    path_prefixes: tuple[str, ...]
+    option_prefix: str
+    render: Callable[[WhisperOxError, str], dict[str, Any]]
+
+    def error_body(self, error: WhisperOxError, request_id: str) -> dict[str, Any]:
+        """The JSON body that tells a caller of ``error``."""
+        if isinstance(error, InvalidOption):
+            error = error.under(self.option_prefix)
+        return self.render(error, request_id)
+
+
+def dialect_of(path: str) -> Dialect:
+    """The dialect spoken under ``path``, which is :data:`NATIVE` unless a prefix says otherwise."""
+    return next((one for one in DIALECTS if path.startswith(one.path_prefixes)), NATIVE)
+
+
+def _native_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
+    return {
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "field": error.field,
+            "request_id": request_id,
+        }
+    }
+
+
+def _openai_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
+    """Clients expect all four fields in every error."""
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return {
+        "error": {
+            "message": error.message,
+            "type": "rate_limit_error" if error.status == 429 else kind,
+            "param": error.field,
+            "code": _OPENAI_CODES.get(error.code, error.code),
+        }
+    }
+
+
+_OPENAI_CODES = {"unauthorized": "invalid_api_key", "overloaded": "rate_limit_exceeded"}
+"""Our codes and those that OpenAI's clients know for the same errors."""
+
+NATIVE = Dialect(path_prefixes=(), option_prefix="generate_kwargs.", render=_native_error)
+OPENAI = Dialect(
+    path_prefixes=("/v1/audio/", "/openai/", "/v1/models"), option_prefix="", render=_openai_error
+)
+DIALECTS = (OPENAI,)
+"""Every dialect but the native one. Where the prefixes of two match, the first one counts."""

@@ -1,0 +1,1 @@
+"""What every request passes before any facade: id, records, drain, keys, quotas, bounds."""

@@ -1,0 +1,67 @@
+"""Stopping without a failed request: running requests end, new ones are sent elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+
+from starlette.types import Scope
+
+from serve_app.api.edge.state import RequestState
+from serve_app.errors import NotReady
+
+
+class Stage(IntEnum):
+    """The stages of shutting down, in order."""
+
+    SERVING = 0
+    LEAVING = 1
+    """``/readyz`` answers 503, so that load balancers turn away; requests are still served."""
+    CLOSED = 2
+    """New requests are answered with 503."""
+
+
+@dataclass(frozen=True)
+class InProgress:
+    """Requests that an HTTP replica is working on, uploads included.
+
+    ``idle_seconds`` is the time since the last one ended: 0 while there are any, infinity before
+    the first.
+    """
+
+    requests: int
+    idle_seconds: float
+
+
+class Drain:
+    """The stage of one HTTP replica, and its POSTs and WebSockets. For one event loop only."""
+
+    def __init__(self) -> None:
+        self.stage = Stage.SERVING
+        self._requests = 0
+        self._last_ended = float("-inf")
+
+    def advance(self, stage: Stage) -> InProgress:
+        """Go on to ``stage``, never back; returns what is left to be done."""
+        self.stage = max(self.stage, stage)
+        idle = 0.0 if self._requests else time.monotonic() - self._last_ended
+        return InProgress(self._requests, idle)
+
+    @contextmanager
+    def counting(self, scope: Scope, state: RequestState) -> Iterator[None]:
+        """Let a request in for the length of the block. Raises ``NotReady`` where it may not."""
+        counts = scope["type"] == "websocket" or scope["method"] == "POST"
+        refused_from = Stage.CLOSED if counts else Stage.LEAVING
+        if self.stage >= refused_from and (counts or state.path == "/readyz"):
+            raise NotReady(
+                "This server is shutting down. Send the request again: another one takes it, or "
+                "this one once it is back."
+            )
+        self._requests += counts
+        try:
+            yield
+        finally:
+            if counts:
+                self._requests -= 1
+                self._last_ended = time.monotonic()

@@ -1,0 +1,80 @@
+"""The edge: what every request passes before a facade sees it, in this order.
+
+It gets an id and a record (metrics, span, log line); its head is checked, then whether the server
+still takes requests, then its API key; its body is counted and timed on its way in. Whatever is
+raised meanwhile becomes an answer here.
+"""
+
+from contextlib import ExitStack
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve_app.api.edge.drain import Drain, Stage
+from serve_app.api.edge.key_check import KeyCheck
+from serve_app.api.edge.record import Recorder
+from serve_app.api.edge.state import RequestState
+from serve_app.api.edge.upload import HeldBytes, Upload, check_head
+from serve_app.api.error_answers import refuse
+from serve_app.errors import WhisperOxError
+from serve_app.settings import HttpSettings
+
+_WEBSOCKET_STATUSES = {"websocket.accept": 101, "websocket.close": 403}
+"""How servers answer the handshake of a WebSocket that is accepted, or closed before that."""
+
+
+class Edge:
+    """ASGI middleware around the whole application."""
+
+    def __init__(
+        self, app: ASGIApp, limits: HttpSettings, recorder: Recorder, drain: Drain, keys: KeyCheck
+    ) -> None:
+        self._app = app
+        self._limits = limits
+        self._recorder = recorder
+        self._drain = drain
+        self._keys = keys
+        self._held = HeldBytes(limits.max_held_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        state = RequestState.begin(scope)
+        send = self._noting(send, state)
+        with self._recorder.recording(scope, state), ExitStack() as admitted:
+            try:
+                check_head(scope, self._limits)
+                admitted.enter_context(self._drain.counting(scope, state))
+                admitted.enter_context(self._keys.holding(scope, state))
+            except WhisperOxError as error:
+                await refuse(scope, receive, send, error)
+                return
+            if scope["type"] == "websocket":
+                await self._app(scope, receive, send)
+                return
+            try:
+                upload = Upload(receive, self._limits, self._held, state)
+                await upload.serve(self._app, scope, send)
+            except Exception as error:
+                if state.status:
+                    raise  # half of the answer is out: the server breaks the connection
+                await refuse(scope, receive, send, error)
+
+    def _noting(self, send: Send, state: RequestState) -> Send:
+        """``send`` that notes the status of the answer.
+
+        While the server is leaving, it asks clients to connect anew, which may lead elsewhere.
+        """
+
+        async def noting(message: Message) -> None:
+            kind = message["type"]
+            if not state.status:
+                state.status = message.get("status") or _WEBSOCKET_STATUSES.get(kind, 0)
+                state.first_byte_seconds = state.seconds
+            if kind == "http.response.start" and self._drain.stage > Stage.SERVING:
+                headers = [*message.get("headers", ()), (b"connection", b"close")]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        return noting

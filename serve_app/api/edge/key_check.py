@@ -1,0 +1,80 @@
+"""Who may come in: where API keys are set, all paths except the open ones need one."""
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+
+from starlette.types import Scope
+
+from serve_app.api.dialects import KEY_HEADERS, KEY_SCHEMES
+from serve_app.api.edge.key_ring import KeyRing
+from serve_app.api.edge.quotas import Quotas
+from serve_app.api.edge.state import PROBES, RequestState
+from serve_app.errors import Unauthorized
+
+OPEN_PATHS = PROBES | {"/"}
+
+_HEADERS = tuple(name.encode() for name in KEY_HEADERS)
+_SCHEMES = tuple(scheme.encode() for scheme in KEY_SCHEMES)
+_AUTHORIZATION = b"authorization"
+_READING = frozenset({"GET", "HEAD"})
+
+
+class KeyCheck:
+    """Finds the API key of a request and holds it to its quota.
+
+    Anyone may read ``OPEN_PATHS`` and, with everything below them, ``open_trees``.
+    """
+
+    def __init__(self, ring: KeyRing, quotas: Quotas, open_trees: Collection[str] = ()) -> None:
+        self._ring = ring
+        self._quotas = quotas
+        self._open_trees = tuple(open_trees)
+        self._header = ring.header.lower().encode()
+        # The same for a missing and a wrong key: an answer must not tell anything about a guess.
+        self._message = (
+            f"This needs a valid API key in the header {ring.header} or as 'Authorization: Bearer "
+            "KEY'."
+        )
+
+    @contextmanager
+    def holding(self, scope: Scope, state: RequestState) -> Iterator[None]:
+        """Let a request in for the length of the block, and note its key in ``state``.
+
+        Raises ``Unauthorized``, and ``QuotaExceeded`` while the key has enough requests running.
+        """
+        if self._ring.is_open or self._is_open(scope, state.path):
+            yield
+            return
+        key = self._ring.find(sent_keys(scope["headers"], self._header))
+        if key is None:
+            raise Unauthorized(self._message, field=self._ring.header)
+        state.key = key
+        with self._quotas.running(key):
+            yield
+
+    def _is_open(self, scope: Scope, path: str) -> bool:
+        if scope["type"] != "http" or scope["method"] not in _READING:
+            return False
+        return path in OPEN_PATHS or any(
+            path == tree or path.startswith(f"{tree}/") for tree in self._open_trees
+        )
+
+
+def sent_keys(headers: Iterable[tuple[bytes, bytes]], configured: bytes) -> list[bytes]:
+    """What a request sends as its key, best guess first: at most two readings of each header.
+
+    ``configured`` is the lower-case name of the header that the operator has chosen; it is read
+    besides ``KEY_HEADERS``. If a header is sent twice, only the first counts.
+    """
+    first: dict[bytes, bytes] = {}
+    for name, value in headers:
+        first.setdefault(name.lower(), value)
+    found: list[bytes] = []
+    for name in dict.fromkeys((configured, *_HEADERS)):
+        value = first.get(name, b"").strip()
+        scheme, _, rest = value.partition(b" ")
+        if scheme.lower() in _SCHEMES:
+            found.append(rest.strip())
+        if name != _AUTHORIZATION or name == configured:
+            found.append(value)
+    return [key for key in found if key]

@@ -1,0 +1,73 @@
+"""What is known of one request, from its arrival until its log line."""
+
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from starlette.types import Scope
+
+from serve_app.api.edge.keys_file import NamedKey
+from serve_app.audio.limits import Hold, unbounded
+from serve_app.tracing.span import NO_SPAN, Span
+
+REQUEST_ID_HEADER = "X-Request-ID"
+"""Ray Serve, behind either proxy, makes one where the caller sent none and returns it in the
+answer."""
+
+PROBES = frozenset({"/health", "/readyz"})
+"""Paths that an orchestrator asks every few seconds."""
+
+SHOWN_CHARACTERS = 200
+"""The most that is logged or returned of any text that a caller sent."""
+
+_STATE = "whisper_ox"
+_HARMLESS = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+
+
+@dataclass
+class RequestState:
+    """One HTTP request or WebSocket. The edge makes it; whoever learns something adds it.
+
+    ``path`` is the one that routes are written with, below the prefix that Serve gives the
+    application. ``hold`` accounts for memory that the request takes besides its body, whose size is
+    ``body_bytes``. ``log`` holds further fields of its log line. ``status`` is 0 until the answer
+    begins, ``first_byte_seconds`` after the request's head; that of a WebSocket is its handshake's.
+    """
+
+    request_id: str
+    path: str
+    began: float = field(default_factory=time.perf_counter)
+    span: Span = NO_SPAN
+    key: NamedKey | None = None
+    hold: Hold = unbounded
+    body_bytes: int = 0
+    error_code: str = ""
+    log: dict[str, object] = field(default_factory=dict)
+    status: int = 0
+    first_byte_seconds: float = 0.0
+
+    @classmethod
+    def begin(cls, scope: Scope) -> "RequestState":
+        """The state of a new request, which keeps the caller's request id if that is harmless."""
+        sent = dict(scope["headers"]).get(REQUEST_ID_HEADER.lower().encode(), b"").decode("latin-1")
+        request_id = sent if _HARMLESS.fullmatch(sent) else uuid.uuid4().hex
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        state = scope.setdefault("state", {})[_STATE] = cls(request_id, path)
+        return state
+
+    @classmethod
+    def of(cls, scope: Scope) -> "RequestState":
+        """The state of a request that has begun."""
+        state: RequestState = scope["state"][_STATE]
+        return state
+
+    @property
+    def key_name(self) -> str:
+        """The name of the request's API key; "" without one."""
+        return "" if self.key is None else self.key.name
+
+    @property
+    def seconds(self) -> float:
+        """How long ago the request's head came."""
+        return time.perf_counter() - self.began

@@ -1,0 +1,1 @@
+"""One file for each protocol: its routes, and the mapping from and to the core's types."""

@@ -1,0 +1,51 @@
+"""Liveness, readiness and a greeting, which are open to everyone without an API key."""
+
+from typing import Literal
+
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel
+
+from serve_app import __version__
+from serve_app.service import SpeechService
+
+
+class Readiness(BaseModel):
+    """The model that is served; ``multilingual`` is false if it knows only English."""
+
+    status: Literal["ready"] = "ready"
+    model: str
+    multilingual: bool
+
+
+def install_status(app: FastAPI, core: SpeechService, *, with_docs: bool) -> None:
+    """Add ``GET /``, ``/health`` and ``/readyz`` to ``app``; ``/`` names the docs, if any."""
+    router = APIRouter(tags=["status"])
+    docs = {"docs": "/docs"} if with_docs else {}
+
+    @router.head("/", include_in_schema=False)
+    @router.get("/")
+    async def index() -> dict[str, str]:
+        """What this server is and where to go on."""
+        return {
+            "name": "Whisper OX",
+            "version": __version__,
+            "what": "Speech to text: POST audio to /transcribe",
+            **docs,
+            "health": "/health",
+            "ready": "/readyz",
+        }
+
+    @router.head("/health", include_in_schema=False)
+    @router.get("/health")
+    async def health() -> dict[str, str]:
+        """200 while the HTTP side lives, whatever the model does."""
+        return {"status": "ok"}
+
+    @router.head("/readyz", include_in_schema=False)
+    @router.get("/readyz")
+    async def ready() -> Readiness:
+        """200 once a model replica has transcribed the golden clip, else 503 with the reason."""
+        facts = await core.model()
+        return Readiness(model=facts.name, multilingual=facts.multilingual)
+
+    app.include_router(router)

@@ -1,0 +1,84 @@
+"""The contract's transcript: the renderer and, by its types, the schema of the documentation."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from serve_app.transcript import Segment, Transcript
+
+Seconds = Annotated[float, Field(description="seconds from the start of the audio")]
+
+
+class WordBody(TypedDict):
+    """A word as it stands in the text, often with a space in front."""
+
+    start: Seconds
+    end: Seconds
+    word: str
+    probability: float
+
+
+class SegmentBody(TypedDict):
+    """A stretch of speech."""
+
+    start: Seconds
+    end: Seconds
+    text: str
+    sequence_confidence: Annotated[
+        float,
+        Field(description="average log-probability of the segment's tokens, at most 0"),
+    ]
+    words: Annotated[list[WordBody] | None, Field(description="only with word_timestamps")]
+
+
+class TranscriptBody(TypedDict):
+    """What is heard in one file."""
+
+    segments: list[SegmentBody]
+    language: Annotated[str, Field(description="Whisper's code, such as en")]
+    duration: Annotated[float, Field(description="seconds of audio received")]
+
+
+def render(transcript: Transcript) -> TranscriptBody:
+    """The contract's response body."""
+    return {
+        "segments": [_segment(segment) for segment in transcript.segments],
+        "language": transcript.language,
+        "duration": round(transcript.duration_seconds, 3),
+    }
+
+
+def _segment(segment: Segment) -> SegmentBody:
+    words: list[WordBody] | None = None
+    if segment.words is not None:
+        words = [
+            {"start": w.start, "end": w.end, "word": w.word, "probability": round(w.probability, 6)}
+            for w in segment.words
+        ]
+    return {
+        "start": segment.start,
+        "end": segment.end,
+        "text": segment.text.strip(),
+        "sequence_confidence": round(segment.avg_logprob, 6),
+        "words": words,
+    }
+
+
+EXAMPLE: dict[str, Any] = {
+    "segments": [
+        {
+            "start": 0.0,
+            "end": 2.5,
+            "text": "Hello world",
+            "sequence_confidence": -0.25,
+            "words": [
+                {"start": 0.0, "end": 0.9, "word": " Hello", "probability": 0.93},
+                {"start": 0.9, "end": 1.4, "word": " world", "probability": 0.97},
+            ],
+        }
+    ],
+    "language": "en",
+    "duration": 2.5,
+}
+"""It has words, since FastAPI strips every null out of its document."""

@@ -1,0 +1,1 @@
+"""How audio and options arrive."""

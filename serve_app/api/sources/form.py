@@ -1,0 +1,227 @@
+"""Multipart forms, read into memory: audio never touches a disk and is held only once.
+
+The format is RFC 7578. python-multipart itself bounds a part's headers to 8 lines of 4 KiB, and a
+boundary to 256 bytes.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from serve_app.errors import FormTooLarge, InvalidRequest
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+FILE_FIELD = "file"
+MAX_FILES = 4
+MAX_FIELDS = 64
+MAX_FIELD_BYTES = 256 * 1024
+MAX_FIELDS_BYTES = 1024 * 1024
+"""The most of all text fields together, names included; bounds by name come on top."""
+
+HEAD_BYTES = 16 * 1024
+"""What ``on_head`` sees of a file: enough for any header and for three frames of MPEG audio."""
+
+_SHOWN_NAME = 40
+_NO_BOUNDS: Mapping[str, int] = MappingProxyType({})
+
+# It logs a line for each broken body, of which the access log and the answer already tell.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+
+# asyncio prints the results of tasks, and a printed file takes ten times its size.
+@dataclass(repr=False)
+class Form:
+    """The file parts and text fields of one form: names and raw bytes, in order."""
+
+    files: list[tuple[str, bytearray]] = field(default_factory=list)
+    fields: list[tuple[str, bytearray]] = field(default_factory=list)
+
+    def audio(self) -> memoryview:
+        """The part named ``file``, or else the only file part, whatever its name.
+
+        Raises ``InvalidRequest`` if there is none, or if it is unclear which of several is meant.
+        """
+        named = [content for name, content in self.files if name == FILE_FIELD]
+        candidates = named or [content for _, content in self.files]
+        if len(candidates) == 1:
+            return memoryview(candidates[0]).toreadonly()
+        found = ", ".join(_shown(name) for name, _ in self.files) or "none"
+        hint = (
+            f"{FILE_FIELD!r} came as a text field; send it with a file name. "
+            if not self.files and self.text(FILE_FIELD) is not None
+            else ""
+        )
+        raise InvalidRequest(
+            f"The form needs one file part with the audio, named {FILE_FIELD!r}; file parts "
+            f"found: {found}. {hint}Example: curl -F file=@speech.wav URL",
+            code="missing_file" if not candidates else "ambiguous_file",
+            field=FILE_FIELD,
+        )
+
+    def text(self, name: str) -> str | None:
+        """The last value of a text field; None if there is none."""
+        values = [value for key, value in self.fields if key == name]
+        return _text(values[-1]) if values else None
+
+
+async def read_form(
+    request: Request,
+    on_head: Callable[[memoryview], None],
+    field_bytes: Mapping[str, int] = _NO_BOUNDS,
+) -> Form:
+    """Read a multipart body.
+
+    ``on_head`` gets the first ``HEAD_BYTES`` of the part named ``file`` while the rest of it is
+    still on its way; what it raises ends the upload. ``field_bytes`` bounds text fields by name
+    instead of ``MAX_FIELD_BYTES``.
+
+    Raises ``InvalidRequest`` if the body is not a form or is broken, ``FormTooLarge`` if it has too
+    many parts or a text field is too long.
+    """
+    content_type = request.headers.get("content-type", "")
+    if not content_type.lower().startswith("multipart/form-data"):
+        raise InvalidRequest(
+            f"The body must be multipart/form-data, not {content_type[:80] or 'untyped'!r}. "
+            "Example: curl -F file=@speech.wav URL",
+            code="not_multipart",
+            status=415,
+        )
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if not boundary:
+        raise _broken("its Content-Type names no boundary")
+    parts = _Parts(field_bytes, on_head)
+    delimiter = b"\r\n--" + boundary
+    n_delimiters = 0
+    try:
+        parser = MultipartParser(boundary, parts.callbacks())
+        async for chunk in request.stream():
+            # Bytes that only look like a delimiter take the parser 150 times as long as audio.
+            n_delimiters += chunk.count(delimiter)
+            if n_delimiters > MAX_FILES + MAX_FIELDS:
+                raise FormTooLarge(
+                    f"The form has more than {MAX_FILES + MAX_FIELDS} parts, the most it may have."
+                )
+            parser.write(chunk)
+    except FormParserError as error:
+        raise _broken(str(error)) from error
+    except ClientDisconnect as error:
+        raise InvalidRequest(
+            "The connection closed before the whole body came.", code="incomplete_body"
+        ) from error
+    if not parts.is_complete:
+        raise _broken("it ends before its closing boundary")
+    return parts.form
+
+
+class _Parts:
+    """The parts that python-multipart's callbacks have gathered so far."""
+
+    def __init__(
+        self, field_bytes: Mapping[str, int], on_head: Callable[[memoryview], None]
+    ) -> None:
+        self._field_bytes = field_bytes
+        self._on_head = on_head
+        self._most_fields_bytes = MAX_FIELDS_BYTES + sum(field_bytes.values())
+        self._n_fields_bytes = 0
+        self.form = Form()
+        self.is_complete = False
+        self._begin()
+
+    def callbacks(self) -> "MultipartCallbacks":
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_name_goes_on,
+            "on_header_value": self._header_value_goes_on,
+            "on_header_end": self._header_ends,
+            "on_headers_finished": self._open,
+            "on_part_data": self._goes_on,
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        self._header_name, self._header_value = b"", b""
+        self._headers: dict[bytes, bytes] = {}
+        self._name, self._content = "", bytearray()
+        self._is_file = False
+
+    def _header_name_goes_on(self, chunk: bytes, start: int, end: int) -> None:
+        self._header_name += chunk[start:end]
+
+    def _header_value_goes_on(self, chunk: bytes, start: int, end: int) -> None:
+        self._header_value += chunk[start:end]
+
+    def _header_ends(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name, self._header_value = b"", b""
+
+    def _open(self) -> None:
+        """The headers of a part are complete: decide whether it is a file or a text field."""
+        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        if b"name" not in options:
+            raise _broken("a part has no name in its Content-Disposition")
+        self._name = _text(options[b"name"])
+        kind = self._headers.get(b"content-type", b"").lower()
+        # Some clients send audio without a file name.
+        is_binary = kind.startswith((b"audio/", b"application/octet-stream"))
+        self._is_file = b"filename" in options or is_binary
+        files, fields = self.form.files, self.form.fields
+        kept, most = (files, MAX_FILES) if self._is_file else (fields, MAX_FIELDS)
+        if len(kept) >= most:
+            raise FormTooLarge(
+                f"The form has more than {most} {'file parts' if self._is_file else 'fields'}, "
+                "the most it may have."
+            )
+        kept.append((self._name, self._content))
+        if not self._is_file:
+            self._count(len(self._name))
+
+    def _goes_on(self, chunk: bytes, start: int, end: int) -> None:
+        had = len(self._content)
+        if not self._is_file:
+            self._count(end - start)
+            most = self._field_bytes.get(self._name, MAX_FIELD_BYTES)
+            if had + end - start > most:
+                raise FormTooLarge(
+                    f"The field {_shown(self._name)} is longer than {most} bytes, the most it may "
+                    "have.",
+                    field=self._name[:_SHOWN_NAME],
+                )
+        self._content += memoryview(chunk)[start:end]
+        has = len(self._content)
+        if had < HEAD_BYTES <= has and self._is_file and self._name == FILE_FIELD:
+            self._on_head(memoryview(bytes(self._content[:HEAD_BYTES])))
+
+    def _count(self, n_bytes: int) -> None:
+        self._n_fields_bytes += n_bytes
+        if self._n_fields_bytes > self._most_fields_bytes:
+            raise FormTooLarge(
+                f"The form's text fields have more than {self._most_fields_bytes} bytes together, "
+                "the most they may have. Send audio as a file part, with a file name."
+            )
+
+    def _end(self) -> None:
+        self.is_complete = True
+
+
+def _text(raw: bytes | bytearray) -> str:
+    """UTF-8, as RFC 7578 has it; anything else is taken for Latin-1, as Starlette does."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _shown(name: str) -> str:
+    return ascii(name if len(name) <= _SHOWN_NAME else f"{name[:_SHOWN_NAME]}...")
+
+
+def _broken(detail: str) -> InvalidRequest:
+    return InvalidRequest(f"The multipart body is broken: {detail}.", code="broken_multipart")

@@ -1,0 +1,43 @@
+"""JSON objects that arrive as text."""
+
+import json
+
+from serve_app.errors import InvalidRequest
+from serve_app.options.parse import shown
+
+_ALLOWED = 'allowed: a JSON object such as {"language": "en"}'
+
+
+def read_json_object(text: str | None, field: str, most_characters: int) -> dict[str, object]:
+    """The object in ``text``, which is empty for None, blanks and ``null``.
+
+    Raises ``InvalidRequest`` (``invalid_option``, 422) with ``field``, the name under which the
+    text came, if it is too long, is not JSON or is not an object.
+    """
+    text = (text or "").strip().removeprefix("\ufeff").strip()
+    if len(text) > most_characters:
+        raise _refusal(field, f"got {len(text)} characters; allowed: up to {most_characters}")
+    try:
+        value = json.loads(text or "null", parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as wrong:
+        problem = f"got {shown(text)}, which is no valid JSON: {_reason(wrong)}; {_ALLOWED}"
+        raise _refusal(field, problem) from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _refusal(field, f"got {shown(value)}; {_ALLOWED}")
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _reason(wrong: ValueError | RecursionError) -> str:
+    if isinstance(wrong, json.JSONDecodeError):
+        return f"{wrong.msg} at line {wrong.lineno}, column {wrong.colno}"
+    return "it is nested too deeply" if isinstance(wrong, RecursionError) else str(wrong)
+
+
+def _refusal(field: str, problem: str) -> InvalidRequest:
+    return InvalidRequest(f"{field}: {problem}", code="invalid_option", status=422, field=field)

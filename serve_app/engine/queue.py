@@ -1,0 +1,230 @@
+"""Who goes next, and which windows share a batch: pure policy over plain data.
+
+Nothing here knows threads, a clock, Ray or CTranslate2. :mod:`serve_app.engine.scheduler` is the
+mechanism around it, and ``tests/unit/test_queue.py`` checks it by simulation.
+
+A window passes the stages ENCODE -> (DETECT) -> GENERATE -> (ALIGN), and waits for one of them at a
+time. Requests are ordered by start-time fair queueing over audio seconds (Goyal, Vin and Cheng
+1997). A window's ``tag`` is the virtual time at which its request is due that window. Virtual time
+advances by the audio seconds put into service, divided by the number of open requests. The windows
+of a long file are therefore tagged ever further in the future, but no tag is overtaken for good,
+because virtual time moves past it.
+
+The audio that somebody may be waiting for (:class:`serve_app.caller.Priority`) has a head start. A
+dictation chunk passes ahead of everything that a long file has queued or begun, and waits only for
+the batches in service. While such chunks come in, windows of long files are decoded in small
+batches (``BatchLimits.bulk_decode``), which end soon. The head start does not buy a bigger share:
+every window is charged, so each request gets its part in the long run, whatever its priority.
+"""
+
+from collections.abc import Generator, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from serve_app.engine.request import Request
+
+HEAD_START_SECONDS = 300.0
+"""How far in the past the audio with a head start is due: ten windows. A file has usually begun
+fewer than that (its ``batch_size`` is 8), so none of those goes first."""
+
+QUIET_SECONDS = 300.0
+"""Audio put into service since the last interactive window after which no other is expected: ten
+windows, about 10 s on two CPU cores, longer than people pause."""
+
+
+class Stage(IntEnum):
+    """The stages in the order in which a window passes them."""
+
+    ENCODE = 0
+    DETECT = 1
+    GENERATE = 2
+    ALIGN = 3
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a window asks of the model next. Windows share a batch if ``stage`` and ``key`` agree.
+
+    ``payload`` is what :class:`serve_app.engine.backend.WhisperBackend` takes for the stage.
+    ``seconds`` is the audio that an ENCODE step spans, padding included: what it is charged.
+    """
+
+    stage: Stage
+    key: Hashable = ()
+    payload: Any = None
+    seconds: float = 0.0
+
+
+Hearing = Generator[Step, Any, Any]
+"""Yields the steps of one window, is sent the result of each, and returns what was heard."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One window in service: its place in the order, and the step that it waits for.
+
+    ``seconds`` is the audio that the window spans, ``work_left`` the part of it not yet done.
+    ``hearing`` and ``heard`` are the scheduler's: what yields the steps, and its result.
+    """
+
+    request: Request
+    step: Step
+    tag: float = 0.0
+    seconds: float = 0.0
+    work_left: float = 0.0
+    sequence: int = 0
+    queued_at: float = 0.0
+    hearing: Hearing | None = None
+    heard: "Future[Any]" = field(default_factory=Future)
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """Jobs with less go first."""
+        return (self.tag, self.sequence)
+
+    @property
+    def kind(self) -> tuple[Stage, Hashable]:
+        """Jobs of one kind share a batch."""
+        return (self.step.stage, self.step.key)
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How many windows one call takes, by stage, and how far fairness bends for bigger batches.
+
+    ``bulk_decode`` replaces ``decode`` for bulk work while interactive requests come in. Requests
+    that are due within ``slack_seconds`` of virtual time share batches, and a decode waits for
+    their encodes.
+    """
+
+    encode: int = 1
+    decode: int = 8
+    bulk_decode: int = 8
+    slack_seconds: float = 15.0
+
+    def of(self, stage: Stage) -> int:
+        """The largest batch of ``stage``."""
+        return self.encode if stage is Stage.ENCODE else self.decode
+
+
+@dataclass
+class FairQueue:
+    """The waiting jobs of all open requests, and the virtual clock that orders them."""
+
+    limits: BatchLimits
+    virtual_seconds: float = 0.0
+    jobs: list[Job] = field(default_factory=list)
+    n_open: int = 0
+    _next_sequence: int = 0
+    _last_interactive: Request | None = None
+    _quiet_seconds: float = 0.0
+
+    def open(self, request: Request) -> None:
+        """Admit a request; it is due from now on."""
+        request.due_at = self.virtual_seconds
+        self.n_open += 1
+
+    def close(self, request: Request) -> list[Job]:
+        """Forget an open request; returns its jobs that were still waiting."""
+        request.is_open = False
+        self.n_open -= 1
+        dropped = [job for job in self.jobs if job.request is request]
+        if dropped:
+            self.jobs = [job for job in self.jobs if job.request is not request]
+        return dropped
+
+    def add(self, job: Job) -> None:
+        """Queue a job; an ENCODE step begins a window and is charged to its request."""
+        if job.step.stage is Stage.ENCODE:
+            job.seconds = job.work_left = job.step.seconds
+            job.tag = self._charge(job.request, job.seconds)
+        job.sequence = self._next_sequence
+        self._next_sequence += 1
+        self.jobs.append(job)
+
+    def take(self, idle_workers: int = 1) -> list[Job]:
+        """Remove and return the batch that a free worker should run now; [] if nothing waits.
+
+        ``idle_workers``, this one included, share what is ready, so that none stands idle beside
+        one that took a full batch. Virtual time advances as windows enter service.
+        """
+        if not self.jobs:
+            return []
+        contenders = self._contenders()
+        head = self._head(contenders)
+        mates = sorted((job for job in contenders if job.kind == head.kind), key=_order)
+        share = -(-len(mates) // max(1, idle_workers))
+        batch = mates[: min(self._largest(head), share)]
+        taken = {job.sequence for job in batch}
+        self.jobs = [job for job in self.jobs if job.sequence not in taken]
+        audio_seconds = sum(job.seconds for job in batch)
+        if head.step.stage is Stage.ENCODE:
+            self.virtual_seconds += audio_seconds / max(1, self.n_open)
+        self._note(head, audio_seconds)
+        return batch
+
+    def is_overdue(self, request: Request) -> bool:
+        """Whether a request lags so far that newcomers with a head start no longer pass it."""
+        return request.due_at <= self.virtual_seconds - HEAD_START_SECONDS
+
+    def _charge(self, request: Request, audio_seconds: float) -> float:
+        """Charge one window to a request; returns the window's tag."""
+        earliest = self.virtual_seconds - HEAD_START_SECONDS
+        # A request that falls behind its share catches up: newcomers pass ahead of it only until
+        # it lags by as much as their head start.
+        due_at = max(earliest, request.due_at)
+        has_head_start = request.has_head_start
+        request.due_at = due_at + audio_seconds
+        request.queue(audio_seconds)
+        return max(earliest, due_at - HEAD_START_SECONDS) if has_head_start else due_at
+
+    def _largest(self, head: Job) -> int:
+        limit = self.limits.of(head.step.stage)
+        others_are_expected = (
+            self._last_interactive not in (None, head.request)
+            and self._quiet_seconds < QUIET_SECONDS
+        )
+        is_bulk_decode = head.step.stage is not Stage.ENCODE and not head.request.is_interactive
+        if is_bulk_decode and others_are_expected:
+            return min(limit, self.limits.bulk_decode)
+        return limit
+
+    def _note(self, head: Job, audio_seconds: float) -> None:
+        """Remember when a request that somebody waits for was last served."""
+        if head.request.is_interactive:
+            self._last_interactive = head.request
+            self._quiet_seconds = 0.0
+        elif head.step.stage is Stage.ENCODE:
+            self._quiet_seconds += audio_seconds
+
+    def _contenders(self) -> list[Job]:
+        """What is due about now: the first job, others of its request, and those within slack."""
+        due = min(self.jobs, key=_order)
+        latest = due.tag + self.limits.slack_seconds
+        return [job for job in self.jobs if job.request is due.request or job.tag <= latest]
+
+    def _head(self, contenders: list[Job]) -> Job:
+        """The job whose batch goes next.
+
+        Batches of later stages grow while earlier stages run, so the earliest stage goes first,
+        unless a later one already fills a batch.
+        """
+        full = self._full_batch(contenders)
+        return full or min(contenders, key=lambda job: (job.step.stage, *job.order))
+
+    def _full_batch(self, contenders: list[Job]) -> Job | None:
+        """The first job of the latest decode stage that already fills a whole batch."""
+        counts: dict[tuple[Stage, Hashable], int] = {}
+        for job in contenders:
+            if job.step.stage is not Stage.ENCODE:
+                counts[job.kind] = counts.get(job.kind, 0) + 1
+        full = [
+            job for job in contenders if counts.get(job.kind, 0) >= self.limits.of(job.step.stage)
+        ]
+        return min(full, key=lambda job: (-job.step.stage, *job.order), default=None)
+
+
+def _order(job: Job) -> tuple[float, int]:
+    return job.order

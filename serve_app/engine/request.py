@@ -1,0 +1,93 @@
+"""One open request as the engine sees it: what it asks for and what it has had so far.
+
+Amounts of work are *window seconds*: the audio that a window spans, padding included. A window
+costs about the same however much of it is speech.
+"""
+
+from dataclasses import dataclass
+
+from serve_app.caller import Priority
+from serve_app.tracing.span import NO_SPAN, Span
+
+WINDOW_SECONDS = 30.0
+"""The longest window: Whisper's receptive field (Radford et al. 2022, section 2.2)."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a request asks of the engine.
+
+    ``audio_seconds`` as received; ``work_seconds`` in window seconds, as far as anyone can tell
+    before the audio has been looked at.
+    """
+
+    audio_seconds: float = 0.0
+    work_seconds: float = 0.0
+    priority: Priority = Priority.AUTO
+
+    @property
+    def is_short(self) -> bool:
+        """Whether somebody may be waiting for all of it."""
+        return self.priority.covers(self.audio_seconds)
+
+
+NO_DEMAND = Demand()
+"""The demand of a request that is never refused for its size."""
+
+
+@dataclass(eq=False)
+class Request:
+    """An open request. The scheduler's lock guards it.
+
+    ``due_at`` is the virtual time at which its next window is due (:mod:`serve_app.engine.queue`).
+    ``expected_seconds`` is all the work that it is thought to bring, ``queued_seconds`` the work of
+    the windows queued so far, ``done_seconds`` the part of that which is done.
+    """
+
+    demand: Demand = NO_DEMAND
+    span: Span = NO_SPAN
+    due_at: float = 0.0
+    expected_seconds: float = 0.0
+    queued_seconds: float = 0.0
+    done_seconds: float = 0.0
+    is_open: bool = True
+
+    def __post_init__(self) -> None:
+        self.expected_seconds = self.expected_seconds or self.demand.work_seconds
+
+    @property
+    def has_head_start(self) -> bool:
+        """Whether its next window passes ahead of bulk work."""
+        return self.queued_seconds < self.demand.priority.head_start_seconds
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether somebody may be waiting for what it has queued."""
+        return self.is_open and self.demand.priority.covers(self.queued_seconds)
+
+    @property
+    def total_seconds(self) -> float:
+        """All its work, in window seconds."""
+        return max(self.expected_seconds, self.queued_seconds)
+
+    @property
+    def left_seconds(self) -> float:
+        """Work still to be done, in window seconds."""
+        return max(0.0, self.total_seconds - self.done_seconds)
+
+    @property
+    def left_with_head_start(self) -> float:
+        """The part of :attr:`left_seconds` that passes ahead of bulk work."""
+        head_start = self.demand.priority.head_start_seconds
+        return min(self.left_seconds, max(0.0, head_start - self.done_seconds))
+
+    @property
+    def audio_left_seconds(self) -> float:
+        """Its audio that is not transcribed yet, estimated from the work left."""
+        total = self.total_seconds
+        return self.demand.audio_seconds * self.left_seconds / total if total else 0.0
+
+    def queue(self, window_seconds: float) -> None:
+        """Count one more window; what it is shorter than a full one was expected in vain."""
+        self.queued_seconds += window_seconds
+        self.expected_seconds -= max(0.0, WINDOW_SECONDS - window_seconds)

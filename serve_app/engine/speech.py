@@ -1,0 +1,109 @@
+"""Where there is speech in a clip, and how it is cut into windows.
+
+Voice activity detection is Silero VAD as faster-whisper runs it. Positions are in samples, 16 kHz.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from faster_whisper.feature_extractor import FeatureExtractor
+from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
+from serve_app.engine.plan import longest_window
+from serve_app.engine.window import Window
+from serve_app.options import TranscribeOptions
+
+SILENCE_PEAK = 8 / 32768
+"""Audio whose samples all stay below 8 of 32768 (-72 dBFS) holds no speech: dither and line noise
+of a muted source. Decoded without VAD, Whisper would hear words in it."""
+
+BATCHED_SILENCE_MS = 160
+"""Silence that ends a stretch of speech in faster-whisper's batched pipeline, unless told."""
+
+Samples = npt.NDArray[np.float32]
+
+Stretch = tuple[int, int]
+"""Start and end, in samples."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The stretches of a clip that one window holds, one after the other.
+
+    ``offset_seconds`` is where the window begins on the time line of its transcript.
+    """
+
+    stretches: tuple[Stretch, ...]
+    offset_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """The audio in it."""
+        return total_samples(self.stretches) / SAMPLE_RATE_HZ
+
+    def audio(self, samples: Samples) -> Samples:
+        """Its stretches of ``samples``, joined."""
+        return np.concatenate([samples[start:end] for start, end in self.stretches])
+
+    def window(self, samples: Samples, extract: FeatureExtractor) -> Window:
+        """Compute the window's features; takes 10 ms and more."""
+        return Window(extract(self.audio(samples))[..., :-1], self.seconds)
+
+
+def audible(clip: AudioClip) -> Samples | None:
+    """The samples of ``clip``; None if nobody can be heard in them."""
+    samples = clip.float32()
+    loud = samples.size and max(samples.max(), -samples.min()) >= SILENCE_PEAK
+    return samples if loud else None
+
+
+def uses_vad(options: TranscribeOptions) -> bool:
+    """Whether VAD decides what is heard."""
+    return options.vad_filter and not options.clip_timestamps
+
+
+def find_speech(samples: Samples, options: TranscribeOptions, *, batched: bool) -> list[Stretch]:
+    """The stretches of speech, ascending and apart, as the pipeline of that kind cuts them."""
+    given = options.vad_parameters.given() if options.vad_parameters else {}
+    if batched:
+        given = given or {"min_silence_duration_ms": BATCHED_SILENCE_MS}
+        given["max_speech_duration_s"] = longest_window(options)
+    found = get_speech_timestamps(samples, VadOptions(**given))
+    return [(stretch["start"], stretch["end"]) for stretch in found]
+
+
+def cut_speech(speech: Sequence[Stretch], longest_seconds: float) -> list[Cut]:
+    """Windows of at most ``longest_seconds``, filled with stretches of speech in order.
+
+    Their time line is that of the speech alone, as if the pauses were cut out.
+    """
+    cuts: list[Cut] = []
+    held: list[Stretch] = []
+    before = 0
+    for stretch in speech:
+        if held and total_samples([*held, stretch]) > longest_seconds * SAMPLE_RATE_HZ:
+            cuts.append(Cut(tuple(held), before / SAMPLE_RATE_HZ))
+            before += total_samples(held)
+            held = []
+        held.append(stretch)
+    return [*cuts, Cut(tuple(held), before / SAMPLE_RATE_HZ)] if held else cuts
+
+
+def cut_clips(clips: Iterable[tuple[float, float]]) -> list[Cut]:
+    """A window for each clip, given in seconds; their time line is that of the audio."""
+    stretches = [(int(s * SAMPLE_RATE_HZ), int(e * SAMPLE_RATE_HZ)) for s, e in clips]
+    return [Cut((one,), one[0] / SAMPLE_RATE_HZ) for one in stretches if one[0] < one[1]]
+
+
+def total_samples(stretches: Iterable[Stretch]) -> int:
+    """Their lengths together."""
+    return sum(end - start for start, end in stretches)
+
+
+def as_dicts(speech: Iterable[Stretch]) -> list[dict[str, Any]]:
+    """Stretches as faster-whisper writes them."""
+    return [{"start": start, "end": end} for start, end in speech]

@@ -1,0 +1,180 @@
+"""The speech core on the HTTP side: every call to the model processes goes through here.
+
+What happens to a request when a model process (a ``Transcriber`` replica) is in trouble:
+
+- **It dies under the request**, killed, out of memory or crashed: the request is sent once more, as
+  a whole, to another replica or to the one that Serve starts in its place. The client just waits
+  longer. If the process dies under it again, the client gets 503 ``not_ready``, since this audio
+  may be what kills the model, along with everybody else's requests.
+- **None is up when a request arrives**: 503 ``not_ready`` with the reason, before the body is read.
+- **It has too much to do**: 429 ``overloaded`` with the time to come back. While every replica
+  would say so, requests are refused before their body is read
+  (:mod:`serve_app.serving.early_refusal`).
+- **The client leaves**: the call is cancelled and never sent again.
+
+docs/failures.md tells the same from the client's side; Serve restarts dead processes by itself.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import replace
+
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus, DeploymentStatus
+
+from serve_app.api.edge.keys_file import NO_KEY
+from serve_app.audio.clip import AudioClip
+from serve_app.caller import Caller
+from serve_app.engine.admission import Load
+from serve_app.engine.request import Demand
+from serve_app.engine.scheduler import RequestClosed
+from serve_app.errors import NotReady, Overloaded, WhisperOxError
+from serve_app.metrics import catalogue as metrics
+from serve_app.options import ModelFacts, TranscribeOptions
+from serve_app.serving import ray_internals
+from serve_app.serving.early_refusal import EarlyRefusal
+from serve_app.tracing.span import NO_TRACER, Tracer
+from serve_app.transcript import Transcript
+
+logger = logging.getLogger("whisper_ox.deployments")
+
+TRANSCRIBER = "Transcriber"
+"""The name of the deployment that holds the model."""
+
+DESCRIBE_TIMEOUT_SECONDS = 2.0
+LOAD_TIMEOUT_SECONDS = 1.0
+INLINE_BYTES = 3 * 1024 * 1024
+"""Samples up to this size travel inside the call: 98 s as int16. Serve's gRPC takes up to 4 MiB."""
+
+
+class RemoteService:
+    """:class:`serve_app.service.SpeechService` over a handle to the Transcriber replicas."""
+
+    def __init__(
+        self, transcriber: DeploymentHandle, sink: metrics.Sink, tracer: Tracer = NO_TRACER
+    ) -> None:
+        self._transcriber = transcriber
+        self._inline = ray_internals.inside_the_call(transcriber)
+        self._sink = sink
+        self._tracer = tracer
+        self._early_refusal = EarlyRefusal(self._loads)
+        self._is_known_to_live = False
+
+    async def admit(self, caller: Caller, body_bytes: int | None) -> None:
+        """See :class:`serve_app.service.SpeechService`.
+
+        It asks the replicas only before the first answer, after a death, and once a second while
+        one of them refuses requests.
+        """
+        if not self._is_known_to_live:
+            await self.model()
+        await self._early_refusal.check(caller.priority, body_bytes)
+
+    async def transcribe(
+        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+    ) -> Transcript:
+        """One transcription, tried once more if the model process dies under it."""
+        key = caller.key or NO_KEY
+        self._sink.count(metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key)
+        try:
+            return await self._call(clip, options, caller)
+        except RayActorError:
+            self._is_known_to_live = False
+            self._sink.count(metrics.MODEL_RETRIES)
+            logger.warning("a Transcriber replica died; trying its request once more")
+        try:
+            return await self._call(clip, options, caller)
+        except RayActorError as error:
+            raise NotReady(
+                "The model process died twice under this request. Send it again in a moment; if "
+                "it keeps failing, this audio with these options crashes the model."
+            ) from error
+
+    async def model(self) -> ModelFacts:
+        """Facts from a live replica. Raises ``NotReady`` with the reason if there is none."""
+        try:
+            call = self._transcriber.describe.remote()
+            facts: ModelFacts = await asyncio.wait_for(call, DESCRIBE_TIMEOUT_SECONDS)
+            self._is_known_to_live = True
+            return facts
+        except (asyncio.TimeoutError, RayActorError, DeploymentUnavailableError) as error:
+            reason = await asyncio.get_running_loop().run_in_executor(None, why_not_ready)
+            raise NotReady(reason) from error
+
+    async def _call(
+        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+    ) -> Transcript:
+        with self._tracer.span("call Transcriber", caller.traceparent, "client") as span:
+            return await self._send(clip, options, replace(caller, traceparent=span.traceparent))
+
+    async def _send(
+        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+    ) -> Transcript:
+        """One call. Raises ``RayActorError`` if its process dies, else ``WhisperOxError``."""
+        handle = self._inline if clip.samples.nbytes <= INLINE_BYTES else self._transcriber
+        response = handle.transcribe.remote(clip, options, caller)
+        try:
+            transcript: Transcript = await response
+            return transcript
+        except asyncio.CancelledError:
+            # Serve cancels the calls of a cancelled request itself, but now and then misses one.
+            with suppress(Exception):  # the call may have failed meanwhile and says so again
+                response.cancel()
+            raise
+        except (RayTaskError, WhisperOxError, RequestClosed) as error:
+            # Serve's gRPC raises what the replica raised. Ray's core raises a mixture of that and
+            # its own class, with the original as ``cause``.
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            if isinstance(cause, Overloaded):
+                demand = Demand(clip.seconds, priority=caller.priority)
+                raise await self._early_refusal.refused(cause, demand) from None
+            if isinstance(cause, RequestClosed):
+                raise asyncio.CancelledError from None
+            raise (cause if isinstance(cause, WhisperOxError) else error) from None
+        except BackPressureError as error:
+            raise Overloaded("The server's queue is full; send the request again later.") from error
+        except DeploymentUnavailableError as error:
+            raise NotReady(
+                "The model failed to start; the operator finds the cause in the log."
+            ) from error
+
+    async def _loads(self) -> list[Load]:
+        """The load of every replica; [] if one does not answer."""
+        try:
+            answers = await self._transcriber.broadcast("load").results_async(
+                timeout_s=LOAD_TIMEOUT_SECONDS, return_exceptions=True
+            )
+        except (TimeoutError, asyncio.TimeoutError, DeploymentUnavailableError):
+            return []
+        loads = [answer for answer in answers if isinstance(answer, Load)]
+        return loads if len(loads) == len(answers) else []
+
+
+def why_not_ready() -> str:
+    """What Serve says about the deployments, in one line."""
+    for application in serve.status().applications.values():
+        if application.status is ApplicationStatus.DEPLOY_FAILED:
+            failed = [
+                deployment.message
+                for deployment in application.deployments.values()
+                if deployment.status is DeploymentStatus.DEPLOY_FAILED
+            ]
+            return f"The model failed to start: {_last_line(*failed, application.message)}"
+        transcriber = application.deployments.get(TRANSCRIBER)
+        if transcriber is None:
+            continue
+        if transcriber.status is DeploymentStatus.HEALTHY:
+            return "Every model replica is busy or gone; one answers again shortly."
+        detail = _last_line(transcriber.message)
+        return f"The model is being loaded{detail and f' ({detail})'}."
+    return "The model is not deployed yet."
+
+
+def _last_line(*messages: str) -> str:
+    """The end of the first message: Serve puts a whole traceback before the reason."""
+    lines = messages[0].strip().splitlines()
+    return lines[-1].removeprefix(f"{NotReady.__module__}.NotReady: ")[:500] if lines else ""

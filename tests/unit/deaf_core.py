@@ -1,0 +1,30 @@
+"""A core without an engine, for tests of what stands in front of it."""
+
+from serve_app.audio.clip import AudioClip
+from serve_app.caller import Caller
+from serve_app.errors import NotReady
+from serve_app.options import ModelFacts, TranscribeOptions
+from serve_app.transcript import Transcript
+
+
+class DeafCore:
+    """Hears nothing in any audio, or raises the ``error`` that it was given."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.callers: list[Caller] = []
+
+    async def admit(self, caller: Caller, body_bytes: int | None) -> None:
+        if self.error:
+            raise self.error
+
+    async def transcribe(
+        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+    ) -> Transcript:
+        self.callers.append(caller)
+        if self.error:
+            raise self.error
+        return Transcript((), "en", 1.0, clip.received_seconds, 0.0)
+
+    async def model(self) -> ModelFacts:
+        raise NotReady("deaf")

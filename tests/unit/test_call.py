@@ -1,0 +1,89 @@
+"""What every call does, whatever its protocol, over a core that hears nothing."""
+
+import json
+import logging
+import re
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from serve_app.api.app import build_api
+from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.caller import Priority
+from serve_app.errors import Overloaded
+from serve_app.settings import ApiKey, AppSettings
+from tests.unit.asgi import asked, http_scope
+from tests.unit.deaf_core import DeafCore
+
+
+class Site:
+    """An open server."""
+
+    def __init__(self, core: DeafCore) -> None:
+        self.app = build_api(core, AppSettings(), ApiKey())
+        self.client = TestClient(self.app)
+
+    def post(self, options: object = None, **headers: str) -> Any:
+        return self.client.post(
+            "/transcribe",
+            files={"file": EXAMPLE_CLIP.read_bytes()},
+            data={"generate_kwargs": json.dumps(options)},
+            headers=headers,
+        )
+
+
+@pytest.fixture
+def core() -> DeafCore:
+    return DeafCore()
+
+
+@pytest.fixture
+def site(core: DeafCore) -> Site:
+    return Site(core)
+
+
+def test_a_core_that_refuses_is_asked_before_the_body_is_read() -> None:
+    core = DeafCore(Overloaded("Full.", retry_after_seconds=3))
+    answer = asked(Site(core).app, http_scope("/transcribe"), [1_000.0])  # the body never comes
+    assert (answer.status, answer.seconds, answer.headers["retry-after"]) == (429, 0, "3")
+
+
+def test_the_answer_says_where_the_time_went(site: Site) -> None:
+    timing = site.post().headers["Server-Timing"]
+    assert re.sub(r"\d+\.\d", "T", timing) == (
+        "receive;dur=T, decode;dur=T, engine;dur=T, handover;dur=T"
+    )
+
+
+def test_ignored_options_are_named_up_to_twenty(site: Site) -> None:
+    unknown = {f"x{n:02}": 1 for n in range(25)}
+    named = site.post(unknown).headers["X-Ignored-Options"]
+    assert named.startswith("x00, x01, ")
+    assert named.endswith(", x19 and 5 more")
+    assert "X-Ignored-Options" not in site.post().headers
+
+
+@pytest.mark.parametrize("sent", ["bulk", " BULK "])
+def test_a_priority_reaches_the_core(site: Site, core: DeafCore, sent: str) -> None:
+    site.post(**{"X-Priority": sent})
+    assert core.callers[0].priority is Priority.BULK
+
+
+def test_an_unknown_priority_is_refused_with_those_that_are_known(site: Site) -> None:
+    response = site.post(**{"X-Priority": "urgent"})
+    error = response.json()["error"]
+    assert (response.status_code, error["field"]) == (400, "X-Priority")
+    assert "allowed: auto, interactive, bulk" in error["message"]
+
+
+def test_the_log_line_tells_of_the_audio_and_not_of_the_text(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "whisper_ox.access"):
+        site.post({"lang": "en"})
+    told = vars(caplog.records[-1])["fields"]
+    assert told.items() >= {"audio_s": 1.14, "segments": 0, "ignored_options": "lang"}.items()
+    assert set(told) <= {
+        *("body_bytes", "audio_s", "engine_s", "language", "segments", "ignored_options"),
+    }

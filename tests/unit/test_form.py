@@ -1,0 +1,196 @@
+"""Multipart forms: what is read of them, and how little memory a hostile one gets."""
+
+import asyncio
+import tracemalloc
+from collections.abc import Callable, Iterable, Mapping
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from serve_app.api.sources.form import (
+    HEAD_BYTES,
+    MAX_FIELD_BYTES,
+    MAX_FIELDS,
+    MAX_FIELDS_BYTES,
+    MAX_FILES,
+    Form,
+    read_form,
+)
+from serve_app.errors import FormTooLarge, InvalidRequest, UnsupportedAudio
+
+MEBIBYTE = 2**20
+
+
+def part(disposition: str, content: bytes, content_type: str | None = None) -> bytes:
+    head = f"--x\r\nContent-Disposition: form-data; {disposition}\r\n"
+    head += f"Content-Type: {content_type}\r\n" if content_type else ""
+    return head.encode() + b"\r\n" + content + b"\r\n"
+
+
+def file_part(content: bytes, name: str = "file") -> bytes:
+    return part(f'name="{name}"; filename="a.wav"', content)
+
+
+def field_part(name: str, value: bytes) -> bytes:
+    return part(f'name="{name}"', value)
+
+
+def read(
+    pieces: Iterable[bytes],
+    *,
+    content_type: str = "multipart/form-data; boundary=x",
+    on_head: Callable[[memoryview], None] = lambda head: None,
+    field_bytes: Mapping[str, int] | None = None,
+) -> Form:
+    source = iter(pieces)
+
+    async def receive() -> Message:
+        piece = next(source, None)
+        return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
+
+    scope = {"type": "http", "headers": [(b"content-type", content_type.encode())]}
+    return asyncio.run(read_form(Request(scope, receive), on_head, field_bytes or {}))
+
+
+def form(*parts: bytes, step: int = 10_000, field_bytes: Mapping[str, int] | None = None) -> Form:
+    body = b"".join(parts) + b"--x--\r\n"
+    return read((body[n : n + step] for n in range(0, len(body), step)), field_bytes=field_bytes)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 64, 10_000])
+def test_a_form_reads_alike_however_it_is_cut(step: int) -> None:
+    audio = b"\r\n--y\r\n-\r\n--\r\n" + bytes(range(256))
+    whole = form(file_part(audio), field_part("generate_kwargs", b"{}"), step=step)
+    assert (bytes(whole.audio()), whole.text("generate_kwargs")) == (audio, "{}")
+
+
+@pytest.mark.parametrize("kind", ["audio/wav", "Audio/X-WAV", "application/octet-stream"])
+def test_audio_without_a_file_name_is_a_file(kind: str) -> None:
+    assert bytes(form(part('name="file"', b"sound", kind)).audio()) == b"sound"
+
+
+def test_audio_as_a_text_field_is_told_so() -> None:
+    with pytest.raises(InvalidRequest, match="came as a text field"):
+        form(field_part("file", b"sound")).audio()
+
+
+def test_the_last_value_of_a_field_counts() -> None:
+    assert form(field_part("a", b"1"), field_part("a", b"2")).text("a") == "2"
+
+
+def test_a_field_that_is_not_utf_8_is_latin_1() -> None:
+    read_as = form(field_part("a", b"caf\xe9"), field_part("b", "café".encode()))
+    assert (read_as.text("a"), read_as.text("b")) == ("café", "café")
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"no form at all", "boundary"),
+        (field_part("a", b"1"), "ends before its closing boundary"),
+        (b"", "ends before its closing boundary"),
+        (b"--x\r\nX: y\r\n\r\n1\r\n--x--\r\n", "no name"),
+        (b"--x\r\n" + b"X: y\r\n" * 9 + b"\r\n1\r\n--x--\r\n", "header count"),
+        (b"--x\r\nX: " + b"y" * 5_000 + b"\r\n\r\n1\r\n--x--\r\n", "header size"),
+    ],
+)
+def test_a_broken_body_is_refused_with_what_is_wrong(body: bytes, problem: str) -> None:
+    with pytest.raises(InvalidRequest, match=problem) as caught:
+        read([body])
+    assert (caught.value.code, caught.value.status) == ("broken_multipart", 400)
+
+
+@pytest.mark.parametrize("boundary", ["", "; boundary=", f"; boundary={'b' * 300}"])
+def test_a_missing_or_overlong_boundary_is_refused(boundary: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read([b"--x--"], content_type=f"multipart/form-data{boundary}")
+    assert caught.value.code == "broken_multipart"
+
+
+def test_a_field_over_its_own_bound_is_named() -> None:
+    with pytest.raises(FormTooLarge) as caught:
+        form(field_part("options", b"y" * 5_001), field_bytes={"options": 5_000})
+    assert (caught.value.field, caught.value.status) == ("options", 413)
+    assert "5000 bytes" in caught.value.message
+
+
+def test_a_field_up_to_its_own_bound_is_taken() -> None:
+    size = MAX_FIELDS_BYTES + 1
+    assert form(field_part("a", b"y" * size), field_bytes={"a": size}).text("a") == "y" * size
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [field_part("a", b"y" * (MAX_FIELD_BYTES + 1))],
+        [field_part("a", b"y" * MAX_FIELD_BYTES)] * (MAX_FIELDS_BYTES // MAX_FIELD_BYTES + 1),
+        [field_part("a", b"")] * (MAX_FIELDS + 1),
+        [file_part(b"")] * (MAX_FILES + 1),
+        [file_part(b"\r\n--xA" * (MAX_FILES + MAX_FIELDS))],
+    ],
+    ids=["one-field", "all-fields", "many-fields", "many-files", "false-ends"],
+)
+def test_a_form_that_is_too_large_is_refused(parts: list[bytes]) -> None:
+    with pytest.raises(FormTooLarge) as caught:
+        form(*parts)
+    assert (caught.value.code, caught.value.status) == ("form_too_large", 413)
+
+
+def test_a_form_may_have_as_many_parts_as_it_may() -> None:
+    whole = form(*[file_part(b"")] * MAX_FILES, *[field_part("a", b"")] * MAX_FIELDS)
+    assert (len(whole.files), len(whole.fields)) == (MAX_FILES, MAX_FIELDS)
+
+
+def test_a_flood_of_text_takes_little_memory() -> None:
+    flood = (field_part("a", b"y" * 60_000) for _ in range(10_000))
+    tracemalloc.start()
+    with pytest.raises(FormTooLarge):
+        read(flood)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * MAX_FIELDS_BYTES
+
+
+def test_an_epilogue_takes_no_memory() -> None:
+    tracemalloc.start()
+    read([file_part(b"sound"), b"--x--\r\n", *[b"y" * MEBIBYTE] * 50])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * MEBIBYTE
+
+
+def test_audio_is_held_once() -> None:
+    size, piece = 64 * MEBIBYTE, bytes(MEBIBYTE)
+    head, end = file_part(b"").removesuffix(b"\r\n"), b"\r\n--x--\r\n"
+    tracemalloc.start()
+    audio = read([head, *[piece] * 64, end]).audio()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(audio) == size
+    assert peak < 1.3 * size
+
+
+def test_a_file_is_looked_at_while_it_comes() -> None:
+    seen: list[int] = []
+
+    def refuse(head: memoryview) -> None:
+        raise UnsupportedAudio(f"{len(head)} bytes that are no audio")
+
+    def coming() -> Iterable[bytes]:
+        yield file_part(b"y" * HEAD_BYTES).removesuffix(b"\r\n")
+        for number in range(100):
+            seen.append(number)
+            yield b"y" * 1_000
+
+    with pytest.raises(UnsupportedAudio, match=f"{HEAD_BYTES} bytes"):
+        read(coming(), on_head=refuse)
+    assert len(seen) <= 1
+
+
+def test_only_the_audio_is_looked_at() -> None:
+    heads: list[bytes] = []
+    body = field_part("a", b"y" * 20_000) + file_part(b"y" * 20_000, "other")
+    body += file_part(b"z" * 20_000) + b"--x--\r\n"
+    read([body], on_head=lambda head: heads.append(bytes(head)))
+    assert heads == [b"z" * HEAD_BYTES]

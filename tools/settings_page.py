@@ -1,0 +1,126 @@
+"""``python -m tools.settings_page``: docs/settings.md, every setting and environment variable."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from serve_app.environment import HUGGING_FACES, OPEN_TELEMETRYS, OURS, RAYS, Variable
+from serve_app.settings import AppSettings, EngineTunables
+
+_INTRODUCTION = """\
+# Settings
+
+A profile is one complete Serve config, like those under [`configs/`](../configs). The settings of
+the first tables go into its application's `args`. Those of the last table go into `user_config` of
+the deployment `Transcriber`, where a redeployment changes them without a restart. A key that is
+left out has the default below. The server does not start with an unknown key or a value that is not
+allowed, and names it.
+
+```yaml
+applications:
+  - name: whisper-ox
+    import_path: serve_app.serving.deployments:build_app
+    args:
+      engine: {model: base}
+      log: {format: json}
+    deployments:
+      - name: Transcriber
+        user_config: {decode_batch: 8}
+```
+
+`make docs` writes this page (`python -m tools.settings_page > docs/settings.md`), and a test fails
+while it is out of date. [operations.md](operations.md) says how to use the settings,
+[options.md](options.md) what callers may ask for.
+"""
+
+
+def settings_page() -> str:
+    """The text of docs/settings.md."""
+    return "\n".join([_INTRODUCTION, *_sections(), ""])
+
+
+def _sections() -> Iterator[str]:
+    for name, concern in AppSettings.model_fields.items():
+        model = concern.annotation
+        assert isinstance(model, type)
+        yield from (f"## args: {name}\n", _first_line(model), "", _settings(model, name), "")
+    yield from ("## user_config of Transcriber\n", _first_line(EngineTunables), "")
+    yield from (_settings(EngineTunables, ""), "")
+    yield "## Environment variables\n"
+    yield "Each process reads them when it starts. Ours:\n"
+    yield from (_variables(OURS), "")
+    yield "Ray's. The default is the one that `python -m serve_app` sets, where it sets one:\n"
+    yield from (_variables(RAYS), "")
+    yield "OpenTelemetry's, for traces, which are off while none of the first three is set:\n"
+    yield from (_variables(OPEN_TELEMETRYS), "")
+    yield "Hugging Face's, for models that are fetched from there:\n"
+    yield _variables(HUGGING_FACES)
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
+
+
+def _settings(model: type[BaseModel], concern: str) -> str:
+    rows = [
+        f"| `{concern and concern + '.'}{name}` | {_allowed(field)} | `{_shown(field.default)}` "
+        f"| {field.description} |"
+        for name, field in model.model_fields.items()
+    ]
+    return "\n".join(["| Setting | Allowed | Default | Meaning |", "|---|---|---|---|", *rows])
+
+
+def _variables(variables: Sequence[Variable]) -> str:
+    rows = [
+        f"| `{one.name}` | {f'`{one.default}`' if one.default else 'unset'} | {one.meaning} |"
+        for one in variables
+    ]
+    return "\n".join(["| Variable | Default | Meaning |", "|---|---|---|", *rows])
+
+
+def _allowed(field: FieldInfo) -> str:
+    return " or ".join(_kinds(field.annotation, _bounds(field)))
+
+
+def _kinds(annotation: Any, bounds: str) -> Iterator[str]:
+    """Each alternative of a type, in words."""
+    names = {bool: "true, false", int: "whole number", float: "number", str: "text"}
+    if get_origin(annotation) is Literal:
+        yield ", ".join(f"`{word}`" for word in get_args(annotation))
+    elif get_origin(annotation) is tuple:
+        yield "list of " + " or ".join(_kinds(get_args(annotation)[0], ""))
+    elif annotation is type(None):
+        yield "null"
+    elif annotation in names:
+        yield names[annotation] + (bounds if annotation in (int, float) else "")
+    elif arguments := get_args(annotation):
+        for argument in arguments:
+            yield from _kinds(argument, bounds)
+    else:
+        raise TypeError(f"{__name__} cannot describe {annotation} yet")
+
+
+def _bounds(field: FieldInfo) -> str:
+    words = []
+    for entry in field.metadata:
+        if isinstance(entry, Ge):
+            words.append(f"from {entry.ge}")
+        elif isinstance(entry, Gt):
+            words.append(f"above {entry.gt}")
+        elif isinstance(entry, Le):
+            words.append(f"to {entry.le}")
+        elif isinstance(entry, Lt):
+            words.append(f"below {entry.lt}")
+    return "".join(f" {word}" for word in words)
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    print(settings_page(), end="")
