@@ -7,6 +7,7 @@ validate a config's ``args``, and treats a string as no type.
 import asyncio
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import FastAPI
@@ -70,8 +71,9 @@ class Transcriber(_Replica):
             hardware.bind_to_numa_node(serve.get_replica_context().rank.local_rank)
         self._engine = _load(settings, self._sink)
         golden = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=settings.audio)
-        options = TranscribeOptions(language="en")
-        transcript = asyncio.run(transcribe(self._engine, golden, options))
+        hearing = transcribe(self._engine, golden, TranscribeOptions(language="en"))
+        with ThreadPoolExecutor(1) as thread:  # Serve's event loop is running in this one
+            transcript = thread.submit(asyncio.run, hearing).result()
         if not transcript.segments:
             raise NotReady(f"{self._engine} heard nothing in the golden clip; verify its files.")
         keep_up(self._engine)
