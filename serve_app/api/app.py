@@ -1,4 +1,4 @@
-"""The HTTP application: every facade over one core."""
+"""The HTTP application: every facade over one service."""
 
 import logging
 from typing import Any
@@ -37,7 +37,7 @@ DESCRIPTION = (
 
 
 def build_api(
-    core: SpeechService,
+    service: SpeechService,
     settings: AppSettings,
     api_key: ApiKey,
     sink: Sink = NO_METRICS,
@@ -45,7 +45,7 @@ def build_api(
     *,
     tracer: Tracer = NO_TRACER,
 ) -> FastAPI:
-    """The ASGI application. It knows the engine only as ``core``; ``drain`` stops it.
+    """The ASGI application. It knows the engine only as ``service``; ``drain`` stops it.
 
     Raises ``InvalidSetting`` for API keys that cannot be used.
     """
@@ -59,8 +59,8 @@ def build_api(
     with_docs = settings.http.docs != "off"
     app = _application(with_docs=with_docs)
     install_error_handlers(app)
-    install_status(app, core, with_docs=with_docs)
-    install_whisper_ox(app, CallContext(core, settings, quotas, sink))
+    install_status(app, service, with_docs=with_docs)
+    install_whisper_ox(app, CallContext(service, settings, quotas, sink))
     complete_openapi(app, key_header=None if ring.is_open else ring.header)
     app.add_middleware(
         Edge,

@@ -44,7 +44,7 @@ rest is still on its way; what that raises ends the upload."""
 class CallContext:
     """What all calls of one application share."""
 
-    core: SpeechService
+    service: SpeechService
     settings: AppSettings
     quotas: Quotas
     sink: Sink
@@ -71,14 +71,16 @@ class Call:
         self.headers: dict[str, str] = {}
 
     async def receive(self, source: Source[Body]) -> Body:
-        """Ask the core to admit the request, then read its body.
+        """Ask the service to admit the request, then read its body.
 
         Raises ``QuotaExceeded`` while the key's earlier audio is being paid off, what
         ``SpeechService.admit`` raises, and what ``source`` raises.
         """
         self._context.quotas.charge(self._state.key, 0.0)
         announced = self._request.headers.get("Content-Length")  # a number, the edge has seen it
-        await self._context.core.admit(self._caller, None if announced is None else int(announced))
+        await self._context.service.admit(
+            self._caller, None if announced is None else int(announced)
+        )
         with self._state.span.child("receive audio"):
             body = await source(
                 self._request, lambda head: check_start(head, self._context.settings.audio)
@@ -106,7 +108,7 @@ class Call:
             ),
         )
         with self._context.quotas.charging(self._state.key, clip.received_seconds):
-            transcript = await self._context.core.transcribe(clip, parsed.options, self._caller)
+            transcript = await self._context.service.transcribe(clip, parsed.options, self._caller)
         self._conclude(
             transcript,
             parsed.ignored,

@@ -19,7 +19,6 @@ from serve_app.api.edge.drain import Drain, InProgress, Stage
 from serve_app.api.examples import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
-from serve_app.call_log import log_call, log_load, log_transcript
 from serve_app.caller import Caller, Priority
 from serve_app.engine import hardware
 from serve_app.engine.admission import Load
@@ -30,6 +29,7 @@ from serve_app.errors import NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.metrics import catalogue as metrics
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
+from serve_app.serving.call_log import log_call, log_load, log_transcript
 from serve_app.serving.ray_internals import listen_on_node_address_only
 from serve_app.serving.ray_metrics import RayMetrics
 from serve_app.serving.remote_service import TRANSCRIBER, RemoteService
@@ -138,12 +138,12 @@ class Ingress(_Replica):
         super().__init__(settings, "Ingress")
         self._settings = settings
         self._drain = Drain()
-        self._core = RemoteService(transcriber, self._sink, self._tracer)
+        self._service = RemoteService(transcriber, self._sink, self._tracer)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Serve calls this once per replica."""
         return build_api(
-            self._core,
+            self._service,
             self._settings,
             ApiKey.from_environment(),
             self._sink,

@@ -1,4 +1,4 @@
-"""The speech core on the HTTP side: every call to the model processes goes through here.
+"""The speech service on the HTTP side: every call to the model processes goes through here.
 
 What happens to a request when a model process (a ``Transcriber`` replica) is in trouble:
 

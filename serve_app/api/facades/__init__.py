@@ -1,1 +1,1 @@
-"""One file for each protocol: its routes, and the mapping from and to the core's types."""
+"""One file for each protocol: its routes, and the mapping from and to the service's types."""

@@ -17,7 +17,7 @@ class Readiness(BaseModel):
     multilingual: bool
 
 
-def install_status(app: FastAPI, core: SpeechService, *, with_docs: bool) -> None:
+def install_status(app: FastAPI, service: SpeechService, *, with_docs: bool) -> None:
     """Add ``GET /``, ``/health`` and ``/readyz`` to ``app``; ``/`` names the docs, if any."""
     router = APIRouter(tags=["status"])
     docs = {"docs": "/docs"} if with_docs else {}
@@ -45,7 +45,7 @@ def install_status(app: FastAPI, core: SpeechService, *, with_docs: bool) -> Non
     @router.get("/readyz")
     async def ready() -> Readiness:
         """200 once a model replica has transcribed the golden clip, else 503 with the reason."""
-        facts = await core.model()
+        facts = await service.model()
         return Readiness(model=facts.name, multilingual=facts.multilingual)
 
     app.include_router(router)
