@@ -7,7 +7,8 @@ import pytest
 
 from serve_app.api.app import build_api
 from serve_app.caller import Priority
-from serve_app.engine.admission import Demand, Load, Refusal
+from serve_app.engine.admission import Load, Refusal
+from serve_app.engine.request import Demand
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.gate import MINUTE_BYTES, TINY_BYTES, Gate
 from serve_app.settings import ApiKey, AppSettings
