@@ -208,11 +208,12 @@ def test_a_closed_request_cannot_queue_more(scheduler: Scheduler) -> None:
 
 
 def test_closing_a_request_again_does_nothing(scheduler: Scheduler) -> None:
-    once, other = scheduler.open_request(), scheduler.open_request()
-    for _ in range(2):
-        scheduler.close_request(once)
-    assert scheduler.load().open_requests == 1
+    left, other, _ = (scheduler.open_request() for _ in range(3))
+    for _ in range(3):
+        scheduler.close_request(left)
+    assert scheduler.load().open_requests == 2
     assert scheduler.hear(other, encoding(1)).heard.result(timeout=10) == 2
+    assert scheduler.open_request().due_at == 30.0 / 2  # two share the time of 30 s of audio
 
 
 def test_stopping_fails_what_still_waits(single: Scheduler, backend: Doubler) -> None:

@@ -22,6 +22,7 @@ from serve_app.engine.speech import (
     cut_clips,
     cut_speech,
     find_speech,
+    total_samples,
     uses_vad,
 )
 from serve_app.options import TranscribeOptions, VadParameters
@@ -65,11 +66,13 @@ def assert_equal_to_collect_chunks(
         assert np.array_equal(cut.audio(samples), chunk)
 
 
-@given(stretches(), st.integers(1, 800))
+@given(stretches(), st.data())
 def test_random_stretches_share_windows_as_in_faster_whisper(
-    speech: list[Stretch], longest_samples: int
+    speech: list[Stretch], data: st.DataObject
 ) -> None:
     samples = np.resize(RANDOM_SAMPLES, speech[-1][1])
+    exactly_full = st.integers(1, len(speech)).map(lambda count: total_samples(speech[:count]))
+    longest_samples = data.draw(st.integers(1, 800) | exactly_full)
     assert_equal_to_collect_chunks(samples, speech, longest_samples / SAMPLE_RATE_HZ)
 
 
