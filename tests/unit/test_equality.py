@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from faster_whisper import BatchedInferencePipeline
 
-from loadtest.speech import registry_clips
-from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
-from serve_app.audio.decode import decode_audio
-from serve_app.audio.limits import AudioLimits
+from serve_app.audio.clip import AudioClip
 from serve_app.engine.engine import Engine
 from serve_app.engine.transcription import transcribe
 from serve_app.options import TranscribeOptions
+from tests.unit.clips import clip_of, sentences
 
 ONCE: dict[str, Any] = {"language": "en", "temperature": (0.0,)}
 """Temperature 0, as above it no two runs need to agree."""
@@ -25,11 +23,9 @@ def clip() -> AudioClip:
     """More than half a minute of English sentences with pauses."""
     chance = np.random.default_rng(2)
     pieces = []
-    for sentence in registry_clips(languages=["en"]) * 3:
-        pieces.append(decode_audio(sentence.audio_bytes(), limits=AudioLimits()).float32())
-        pieces.append(np.zeros(chance.integers(10_000, 36_000), np.float32))
-    samples = np.concatenate(pieces)
-    return AudioClip(samples, len(samples) / SAMPLE_RATE_HZ)
+    for sentence in sentences(["en"]) * 3:
+        pieces += [sentence, np.zeros(chance.integers(10_000, 36_000), np.float32)]
+    return clip_of(np.concatenate(pieces))
 
 
 def as_heard(segment: Any, end: float) -> tuple[Any, ...]:

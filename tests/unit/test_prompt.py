@@ -3,11 +3,10 @@
 import asyncio
 from typing import Any
 
-import numpy as np
 import pytest
 
 from serve_app.api.examples import EXAMPLE_CLIP
-from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
+from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from serve_app.engine.engine import Engine
@@ -15,17 +14,13 @@ from serve_app.engine.transcription import transcribe
 from serve_app.errors import InvalidOption
 from serve_app.options import TranscribeOptions
 from serve_app.transcript import Transcript
+from tests.unit.clips import noise
 from tests.unit.scripted_model import ScriptedModel, scripted
 
 LONG = " word" * 300
 """faster-whisper keeps 223 tokens of it, half of what the decoder holds."""
 
 DECODER_TOKENS = 448
-
-
-def noise(seconds: float) -> AudioClip:
-    samples = np.random.default_rng(7).normal(0, 0.1, round(seconds * SAMPLE_RATE_HZ))
-    return AudioClip(samples.astype(np.float32), seconds)
 
 
 def run(engine: Engine, clip: AudioClip, **given: Any) -> Transcript:

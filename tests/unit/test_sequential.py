@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 
-from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
 from serve_app.engine.engine import Engine
 from serve_app.engine.queue import Stage
 from serve_app.engine.transcription import transcribe
 from serve_app.options import TranscribeOptions
 from serve_app.transcript import Transcript
+from tests.unit.clips import noise
 from tests.unit.scripted_model import ScriptedModel, scripted
 
 
@@ -20,11 +19,9 @@ def hear(engine: Engine, seconds: float, **given: Any) -> tuple[Transcript, Scri
     """Noise, in each window of which a scripted model hears the same."""
     said = engine.whisper.hf_tokenizer.encode(" Good day.", add_special_tokens=False).ids
     model = ScriptedModel(lambda window, prompt: said, languages=[("de", 0.9)] * 9)
-    samples = np.random.default_rng(7).normal(0, 0.1, round(seconds * SAMPLE_RATE_HZ))
-    clip = AudioClip(samples.astype(np.float32), seconds)
     options = TranscribeOptions(**{"batch_size": 1, "vad_filter": False, "language": "en", **given})
     with scripted(engine, model) as view:
-        return asyncio.run(transcribe(view, clip, options)), model
+        return asyncio.run(transcribe(view, noise(seconds), options)), model
 
 
 def decoded(model: ScriptedModel) -> dict[str, Any]:

@@ -8,10 +8,7 @@ from faster_whisper.vad import VadOptions, collect_chunks, get_speech_timestamps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.speech import registry_clips
-from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
-from serve_app.audio.decode import decode_audio
-from serve_app.audio.limits import AudioLimits
+from serve_app.audio.clip import INT16_SCALE, SAMPLE_RATE_HZ, AudioClip
 from serve_app.engine.speech import (
     SILENCE_PEAK,
     Cut,
@@ -26,6 +23,10 @@ from serve_app.engine.speech import (
     uses_vad,
 )
 from serve_app.options import TranscribeOptions, VadParameters
+from tests.unit.clips import sentences
+
+QUIETEST = round(SILENCE_PEAK * INT16_SCALE)
+"""What is heard of int16 samples."""
 
 RANDOM_SAMPLES = np.random.default_rng(3).normal(0, 0.1, 4_000).astype(np.float32)
 GAPS = st.integers(0, 40)
@@ -33,13 +34,12 @@ LENGTHS = st.integers(1, 600)
 
 
 @pytest.fixture(scope="module")
-def sentences() -> Samples:
+def speech_of_many() -> Samples:
     """A minute of sentences in several languages, with pauses of every length between them."""
     chance = np.random.default_rng(1)
     pieces: list[Samples] = []
-    for clip in registry_clips()[:16]:
-        pieces.append(decode_audio(clip.audio_bytes(), limits=AudioLimits()).float32())
-        pieces.append(np.zeros(chance.integers(0, 2 * SAMPLE_RATE_HZ), np.float32))
+    for sentence in sentences()[:16]:
+        pieces += [sentence, np.zeros(chance.integers(0, 2 * SAMPLE_RATE_HZ), np.float32)]
     return np.concatenate(pieces)
 
 
@@ -82,7 +82,7 @@ def test_random_stretches_share_windows_as_in_faster_whisper(
     [None, {}, {"threshold": 0.3}, {"min_silence_duration_ms": 500, "max_speech_duration_s": 3.0}],
 )
 def test_real_speech_is_found_and_cut_as_in_faster_whispers_batched_pipeline(
-    sentences: Samples, chunk_length: int | None, vad: dict[str, Any] | None
+    speech_of_many: Samples, chunk_length: int | None, vad: dict[str, Any] | None
 ) -> None:
     options = TranscribeOptions(
         chunk_length=chunk_length, vad_parameters=None if vad is None else VadParameters(**vad)
@@ -90,21 +90,21 @@ def test_real_speech_is_found_and_cut_as_in_faster_whispers_batched_pipeline(
     longest = chunk_length or 30
     given = {"min_silence_duration_ms": 160} if not vad else dict(vad)
     expected = get_speech_timestamps(
-        sentences, VadOptions(**{**given, "max_speech_duration_s": longest})
+        speech_of_many, VadOptions(**{**given, "max_speech_duration_s": longest})
     )
-    speech = find_speech(sentences, options, batched=True)
+    speech = find_speech(speech_of_many, options, batched=True)
     assert as_dicts(speech) == expected
     assert len(speech) > 3
-    assert_equal_to_collect_chunks(sentences, speech, longest)
+    assert_equal_to_collect_chunks(speech_of_many, speech, longest)
 
 
 @pytest.mark.parametrize("vad", [None, {"min_silence_duration_ms": 300}])
 def test_real_speech_is_found_as_in_faster_whispers_sequential_pipeline(
-    sentences: Samples, vad: dict[str, Any] | None
+    speech_of_many: Samples, vad: dict[str, Any] | None
 ) -> None:
     options = TranscribeOptions(vad_parameters=None if vad is None else VadParameters(**vad))
-    speech = find_speech(sentences, options, batched=False)
-    expected = get_speech_timestamps(sentences, VadOptions(**(vad or {})))
+    speech = find_speech(speech_of_many, options, batched=False)
+    expected = get_speech_timestamps(speech_of_many, VadOptions(**(vad or {})))
     assert as_dicts(speech) == expected
 
 
@@ -139,13 +139,11 @@ def test_clips_that_the_caller_selects_replace_vad(given: dict[str, Any], expect
 
 
 @pytest.mark.parametrize(
-    ("peak", "is_heard"), [(0.0, False), (0.9 * SILENCE_PEAK, False), (SILENCE_PEAK, True)]
+    ("peak", "is_heard"), [(0, False), (QUIETEST - 1, False), (QUIETEST, True)]
 )
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_what_is_no_louder_than_line_noise_is_silence(
-    peak: float, is_heard: bool, sign: int
-) -> None:
-    samples = np.zeros(1_000, np.float32)
+def test_what_is_no_louder_than_line_noise_is_silence(peak: int, is_heard: bool, sign: int) -> None:
+    samples = np.zeros(1_000, np.int16)
     samples[500] = sign * peak
     assert (audible(AudioClip(samples, 1.0)) is not None) is is_heard
 

@@ -9,10 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.speech import registry_clips
-from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
-from serve_app.audio.decode import decode_audio
-from serve_app.audio.limits import AudioLimits
+from serve_app.audio.clip import AudioClip
 from serve_app.engine.engine import Engine
 from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
 from serve_app.engine.scheduler import RequestClosed
@@ -23,24 +20,16 @@ from serve_app.options import TranscribeOptions, VadParameters
 from serve_app.settings import EngineTunables
 from serve_app.transcript import Transcript
 from tests.conditions import eventually
+from tests.unit.clips import clip_of, noise, sentences
 from tests.unit.ledger import Ledger
 from tests.unit.scripted_model import WORKERS, Detected, ScriptedModel, scripted
 
 WINDOW_SECONDS = 5.0
 
 
-def noise(seconds: float) -> AudioClip:
-    """Something to hear: what is said in it is up to a scripted model."""
-    samples = np.random.default_rng(7).normal(0, 0.1, round(seconds * SAMPLE_RATE_HZ))
-    return AudioClip(samples.astype(np.float32), seconds)
-
-
 def real_speech(language: str, times: int = 1) -> AudioClip:
     """A read sentence, so many times in a row."""
-    sentence = max(registry_clips(languages=[language]), key=lambda clip: clip.seconds)
-    spoken = decode_audio(sentence.audio_bytes(), limits=AudioLimits()).float32()
-    samples = np.tile(spoken, times)
-    return AudioClip(samples, len(samples) / SAMPLE_RATE_HZ)
+    return clip_of(np.tile(max(sentences([language]), key=len), times))
 
 
 def windows(count: int, **given: Any) -> TranscribeOptions:
@@ -129,7 +118,7 @@ def test_silence_is_not_asked_of_the_model(tiny_en: Engine) -> None:
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_without_speech_nothing_is_asked_of_the_model(tiny_en: Engine, batch_size: int) -> None:
     model = ScriptedModel(saying(tiny_en))
-    hum = AudioClip((0.01 * np.sin(np.arange(80_000) / 50)).astype(np.float32), 5.0)
+    hum = clip_of(0.01 * np.sin(np.arange(80_000) / 50))
     with scripted(tiny_en, model) as engine:
         transcript = run(engine, hum, TranscribeOptions(batch_size=batch_size))
     assert (transcript.segments, transcript.speech_coverage, model.asked) == ((), 1.0, [])
