@@ -27,8 +27,7 @@ from serve_app.engine.engine import Engine
 from serve_app.engine.queue import BatchLimits, Stage
 from serve_app.engine.scheduler import Backend, Scheduler
 from serve_app.engine.transcription import transcribe
-from serve_app.options import check_against_model
-from serve_app.options.parse import parse_generate_kwargs
+from serve_app.options import TranscribeOptions, check_against_model
 from serve_app.settings import EngineSettings, EngineTunables
 
 SOLO_WINDOWS = 8
@@ -123,8 +122,8 @@ class Bench:
 
     def request(self, said: Utterance) -> Request:
         """One, while nobody else asks for anything."""
-        sent = json.dumps(contract_options(self.model, "en", batch_size=8))
-        options = check_against_model(parse_generate_kwargs(sent).options, self.engine.facts)
+        sent = TranscribeOptions.model_validate(contract_options(self.model, "en", batch_size=8))
+        options = check_against_model(sent, self.engine.facts)
         clip = decode_audio(said.audio, limits=AudioLimits())
         began = time.perf_counter()
         asyncio.run(transcribe(self.engine, clip, options))
