@@ -26,7 +26,7 @@ from loadtest.options import (
     contract_options,
 )
 from loadtest.speech import Clip, corpus_clips, registry_clips
-from serve_app.engine.checks import Checks, Decoded, compression_ratio
+from serve_app.engine.checks import Attempt, Checks
 from serve_app.options import TranscribeOptions as TranscriptionOptions
 
 LIBRARIES = ("faster-whisper", "ctranslate2", "onnxruntime", "av", "numpy", "tokenizers")
@@ -67,7 +67,7 @@ class PlainTranscript:
         """
         checks = Checks.of(TranscriptionOptions())
         return not self.sampled and not any(
-            checks.fails(Decoded(s.avg_logprob, compression_ratio(s.text), no_speech_prob=0.0))
+            checks.fails(Attempt((), s.text, s.avg_logprob, no_speech_prob=0.0))
             for s in self.segments
         )
 

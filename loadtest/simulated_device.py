@@ -15,7 +15,7 @@ from typing_extensions import override
 import serve_app.engine.engine
 from loadtest.capacity.profile import CallCost, DecodeCost, StageCosts
 from serve_app.engine.backend import WhisperBackend
-from serve_app.engine.policy import Stage
+from serve_app.engine.queue import Stage
 from serve_app.errors import WhisperOxError
 from serve_app.serving.deployments import Transcriber
 from serve_app.settings import AppSettings, EngineTunables

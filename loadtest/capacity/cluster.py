@@ -13,7 +13,7 @@ from loadtest.capacity.replica import Replica, Request
 from loadtest.capacity.work import Workload
 from loadtest.dictation import Piece
 from loadtest.load import Span, latency_percentiles, rate_between
-from serve_app.engine.policy import BatchLimits, Stage
+from serve_app.engine.queue import BatchLimits, Stage
 
 CPU_BULK_DECODE = 2
 """As :data:`serve_app.engine.engine.CPU_BULK_DECODE_BATCH`, without loading the model library."""
@@ -66,7 +66,6 @@ class Cluster:
         self._chance = random.Random(seed)
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = itertools.count()
-        self._numbers = itertools.count()
         self._now = 0.0
         self._requests: list[Request] = []
         self._then: Callable[[Request, float], None] = lambda request, now: None
@@ -123,8 +122,8 @@ class Cluster:
         heapq.heappush(self._events, (max(at, self._now), next(self._order), event))
 
     def _send(self, piece: Piece, now: float) -> None:
-        phases = self._workload.phases(piece.seconds, piece.pick)
-        request = Request(next(self._numbers), now, piece.seconds, phases)
+        windows = self._workload.windows(piece.seconds, piece.pick)
+        request = Request(now, piece.seconds, windows)
         self._requests.append(request)
         self._route().send(request, now)
 

@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve_app.engine.admission import Admission, Demand
-from serve_app.engine.pipeline_call import WINDOW_SECONDS
-from serve_app.engine.policy import FairQueue, Stage
+from serve_app.engine.admission import Admission
+from serve_app.engine.queue import FairQueue, Job, Stage
+from serve_app.engine.request import Request
 from serve_app.engine.scheduler import MAX_REQUESTS
 from serve_app.errors import Overloaded
 from serve_app.settings import AdmissionSettings
-
-WindowName = tuple[int, int]
-"""A request's number and the window's number in it."""
 
 
 @dataclass(frozen=True)
@@ -30,64 +27,52 @@ class Doorkeeper:
             Admission(bounds.admission, bounds.max_requests, workers) if bounds else None
         )
         self._queue = queue
-        self._work_left: dict[WindowName, float] = {}
+        self._bulk: dict[int, float] = {}
 
-    def admits(self, request: int, audio_seconds: float, work_seconds: float) -> bool:
+    def admits(self, request: Request) -> bool:
         """Whether the request may join; if so it has joined."""
         if self._admission is None:
             return True
-        demand = Demand(audio_seconds, work_seconds)
         try:
-            self._admission.check(demand, self._queue.is_overdue)
+            self._admission.check(request.demand, self._queue.is_overdue)
         except Overloaded:
             return False
-        self._admission.open(request, demand)
+        self._admission.open(request)
         return True
 
-    def charge(self, window: WindowName) -> None:
-        """A window is queued."""
+    def begin(self, worker: int, batch: Sequence[Job], now: float) -> None:
+        """A worker takes a batch."""
         if self._admission:
-            self._work_left[window] = WINDOW_SECONDS
-            self._admission.charge(window[0], WINDOW_SECONDS)
-
-    def begin(self, worker: int, bulk_seconds: float, now: float) -> None:
-        """A worker takes a batch, so much of it for requests that nobody waits for."""
-        if self._admission:
+            self._bulk[worker] = sum(j.seconds for j in batch if not j.request.is_interactive)
             self._admission.throughput.resume(worker, now)
-            self._admission.serve(bulk_seconds)
+            self._admission.serve(self._bulk[worker])
 
-    def finish(
-        self,
-        worker: int,
-        stage: Stage,
-        windows: Sequence[WindowName],
-        bulk_seconds: float,
-        now: float,
-    ) -> None:
-        """A worker's batch has ended: a window is done in part when encoded, wholly with a text."""
+    def finish(self, worker: int, batch: Sequence[Job], now: float) -> None:
+        """A worker's batch has ended.
+
+        A window is done in part once it is encoded, and wholly once it has its text.
+        """
         if self._admission is None:
             return
-        throughput = self._admission.throughput
+        throughput, stage = self._admission.throughput, batch[0].step.stage
         share = {Stage.ENCODE: throughput.encoding_share, Stage.GENERATE: 1.0}.get(stage, 0.0)
-        work = [(name, share * self._work_left.get(name, 0.0)) for name in windows]
-        seconds = WINDOW_SECONDS * sum(done > 0 for _, done in work)
+        done = [share * job.work_left for job in batch]
+        seconds = sum(job.seconds for job, work in zip(batch, done, strict=True) if work)
         if stage is Stage.ENCODE:
             throughput.done(worker, now, encoded=seconds)
         else:
             throughput.done(worker, now, decoded=seconds)
-        for name, done in work:
-            self._work_left[name] = self._work_left.get(name, 0.0) - done
-            self._admission.finish(name[0], done)
-        self._admission.serve(-bulk_seconds)
+        for job, work in zip(batch, done, strict=True):
+            job.work_left -= work
+            job.request.done_seconds += work
+        self._admission.serve(-self._bulk.pop(worker))
 
     def rest(self, worker: int, now: float) -> None:
         """A worker finds nothing to do."""
         if self._admission:
             self._admission.throughput.rest(worker, now)
 
-    def close(self, request: int, windows: Sequence[int]) -> None:
+    def close(self, request: Request) -> None:
         """The request has been answered."""
         if self._admission:
             self._admission.close(request)
-            for window in windows:
-                self._work_left.pop((request, window), None)

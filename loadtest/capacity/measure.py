@@ -7,6 +7,7 @@ worker at it at once, in decoder batches of several sizes; then one worker with 
 """
 
 import argparse
+import asyncio
 import json
 import random
 import sys
@@ -22,27 +23,19 @@ from loadtest.options import contract_options
 from loadtest.utterances import Utterance, speech_of
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
-from serve_app.engine.backend import WhisperBackend, decoding_steps
 from serve_app.engine.engine import Engine
-from serve_app.engine.lone_decoding import TRIES
-from serve_app.engine.policy import BatchLimits, Stage
+from serve_app.engine.queue import BatchLimits, Stage
 from serve_app.engine.scheduler import Backend, Scheduler
-from serve_app.engine.transcription import Transcription
-from serve_app.options import check_against_model
-from serve_app.options.parse import parse_generate_kwargs
+from serve_app.engine.transcription import transcribe
+from serve_app.options import TranscribeOptions, check_against_model
 from serve_app.settings import EngineSettings, EngineTunables
 
 SOLO_WINDOWS = 8
 
-WARM_UPS = 2 * TRIES + 1
-"""After so many lone requests the backend knows on how many cores it decodes them."""
-
+WARM_UPS = 3
 
 TIMES_AGAIN = 7
 """So often is sent again what fell back: one such window may cost as much as ten others."""
-
-LONE_ROWS = 5
-"""One window with the beam of :func:`loadtest.options.contract_options`."""
 
 
 @dataclass
@@ -85,10 +78,10 @@ class Recorder:
 
 
 def _tokens(stage: Stage, results: Sequence[Any]) -> tuple[int, ...]:
-    """Decoding steps of each window."""
+    """Decoding steps of each window: the tokens of its longest hypothesis and their end."""
     if stage is not Stage.GENERATE:
         return (0,) * len(results)
-    return tuple(map(decoding_steps, results))
+    return tuple(max(map(len, result.sequences_ids)) + 1 for result in results)
 
 
 @dataclass(frozen=True)
@@ -122,22 +115,18 @@ class Bench:
     def __post_init__(self) -> None:
         settings = EngineSettings(model=self.model, workers=self.workers)
         self.engine = Engine(settings, EngineTunables())
-        # The very backend that serves: its whole-machine worker is nobody else's.
-        backend = self.engine.scheduler._backend
-        if not isinstance(backend, WhisperBackend):
-            raise TypeError(f"{type(backend).__name__} is not the backend that serves")
-        self.backend = backend
+        self.backend = self.engine.backend
         self.engine.scheduler.stop()
         self.recorder = Recorder(self.backend)
         self.engine.scheduler = Scheduler(self.recorder, self.limits, self.workers)
 
     def request(self, said: Utterance) -> Request:
         """One, while nobody else asks for anything."""
-        sent = json.dumps(contract_options(self.model, "en", batch_size=8))
-        options = check_against_model(parse_generate_kwargs(sent).options, self.engine.facts)
+        sent = TranscribeOptions.model_validate(contract_options(self.model, "en", batch_size=8))
+        options = check_against_model(sent, self.engine.facts)
         clip = decode_audio(said.audio, limits=AudioLimits())
         began = time.perf_counter()
-        Transcription(self.engine, clip, options).run()
+        asyncio.run(transcribe(self.engine, clip, options))
         seconds = time.perf_counter() - began
         calls = self.recorder.take()
         return Request(said.seconds, calls, seconds - sum(call.seconds for call in calls))
@@ -268,7 +257,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "prepared": prepared,
         "loaded": [call.model_dump() for call in loaded],
         "solo": [call.model_dump() for call in solo],
-        "lone_decoding_uses_every_core": bench.backend.lone_decoding.uses_every_core(LONE_ROWS),
+        "lone_decoding_uses_every_core": bench.backend.decodes_alone_on_every_core,
         "device": bench.engine.device,
         "compute_type": bench.engine.compute_type,
     }

@@ -45,7 +45,7 @@ class DecodeCost(_Model):
 
 
 class StageCosts(_Model):
-    """What the stages of :class:`serve_app.engine.policy.Stage` cost."""
+    """What the stages of :class:`serve_app.engine.queue.Stage` cost."""
 
     encode: CallCost
     detect: CallCost = CallCost()
@@ -53,8 +53,10 @@ class StageCosts(_Model):
 
 
 class LoneCosts(_Model):
-    """A batch that has the machine to itself and every core; ``decode`` None: one worker decodes it
-    sooner, see :class:`serve_app.engine.lone_decoding.LoneDecoding`.
+    """A batch that has the machine to itself and every core.
+
+    ``decode`` is None if one worker decodes it sooner
+    (:meth:`serve_app.engine.backend.WhisperBackend.choose_lone_decoding`).
     """
 
     encode: CallCost

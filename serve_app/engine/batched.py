@@ -51,22 +51,28 @@ class BatchedPipeline:
 
         ``language`` None: it is detected in the first windows.
         """
-        heard: list[Heard] = []
+        heard: dict[int, Heard] = {}
         if language is None:
             language, heard = await self._listen(samples, cuts)
         tokenizer = self._tokenizer(language.code)
         policy = self._policy(tokenizer)
-        rest = cuts[len(heard) :]
-        hearings = [asyncio.ensure_future(self._hear_one(samples, cut, policy)) for cut in rest]
+        hearings = {
+            n: asyncio.ensure_future(self._hear_one(samples, cut, policy))
+            for n, cut in enumerate(cuts)
+            if n not in heard
+        }
         try:
-            heard += await asyncio.gather(*hearings)
+            heard.update(zip(hearings, await asyncio.gather(*hearings.values()), strict=True))
         finally:
-            for hearing in hearings:  # those that a failure leaves behind
+            for hearing in hearings.values():  # those that a failure leaves behind
                 hearing.cancel()
-        return self._segments(cuts, heard, tokenizer), language
+        in_order = [heard[n] for n in range(len(cuts))]
+        return self._segments(cuts, in_order, tokenizer), language
 
-    async def _listen(self, samples: Samples, cuts: Sequence[Cut]) -> tuple[Language, list[Heard]]:
-        """Detect the language in the first windows, and return what was heard in them meanwhile.
+    async def _listen(
+        self, samples: Samples, cuts: Sequence[Cut]
+    ) -> tuple[Language, dict[int, Heard]]:
+        """Detect the language in the first windows; also what was heard in them, by their number.
 
         As in faster-whisper, one probability above the threshold settles it; if none of the windows
         that may be listened to has one, the language found most often wins.
@@ -86,13 +92,13 @@ class BatchedPipeline:
             )
         assert chosen.language is not None
         language = Language(vocabulary.language_code(chosen.language), chosen.language_probability)
-        if self._options.multilingual:
-            return language, heard
         # What was heard in another language is heard again.
-        n_alike = next(
-            (n for n, one in enumerate(heard) if one.language != chosen.language), len(heard)
-        )
-        return language, heard[:n_alike]
+        kept = {
+            n: one
+            for n, one in enumerate(heard)
+            if self._options.multilingual or one.language == chosen.language
+        }
+        return language, kept
 
     async def _hear_one(self, samples: Samples, cut: Cut, policy: Policy) -> Heard:
         engine = self._engine

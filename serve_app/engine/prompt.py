@@ -21,7 +21,7 @@ def request_prompt(
 
     The batched pipeline encodes the initial prompt as it is and takes no prefix; the sequential one
     puts a blank before it. Raises ``InvalidOption`` if what the caller wants said before leaves no
-    room for the text.
+    room for the text, in this window or in a later one.
     """
     previous: Sequence[int] = ()
     if isinstance(options.initial_prompt, tuple):
@@ -29,16 +29,23 @@ def request_prompt(
     elif options.initial_prompt is not None:
         text = options.initial_prompt if batched else f" {options.initial_prompt.strip()}"
         previous = tokenizer.encode(text)
-    prompt: list[int] = whisper.get_prompt(
-        tokenizer,
-        list(previous),
-        without_timestamps=without_timestamps,
-        prefix=None if batched else options.prefix,
-        hotwords=options.hotwords,
-    )
-    if room_beside(whisper, prompt, options) < 0:
-        raise _too_long(whisper, prompt, options)
-    return prompt
+
+    def prompt_of(previous: Sequence[int], prefix: str | None) -> list[int]:
+        prompt: list[int] = whisper.get_prompt(
+            tokenizer,
+            list(previous),
+            without_timestamps=without_timestamps,
+            prefix=prefix,
+            hotwords=options.hotwords,
+        )
+        return prompt
+
+    first = prompt_of(previous, None if batched else options.prefix)
+    # Only the first window has the prefix, beside which faster-whisper leaves out the hotwords.
+    for prompt in (first, prompt_of((), None)):
+        if room_beside(whisper, prompt, options) < 0:
+            raise _too_long(whisper, prompt, options)
+    return first
 
 
 def room_beside(whisper: WhisperModel, prompt: Sequence[int], options: TranscribeOptions) -> int:

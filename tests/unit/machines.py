@@ -40,9 +40,9 @@ def machine(
 
 
 def exponential_recipes(mean_tokens: float, count: int) -> list[list[Call]]:
-    """Decoder calls whose lengths are exponentially distributed: its quantiles, evenly."""
+    """Windows whose texts have exponentially distributed lengths: its quantiles, evenly."""
     quantiles = ((n + 0.5) / count for n in range(count))
     return [
-        [Call(stage="generate", tokens=-mean_tokens * math.log(1 - quantile))]
+        [ENCODE, Call(stage="generate", tokens=-mean_tokens * math.log(1 - quantile))]
         for quantile in quantiles
     ]

@@ -5,13 +5,14 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from serve_app.engine.policy import Stage
 
 from serve_app.caller import Priority
-from serve_app.engine.admission import Admission, Demand, Load
+from serve_app.engine.admission import Admission, Load
+from serve_app.engine.queue import Stage
+from serve_app.engine.request import Demand, Request
 from serve_app.errors import Overloaded
 from serve_app.settings import AdmissionSettings
-from tests.unit.simulation import COST, Request, Simulation
+from tests.unit.simulation import COST, Arrival, Simulation
 
 WORKERS = 2
 TICKS_PER_WINDOW = (COST[Stage.ENCODE] + COST[Stage.GENERATE] / 8) / WORKERS
@@ -23,7 +24,7 @@ BOUND_WINDOWS = 54
 BOUND = BOUND_WINDOWS * TICKS_PER_WINDOW
 
 
-def never(request: int) -> bool:
+def never(request: Request) -> bool:
     return False
 
 
@@ -44,42 +45,52 @@ def bulk(seconds: float) -> Demand:
     return Demand(seconds, seconds, Priority.BULK)
 
 
+def opened(admission: Admission, demand: Demand, queued: float = 0.0, done: float = 0.0) -> Request:
+    """A request that has joined, with so many of its window seconds queued and done."""
+    request = Request(demand)
+    admission.open(request)
+    if queued:
+        request.queue(queued)
+    request.done_seconds += done
+    return request
+
+
 def load_of(admission: Admission) -> Load:
     return admission.load(never)
 
 
-def poisson(load: float, seed: int, n: int = 1_500) -> list[Request]:
+def poisson(load: float, seed: int, n: int = 1_500) -> list[Arrival]:
     """One-window requests that bring ``load`` times what the simulated server can do."""
     chance, time = random.Random(seed), 0.0
-    requests = []
+    arrivals = []
     for number in range(n):
         time += chance.expovariate(load / TICKS_PER_WINDOW)
-        requests.append(Request(number, int(time), windows=1))
-    return requests
+        arrivals.append(Arrival(number, int(time), windows=1))
+    return arrivals
 
 
-def simulate(requests: list[Request], bound: float = BOUND) -> Simulation:
+def simulate(arrivals: list[Arrival], bound: float = BOUND) -> Simulation:
     bounds = AdmissionSettings(max_wait_seconds=bound, bulk_max_wait_seconds=100 * bound)
-    return Simulation(requests, WORKERS, admission=Admission(bounds, 10_000, WORKERS)).run()
+    return Simulation(arrivals, WORKERS, admission=Admission(bounds, 10_000, WORKERS)).run()
 
 
-def waits(requests: Sequence[Request]) -> list[float]:
-    return [r.started_at - r.arrival for r in requests if r.started_at is not None]
+def waits(arrivals: Sequence[Arrival]) -> list[float]:
+    return [a.started_at - a.at for a in arrivals if a.started_at is not None]
 
 
 @functools.cache
-def overloaded(seed: int) -> list[Request]:
+def overloaded(seed: int) -> list[Arrival]:
     """Half as much again as the simulated server can do, and what became of it."""
-    requests = poisson(1.5, seed)
-    simulate(requests)
-    return requests
+    arrivals = poisson(1.5, seed)
+    simulate(arrivals)
+    return arrivals
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_under_overload_real_waits_stay_near_the_bound(seed: int) -> None:
-    requests = overloaded(seed)
-    accepted = [r for r in requests if r.refusal is None]
-    assert 0.25 < 1 - len(accepted) / len(requests) < 0.4  # a third is too much
+    arrivals = overloaded(seed)
+    accepted = [a for a in arrivals if a.refusal is None]
+    assert 0.25 < 1 - len(accepted) / len(arrivals) < 0.4  # a third is too much
     real = sorted(waits(accepted))
     assert real[-1] < 1.1 * BOUND
     assert real[len(real) // 2] > 0.8 * BOUND  # and the bound is made use of
@@ -87,38 +98,38 @@ def test_under_overload_real_waits_stay_near_the_bound(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_estimated_waits_come_true(seed: int) -> None:
-    accepted = [r for r in overloaded(seed) if r.refusal is None]
+    accepted = [a for a in overloaded(seed) if a.refusal is None]
     errors = sorted(
-        abs(real - r.estimated_wait) for r, real in zip(accepted, waits(accepted), strict=True)
+        abs(real - a.estimated_wait) for a, real in zip(accepted, waits(accepted), strict=True)
     )
     assert errors[int(0.95 * len(errors))] < 0.15 * BOUND
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_is_refused_at_eighty_percent(seed: int) -> None:
-    requests = poisson(0.8, seed)
-    simulate(requests)
-    assert [r.refusal for r in requests] == [None] * len(requests)
+    arrivals = poisson(0.8, seed)
+    simulate(arrivals)
+    assert [a.refusal for a in arrivals] == [None] * len(arrivals)
 
 
 def test_sixteen_clients_that_never_pause_are_never_refused() -> None:
-    clients = [Request(n, 0, windows=1, reposts=100) for n in range(16)]
+    clients = [Arrival(n, 0, windows=1, reposts=100) for n in range(16)]
     simulation = simulate(clients)
-    assert len(simulation.requests) == 16 * 101
-    assert all(r.refusal is None for r in simulation.requests)
+    assert len(simulation.arrivals) == 16 * 101
+    assert all(a.refusal is None for a in simulation.arrivals)
 
 
 @pytest.mark.parametrize("priority", [Priority.AUTO, Priority.BULK])
 def test_a_backlog_of_files_refuses_no_dictation(priority: Priority) -> None:
-    files = [Request(10_000 + n, n, windows=240, priority=priority) for n in range(20)]
+    files = [Arrival(10_000 + n, n, windows=240, priority=priority) for n in range(20)]
     dictation = poisson(0.5, seed=1, n=500)
     simulate([*files, *dictation])
-    assert [r.refusal for r in dictation] == [None] * len(dictation)
+    assert [a.refusal for a in dictation] == [None] * len(dictation)
     assert max(waits(dictation)) < BOUND / 2
 
 
 def test_files_that_lag_are_part_of_the_estimate() -> None:
-    files = [Request(10_000 + n, n, windows=240) for n in range(40)]
+    files = [Arrival(10_000 + n, n, windows=240) for n in range(40)]
     dictation = poisson(1.5, seed=1, n=2_000)
     simulate([*files, *dictation])
     assert max(waits(dictation)) < 1.3 * BOUND
@@ -132,14 +143,13 @@ def test_nothing_is_refused_where_nothing_waits() -> None:
 
 def test_an_unknown_throughput_refuses_nobody() -> None:
     admission = Admission(AdmissionSettings(max_wait_seconds=1e-6), 1024, workers=1)
-    admission.open(1, short())
+    opened(admission, short())
     admission.check(short(), never)
 
 
 def test_a_batch_of_bulk_in_service_alone_refuses_nobody() -> None:
     admission = loaded(AdmissionSettings(max_wait_seconds=0.5))
-    admission.open(1, bulk(3600.0))
-    admission.charge(1, 240.0)
+    opened(admission, bulk(3600.0), queued=240.0)
     admission.serve(240.0)
     assert load_of(admission).wait_seconds == pytest.approx(4.0)
     admission.check(short(), never)
@@ -147,16 +157,16 @@ def test_a_batch_of_bulk_in_service_alone_refuses_nobody() -> None:
 
 def test_a_short_request_waits_for_others_and_bulk_for_everything() -> None:
     admission = loaded()
-    admission.open(1, bulk(3600.0))
-    admission.open(2, short())
-    admission.open(3, short())
+    opened(admission, bulk(3600.0))
+    opened(admission, short())
+    opened(admission, short())
     assert load_of(admission).wait_seconds == pytest.approx(60 / 30)
     assert load_of(admission).bulk_wait_seconds == pytest.approx(3660 / 30)
 
 
 def test_long_interactive_audio_is_ahead_with_its_turns_only() -> None:
     admission = loaded()
-    admission.open(1, Demand(3600.0, 3600.0, Priority.INTERACTIVE))
+    opened(admission, Demand(3600.0, 3600.0, Priority.INTERACTIVE))
     assert admission.wait_seconds(short(), never) == pytest.approx(1.0)
     lecture = Demand(600.0, 600.0, Priority.INTERACTIVE)
     assert admission.wait_seconds(lecture, never) == pytest.approx(20.0)
@@ -164,47 +174,35 @@ def test_long_interactive_audio_is_ahead_with_its_turns_only() -> None:
 
 def test_an_overdue_file_is_ahead_of_a_short_request_with_one_turn() -> None:
     admission = loaded()
-    admission.open(1, bulk(3600.0))
+    opened(admission, bulk(3600.0))
     assert admission.wait_seconds(short(), never) == 0.0
     assert admission.wait_seconds(short(), lambda request: True) == pytest.approx(1.0)
 
 
 def test_work_that_is_done_is_no_longer_waited_for() -> None:
     admission = loaded()
-    admission.open(1, bulk(600.0))
-    admission.charge(1, 240.0)
-    admission.finish(1, 150.0)
+    request = opened(admission, bulk(600.0), queued=240.0, done=150.0)
     assert load_of(admission).bulk_wait_seconds == pytest.approx(450 / 30)
     assert load_of(admission).queued_audio_seconds == pytest.approx(450.0)
-    admission.close(1)
-    admission.close(1)
-    admission.finish(1, 90.0)
+    admission.close(request)
+    request.done_seconds += 90.0  # a batch that was in service
     assert load_of(admission).bulk_wait_seconds == load_of(admission).queued_audio_seconds == 0
-
-
-def test_pauses_that_were_found_shorten_the_wait() -> None:
-    admission = loaded()
-    admission.open(1, bulk(600.0))
-    admission.charge(1, 30.0)
-    admission.expect(1, 300.0)
-    assert load_of(admission).bulk_wait_seconds == pytest.approx(330 / 30)
 
 
 def test_a_refused_request_is_taken_when_it_was_told_to_come_back() -> None:
     admission = loaded(AdmissionSettings(max_wait_seconds=10.0))
-    for number in range(14):
-        admission.open(number, short())
+    queued = [opened(admission, short()) for _ in range(14)]
     with pytest.raises(Overloaded, match=r"wait is 14\.0 s.*at most 10 s") as refused:
         admission.check(short(), never)
     assert refused.value.retry_after_seconds == pytest.approx(4.0)
-    for number in range(4):  # 4 s later
-        admission.close(number)
+    for request in queued[:4]:  # 4 s later
+        admission.close(request)
     admission.check(short(), never)
 
 
 def test_nobody_is_told_to_come_back_within_a_second() -> None:
     admission = loaded(AdmissionSettings(max_wait_seconds=0.99))
-    admission.open(1, short())
+    opened(admission, short())
     with pytest.raises(Overloaded) as refused:
         admission.check(short(), never)
     assert refused.value.retry_after_seconds == 1.0
@@ -212,13 +210,13 @@ def test_nobody_is_told_to_come_back_within_a_second() -> None:
 
 def test_bulk_leaves_places_for_short_requests() -> None:
     admission = loaded(max_requests=8)
-    for number in range(6):
-        admission.open(number, Demand(1.0, 30.0, Priority.BULK))
+    for _ in range(6):
+        opened(admission, Demand(1.0, 30.0, Priority.BULK))
     with pytest.raises(Overloaded, match="6 requests"):
         admission.check(Demand(1.0, 30.0, Priority.BULK), never)
     admission.check(short(), never)
-    for number in (6, 7):
-        admission.open(number, short())
+    for _ in range(2):
+        opened(admission, short())
     with pytest.raises(Overloaded, match="8 requests"):
         admission.check(short(), never)
 
@@ -226,25 +224,25 @@ def test_bulk_leaves_places_for_short_requests() -> None:
 def test_no_more_audio_is_held_than_memory_is_meant_for() -> None:
     admission = loaded(AdmissionSettings(max_queued_audio_seconds=7200.0))
     lecture = Demand(200.0, 210.0, Priority.INTERACTIVE)
-    admission.open(1, bulk(5_400.0))
-    for number in range(2, 11):
+    opened(admission, bulk(5_400.0))
+    for _ in range(9):
         admission.check(lecture, never)
-        admission.open(number, lecture)
+        opened(admission, lecture)
     with pytest.raises(Overloaded, match=r"7200 s of audio.*more than 7200 s"):
         admission.check(short(), never)
 
 
 def test_one_file_of_any_length_is_taken_beside_dictation_and_locks_none_out() -> None:
     admission = loaded(AdmissionSettings(max_queued_audio_seconds=7200.0))
-    admission.open(1, short())
+    opened(admission, short())
     admission.check(bulk(14_400.0), never)
-    admission.open(2, bulk(14_400.0))
+    opened(admission, bulk(14_400.0))
     admission.check(short(), never)
 
 
 def test_files_hold_three_quarters_of_the_audio() -> None:
     admission = loaded(AdmissionSettings(max_queued_audio_seconds=7200.0))
-    admission.open(1, bulk(5_000.0))
+    opened(admission, bulk(5_000.0))
     admission.check(bulk(400.0), never)
     with pytest.raises(Overloaded, match="more than 5400 s"):
         admission.check(bulk(401.0), never)
@@ -252,13 +250,9 @@ def test_files_hold_three_quarters_of_the_audio() -> None:
 
 def test_held_audio_is_let_go_of_when_requests_end() -> None:
     admission = loaded(AdmissionSettings(max_queued_audio_seconds=4_800.0))
-    known = Demand(30.0, 30.0)
-    admission.open(0, known)
-    admission.charge(0, 30.0)
-    admission.finish(0, 30.0)
-    admission.close(0)
-    admission.open(1, bulk(600.0))
-    admission.open(2, bulk(3_000.0))
+    admission.close(opened(admission, Demand(30.0, 30.0), queued=30.0, done=30.0))
+    opened(admission, bulk(600.0))
+    opened(admission, bulk(3_000.0))
     with pytest.raises(Overloaded) as one_must_end:
         admission.check(bulk(1.0), never)
     with pytest.raises(Overloaded) as both_must_end:
@@ -270,21 +264,21 @@ def test_held_audio_is_let_go_of_when_requests_end() -> None:
 
 def test_padding_that_is_not_encoded_is_not_waited_for() -> None:
     admission = loaded()
-    admission.open(1, bulk(600.0))
+    request = opened(admission, bulk(600.0))
     for _ in range(10):  # half of each window was padding
-        admission.charge(1, 15.0)
+        request.queue(15.0)
     assert load_of(admission).bulk_wait_seconds == pytest.approx(450 / 30)
     for _ in range(10):
-        admission.charge(1, 15.0)
-    admission.finish(1, 300.0)
+        request.queue(15.0)
+    request.done_seconds = 300.0
     assert load_of(admission).queued_audio_seconds == 0.0
 
 
 def test_the_load_says_what_newcomers_would_be_told() -> None:
     admission = loaded(AdmissionSettings(max_wait_seconds=10.0, bulk_max_wait_seconds=20.0))
     assert (load_of(admission).refusal, load_of(admission).bulk_refusal) == (None, None)
-    for number in range(14):
-        admission.open(number, short())
+    for _ in range(14):
+        opened(admission, short())
     refusal = load_of(admission).refusal
     assert refusal is not None and refusal.retry_after_seconds == pytest.approx(4.0)
     assert load_of(admission).bulk_refusal is None
@@ -292,9 +286,6 @@ def test_the_load_says_what_newcomers_would_be_told() -> None:
 
 def test_rtfx_counts_audio_and_not_its_padding() -> None:
     admission = loaded()
-    for number in range(20):
-        admission.open(number, short())
-        admission.charge(number, 30.0)
-        admission.finish(number, 30.0)
-        admission.close(number)
+    for _ in range(20):
+        admission.close(opened(admission, short(), queued=30.0, done=30.0))
     assert load_of(admission).rtfx == pytest.approx(15.0)

@@ -1,19 +1,18 @@
 """The simulation against what queueing theory has in closed form, and against the real rules."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serve_app.engine.policy import Stage
 
 from loadtest.capacity.cluster import Cluster, Result, served_rtfx
 from loadtest.capacity.cores import Cores
 from loadtest.capacity.doorkeeper import Bounds
 from loadtest.capacity.probe import simulated_rtfx
 from loadtest.capacity.profile import Call, DecodeCost, MachineProfile, Recipe
-from loadtest.capacity.work import Workload
+from loadtest.capacity.work import PIPELINE_WINDOWS, Workload
 from loadtest.dictation import Piece, strangers
 from serve_app.settings import AdmissionSettings
 from tests.unit.machines import ENCODE, GENERATE, exponential_recipes, machine
@@ -71,7 +70,7 @@ def test_saturation_is_workers_over_service_time(workers: int) -> None:
 
 def test_batches_raise_saturation_as_their_costs_say() -> None:
     decode = DecodeCost(call=0.8, window=0.1)
-    profile = machine(calls=[[GENERATE]], decode=decode, decode_batch=8)
+    profile = machine(decode=decode, decode_batch=8)
     found = Cluster(profile).closed_loop(64, endless(), until=400.0)
     assert found.decode_batch == pytest.approx(8, abs=0.2)
     assert served_rtfx(found, 20.0) == pytest.approx(8 * CHUNK_SECONDS / 1.6, rel=0.05)
@@ -154,8 +153,8 @@ def test_recipes_of_the_very_length_are_taken_in_the_order_of_picks(
         Recipe(audio_seconds=length, calls=(Call(stage="generate", tokens=tokens),))
         for length, tokens in ((15.0, 10), (15.0, 20), (15.4, 30))
     ]
-    taken = [Workload(recipes).phases(seconds, pick)[0][0] for pick in range(5)]
-    assert [step.tokens for step in taken] == pytest.approx(tokens, rel=0.02)
+    taken = [Workload(recipes).windows(seconds, pick)[0][0] for pick in range(5)]
+    assert [step.payload for step in taken] == pytest.approx(tokens, rel=0.02)
 
 
 def test_a_request_that_fell_back_goes_another_way_each_time_that_it_comes_round() -> None:
@@ -164,7 +163,7 @@ def test_a_request_that_fell_back_goes_another_way_each_time_that_it_comes_round
         Recipe(audio_seconds=15.0, calls=lucky, again=(unlucky,)),
         Recipe(audio_seconds=15.0, calls=(Call(stage="generate", tokens=20),)),
     ]
-    taken = [Workload(recipes).phases(15.0, pick)[0][0].tokens for pick in range(6)]
+    taken = [Workload(recipes).windows(15.0, pick)[0][0].payload for pick in range(6)]
     assert taken == [10, 20, 200, 20, 10, 20]
 
 
@@ -199,10 +198,37 @@ def test_the_probe_of_a_simulated_machine_is_as_fast_as_the_machine() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0.5, 4000), st.integers(0, 100))
-def test_every_window_of_a_request_is_encoded_once(seconds: float, pick: int) -> None:
-    profile = machine(calls=[[ENCODE, GENERATE], [ENCODE, GENERATE, GENERATE]])
-    phases = Workload(profile.recipes).phases(seconds, pick)
-    encoded = [one.window for p in phases for one in p if one.stage is Stage.ENCODE]
-    decoded = {one.window for p in phases for one in p if one.stage is Stage.GENERATE}
-    assert encoded == list(range(max(1, -(-int(seconds * 1000) // 30_000)))) or seconds % 30 < 1e-2
-    assert decoded == set(encoded)
+def test_every_window_of_a_request_takes_every_step_of_its_recipe(
+    seconds: float, pick: int
+) -> None:
+    recipes = [[ENCODE, GENERATE], [ENCODE, GENERATE, GENERATE]]
+    windows = Workload(machine(calls=recipes).recipes).windows(seconds, pick)
+    n_windows = max(1, -(-int(seconds * 1000) // 30_000))
+    assert len(windows) == n_windows or seconds % 30 < 1e-2
+    for number, steps in enumerate(windows):
+        stages = [step.stage.name.lower() for step in steps]
+        assert stages == [call.stage for call in recipes[(pick + number) % 2]]
+        assert [step.seconds for step in steps] == [30.0] + [0.0] * (len(steps) - 1)
+
+
+def file_seconds(tokens: Sequence[int]) -> float:
+    """How long a file takes whose windows have texts of so many tokens, of 0.01 s each."""
+    profile = machine(
+        calls=[[ENCODE, Call(stage="generate", tokens=count)] for count in tokens],
+        decode=DecodeCost(step=0.01),
+        decode_batch=1,
+        workers=len(tokens),
+        audio_seconds=30.0,
+    )
+    found = Cluster(profile).run(at(0.0, seconds=30.0 * len(tokens)), until=1.0)
+    [latency] = found.latencies
+    return latency
+
+
+def test_a_request_has_so_many_windows_in_flight() -> None:
+    assert file_seconds([100] * PIPELINE_WINDOWS) == pytest.approx(1.0)
+    assert file_seconds([100] * 2 * PIPELINE_WINDOWS) == pytest.approx(2.0)
+
+
+def test_the_next_window_begins_when_any_of_those_ends() -> None:
+    assert file_seconds([1_000, *[100] * (2 * PIPELINE_WINDOWS - 1)]) == pytest.approx(10.0)

@@ -1,12 +1,9 @@
-"""Speech against segments, and how much of a window is encoded."""
+"""Speech against the segments that cover it."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serve_app.engine.audio_context import AudioContext, audio_frames
 
-from serve_app.engine.checks import ends_in_repetition
 from serve_app.engine.coverage import MIN_GAP_SECONDS, clips, coverage, uncovered
 
 TIMES = st.lists(st.floats(0, 600, allow_nan=False), max_size=20, unique=True).map(sorted)
@@ -61,27 +58,3 @@ def test_long_gaps_are_cut_into_windows() -> None:
         (61.0, 66.0),
         (70.0, 72.0),
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "encoded"), [(0.0, 15.0), (3.0, 15.0), (12.0, 17.5), (20.2, 27.5), (30.0, 30.0)]
-)
-def test_a_window_keeps_its_audio_and_a_margin(seconds: float, encoded: float) -> None:
-    mel = np.zeros((80, 3000), np.float32)
-    mel[:, : round(seconds * 100)] = 0.5
-    assert audio_frames(mel) == round(seconds * 100)
-    assert AudioContext(margin_seconds=5.0).frames(mel) == encoded * 100
-
-
-@pytest.mark.parametrize(
-    ("text", "repeats"),
-    [
-        ("Turn off the light. Turn off the light.", True),
-        ("So what's new? Turn it off, turn it off!", True),
-        ("Turn off the light in the hall.", False),
-        ("no no", False),
-        ("", False),
-    ],
-)
-def test_a_text_that_repeats_its_end_is_told(text: str, repeats: bool) -> None:
-    assert ends_in_repetition(text) is repeats

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve_app.engine.periodic import repeat
-from serve_app.engine.policy import BatchLimits, Stage
-from serve_app.engine.vad_clock import VadClock
 
+from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
 from serve_app.engine.scheduler import Scheduler
 from serve_app.metrics import catalogue as metrics
 from serve_app.metrics.catalogue import METRICS, Histogram, Metric
@@ -57,14 +55,22 @@ class Echo:
         return payloads
 
 
+def encoding() -> Hearing:
+    return (yield Step(Stage.ENCODE, "k", seconds=30.0))
+
+
+def decoding() -> Hearing:
+    encoded = yield from encoding()
+    return (yield Step(Stage.GENERATE, "k", (encoded, None)))
+
+
 def test_the_scheduler_counts_windows_room_and_time() -> None:
     ledger = Ledger()
     scheduler = Scheduler(Echo(), BatchLimits(encode=4, decode=8), workers=1, sink=ledger)
     began = time.perf_counter()
     request = scheduler.open_request()
-    windows = [scheduler.encode(request, "k", n, seconds=30.0) for n in range(6)]
-    for window in windows:
-        scheduler.decode(window, Stage.GENERATE, "k", None).result(timeout=10)
+    for job in [scheduler.hear(request, decoding()) for _ in range(6)]:
+        job.heard.result(timeout=10)
     scheduler.stop()
     for stage, limit in (("encode", 4), ("generate", 8)):
         sizes = ledger.observed(metrics.BATCH_WINDOWS, stage=stage)
@@ -88,8 +94,8 @@ def test_two_workers_at_once_are_active_only_once() -> None:
     began = time.perf_counter()
     scheduler = Scheduler(Meeting(), BatchLimits(), workers=2, sink=ledger)
     request = scheduler.open_request()
-    for window in [scheduler.encode(request, "k", n, seconds=30.0) for n in range(2)]:
-        window.encoded.result(timeout=10)
+    for job in [scheduler.hear(request, encoding()) for _ in range(2)]:
+        job.heard.result(timeout=10)
     scheduler.stop()
     busy = ledger.total(metrics.STAGE_BUSY_SECONDS, stage="encode")
     active = ledger.total(metrics.ENGINE_ACTIVE_SECONDS)
@@ -108,31 +114,3 @@ def test_two_workers_at_once_are_active_only_once() -> None:
 def test_probes_are_no_failed_requests(title: str) -> None:
     """While a model is loaded, every probe of /readyz is answered with 503."""
     assert all("route" in labels for labels in needs(QUERIES[title]).values())
-
-
-def test_the_vad_clock_stops_at_the_first_spectrogram() -> None:
-    class Extractor:
-        chunk_length = 30
-
-        def __call__(self, samples: int) -> int:
-            return 2 * samples
-
-    clock = VadClock(Extractor())
-    assert (clock(4), clock.chunk_length) == (8, 30)
-    stopped = clock.stop()
-    clock(5)
-    assert clock.stop() == stopped > 0
-
-
-def test_a_failed_measurement_does_not_end_the_gauges() -> None:
-    measured, ended = 0, threading.Event()
-
-    def measure() -> None:
-        nonlocal measured
-        measured += 1
-        if measured == 2:
-            ended.set()
-        raise RuntimeError("not now")
-
-    repeat(measure, ended, period_seconds=0.0)
-    assert measured == 2

@@ -1,5 +1,6 @@
 """A simulated device: real replicas around it, and no model after the golden clip."""
 
+import asyncio
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from serve_app.api.examples import EXAMPLE_CLIP
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from serve_app.engine.engine import Engine
-from serve_app.engine.transcription import Transcription
+from serve_app.engine.transcription import transcribe
 from serve_app.options import TranscribeOptions
 from serve_app.settings import EngineSettings
 from tests.contract.wire import wav
@@ -25,7 +26,8 @@ def words(engine: Engine, audio: bytes, batch_size: int) -> list[str]:
     """What the engine says to ``audio``."""
     clip = decode_audio(audio, limits=AudioLimits())
     options = TranscribeOptions(language="en", batch_size=batch_size)
-    return [segment.text.strip() for segment in Transcription(engine, clip, options).run().segments]
+    transcript = asyncio.run(transcribe(engine, clip, options))
+    return [segment.text.strip() for segment in transcript.segments]
 
 
 def test_it_repeats_the_first_transcript_for_whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,116 @@
+"""An engine whose model says what a test tells it to, in no time."""
+
+import copy
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from serve_app.engine.engine import Engine
+from serve_app.engine.queue import BatchLimits, Stage
+from serve_app.engine.scheduler import Backend, Scheduler
+from serve_app.metrics import catalogue as metrics
+
+WORKERS = 2
+
+Detected = tuple[str, float]
+"""A language's code and its probability."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one window asked for: ``window`` counts the encodings, ``argument`` is the stage's."""
+
+    stage: Stage
+    key: Any
+    window: int
+    argument: Any = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of a GENERATE or ALIGN step."""
+        return dict(self.key[0])
+
+
+@dataclass
+class ScriptedModel:
+    """A backend. ``says`` gives the tokens of a window that is decoded with a prompt.
+
+    ``languages`` are detected in the windows in the order in which they are encoded. Batches wait
+    for ``gate``; ``entered`` counts those that have begun.
+    """
+
+    says: Callable[[int, Sequence[int]], Sequence[int]]
+    languages: Sequence[Detected] = ()
+    asked: list[Asked] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _n_encoded: int = 0
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def run(
+        self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
+    ) -> Sequence[Any]:
+        self.entered.release()
+        self.gate.wait()
+        if stage is Stage.ENCODE:
+            return [self._encode(key) for _ in payloads]
+        steps = [Asked(stage, key, window, argument) for window, argument in payloads]
+        self.asked += steps
+        if stage is Stage.DETECT:
+            found = [self.languages[step.window] for step in steps]
+            return [[(f"<|{code}|>", probability)] for code, probability in found]
+        if stage is Stage.GENERATE:
+            return [self._generate(step) for step in steps]
+        return [self._align(step) for step in steps]
+
+    def of(self, stage: Stage) -> list[Asked]:
+        """What was asked of one stage, in order."""
+        return [one for one in self.asked if one.stage is stage]
+
+    @property
+    def prompts(self) -> list[list[int]]:
+        """Of the windows that were decoded."""
+        return [one.argument for one in self.of(Stage.GENERATE)]
+
+    def _encode(self, key: Any) -> int:
+        with self._lock:
+            window = self._n_encoded
+            self._n_encoded += 1
+            self.asked.append(Asked(Stage.ENCODE, key, window))
+        return window
+
+    def _generate(self, step: Asked) -> Any:
+        tokens = list(self.says(step.window, step.argument))
+        return SimpleNamespace(sequences_ids=[tokens], scores=[-0.1], no_speech_prob=0.01)
+
+    def _align(self, step: Asked) -> Any:
+        tokens, _ = step.argument
+        return SimpleNamespace(
+            alignments=[(n, 10 * n) for n in range(len(tokens) + 1)],
+            text_token_probs=[0.5] * len(tokens),
+        )
+
+
+@contextmanager
+def scripted(
+    engine: Engine,
+    model: Backend,
+    sink: metrics.Sink = metrics.NO_METRICS,
+    limits: BatchLimits | None = None,
+) -> Iterator[Engine]:
+    """``engine`` with ``model`` in place of its own."""
+    view = copy.copy(engine)
+    view.sink = sink
+    view.scheduler = Scheduler(model, limits or BatchLimits(), WORKERS, sink)
+    try:
+        yield view
+    finally:
+        if isinstance(model, ScriptedModel):
+            model.gate.set()
+        view.scheduler.stop()

@@ -1,0 +1,158 @@
+"""Speech and its windows are those of faster-whisper."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from faster_whisper.vad import VadOptions, collect_chunks, get_speech_timestamps
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.audio.clip import INT16_SCALE, SAMPLE_RATE_HZ, AudioClip
+from serve_app.engine.speech import (
+    SILENCE_PEAK,
+    Cut,
+    Samples,
+    Stretch,
+    as_dicts,
+    audible,
+    cut_clips,
+    cut_speech,
+    find_speech,
+    total_samples,
+    uses_vad,
+)
+from serve_app.options import TranscribeOptions, VadParameters
+from tests.unit.clips import sentences
+
+QUIETEST = round(SILENCE_PEAK * INT16_SCALE)
+"""What is heard of int16 samples."""
+
+RANDOM_SAMPLES = np.random.default_rng(3).normal(0, 0.1, 4_000).astype(np.float32)
+GAPS = st.integers(0, 40)
+LENGTHS = st.integers(1, 600)
+
+
+@pytest.fixture(scope="module")
+def speech_of_many() -> Samples:
+    """A minute of sentences in several languages, with pauses of every length between them."""
+    chance = np.random.default_rng(1)
+    pieces: list[Samples] = []
+    for sentence in sentences()[:16]:
+        pieces += [sentence, np.zeros(chance.integers(0, 2 * SAMPLE_RATE_HZ), np.float32)]
+    return np.concatenate(pieces)
+
+
+@st.composite
+def stretches(draw: st.DrawFn) -> list[Stretch]:
+    """Ascending and apart, as VAD gives them."""
+    found, position = [], 0
+    for gap, length in draw(st.lists(st.tuples(GAPS, LENGTHS), min_size=1, max_size=12)):
+        found.append((position + gap, position + gap + length))
+        position += gap + length
+    return found
+
+
+def assert_equal_to_collect_chunks(
+    samples: Samples, speech: list[Stretch], longest_seconds: float
+) -> None:
+    chunks, about = collect_chunks(samples, as_dicts(speech), max_duration=longest_seconds)
+    # Before a stretch that is too long by itself, faster-whisper makes a window of nothing.
+    expected = [(c, a) for c, a in zip(chunks, about, strict=True) if len(c)]
+    cuts = cut_speech(speech, longest_seconds)
+    assert [cut.offset_seconds for cut in cuts] == [a["offset"] for _, a in expected]
+    assert [cut.seconds for cut in cuts] == [a["duration"] for _, a in expected]
+    for cut, (chunk, _) in zip(cuts, expected, strict=True):
+        assert np.array_equal(cut.audio(samples), chunk)
+
+
+@given(stretches(), st.data())
+def test_random_stretches_share_windows_as_in_faster_whisper(
+    speech: list[Stretch], data: st.DataObject
+) -> None:
+    samples = np.resize(RANDOM_SAMPLES, speech[-1][1])
+    exactly_full = st.integers(1, len(speech)).map(lambda count: total_samples(speech[:count]))
+    longest_samples = data.draw(st.integers(1, 800) | exactly_full)
+    assert_equal_to_collect_chunks(samples, speech, longest_samples / SAMPLE_RATE_HZ)
+
+
+@pytest.mark.parametrize("chunk_length", [None, 5, 30])
+@pytest.mark.parametrize(
+    "vad",
+    [None, {}, {"threshold": 0.3}, {"min_silence_duration_ms": 500, "max_speech_duration_s": 3.0}],
+)
+def test_real_speech_is_found_and_cut_as_in_faster_whispers_batched_pipeline(
+    speech_of_many: Samples, chunk_length: int | None, vad: dict[str, Any] | None
+) -> None:
+    options = TranscribeOptions(
+        chunk_length=chunk_length, vad_parameters=None if vad is None else VadParameters(**vad)
+    )
+    longest = chunk_length or 30
+    given = {"min_silence_duration_ms": 160} if not vad else dict(vad)
+    expected = get_speech_timestamps(
+        speech_of_many, VadOptions(**{**given, "max_speech_duration_s": longest})
+    )
+    speech = find_speech(speech_of_many, options, batched=True)
+    assert as_dicts(speech) == expected
+    assert len(speech) > 3
+    assert_equal_to_collect_chunks(speech_of_many, speech, longest)
+
+
+@pytest.mark.parametrize("vad", [None, {"min_silence_duration_ms": 300}])
+def test_real_speech_is_found_as_in_faster_whispers_sequential_pipeline(
+    speech_of_many: Samples, vad: dict[str, Any] | None
+) -> None:
+    options = TranscribeOptions(vad_parameters=None if vad is None else VadParameters(**vad))
+    speech = find_speech(speech_of_many, options, batched=False)
+    expected = get_speech_timestamps(speech_of_many, VadOptions(**(vad or {})))
+    assert as_dicts(speech) == expected
+
+
+def test_without_speech_there_are_no_windows() -> None:
+    assert cut_speech([], 30.0) == []
+
+
+def test_a_clip_keeps_its_place_in_the_audio() -> None:
+    first, second = cut_clips([(0.0, 1.5), (2.0, 4.0)])
+    assert (first.stretches, first.offset_seconds) == (((0, 24_000),), 0.0)
+    assert (second.stretches, second.offset_seconds, second.seconds) == (
+        ((32_000, 64_000),),
+        2.0,
+        2.0,
+    )
+
+
+def test_a_clip_of_less_than_a_sample_is_left_out() -> None:
+    assert cut_clips([(1.0, 1.0 + 1e-9)]) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, True),
+        ({"vad_filter": False}, False),
+        ({"clip_timestamps": ((0.0, 5.0),)}, False),
+    ],
+)
+def test_clips_that_the_caller_selects_replace_vad(given: dict[str, Any], expected: bool) -> None:
+    assert uses_vad(TranscribeOptions(**given)) is expected
+
+
+@pytest.mark.parametrize(
+    ("peak", "is_heard"), [(0, False), (QUIETEST - 1, False), (QUIETEST, True)]
+)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_what_is_no_louder_than_line_noise_is_silence(peak: int, is_heard: bool, sign: int) -> None:
+    samples = np.zeros(1_000, np.int16)
+    samples[500] = sign * peak
+    assert (audible(AudioClip(samples, 1.0)) is not None) is is_heard
+
+
+def test_no_audio_is_silence() -> None:
+    assert audible(AudioClip(np.zeros(0, np.int16), 0.0)) is None
+
+
+def test_a_window_of_several_stretches_holds_them_one_after_the_other() -> None:
+    cut = Cut(((2, 4), (7, 8)), 0.0)
+    assert cut.audio(np.arange(10, dtype=np.float32)).tolist() == [2.0, 3.0, 7.0]
+    assert cut.seconds == 3 / SAMPLE_RATE_HZ

@@ -1,0 +1,372 @@
+"""One request from samples to transcript."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serve_app.audio.clip import AudioClip
+from serve_app.engine.engine import Engine
+from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
+from serve_app.engine.scheduler import RequestClosed
+from serve_app.engine.sequential import hear_in_sequence
+from serve_app.engine.transcription import transcribe
+from serve_app.metrics import catalogue as metrics
+from serve_app.options import TranscribeOptions, VadParameters
+from serve_app.settings import EngineTunables
+from serve_app.transcript import Transcript
+from tests.conditions import eventually
+from tests.unit.clips import clip_of, noise, sentences
+from tests.unit.ledger import Ledger
+from tests.unit.scripted_model import WORKERS, Detected, ScriptedModel, scripted
+
+WINDOW_SECONDS = 5.0
+
+
+def real_speech(language: str, times: int = 1) -> AudioClip:
+    """A read sentence, so many times in a row."""
+    return clip_of(np.tile(max(sentences([language]), key=len), times))
+
+
+def windows(count: int, **given: Any) -> TranscribeOptions:
+    """Options that cut ``noise`` into so many windows."""
+    edges = [WINDOW_SECONDS * n for n in range(count + 1)]
+    clips = tuple(itertools.pairwise(edges))
+    return TranscribeOptions(**{"clip_timestamps": clips, "language": "en", **given})
+
+
+def tokens(engine: Engine, text: str) -> list[int]:
+    found: list[int] = engine.whisper.hf_tokenizer.encode(text, add_special_tokens=False).ids
+    return found
+
+
+def saying(engine: Engine, text: str = " Good day.") -> Callable[[int, Sequence[int]], list[int]]:
+    said = tokens(engine, text)
+    return lambda window, prompt: said
+
+
+def texts(transcript: Transcript) -> list[str]:
+    return [segment.text.strip() for segment in transcript.segments]
+
+
+def run(engine: Engine, clip: AudioClip, options: TranscribeOptions) -> Transcript:
+    return asyncio.run(transcribe(engine, clip, options))
+
+
+def test_every_window_is_heard_and_told_in_the_order_of_the_audio(tiny_en: Engine) -> None:
+    said = [tokens(tiny_en, f" Number {n}.") for n in range(10)]
+    model = ScriptedModel(lambda window, prompt: said[window])
+    with scripted(tiny_en, model) as engine:
+        transcript = run(engine, noise(50.0), windows(10))
+    assert sorted(texts(transcript)) == [f"Number {n}." for n in range(10)]
+    assert [segment.start for segment in transcript.segments] == [5.0 * n for n in range(10)]
+
+
+@pytest.mark.parametrize("batch_size", [2, 3])
+def test_no_more_than_batch_size_windows_of_a_request_are_in_service(
+    tiny_en: Engine, batch_size: int
+) -> None:
+    said = tokens(tiny_en, " Yes.")
+    in_service: list[int] = []
+    done: list[int] = []
+
+    def says(window: int, prompt: Sequence[int]) -> list[int]:
+        in_service.append(len(model.of(Stage.ENCODE)) - len(done))
+        done.append(window)
+        return said
+
+    model = ScriptedModel(says)
+    with scripted(tiny_en, model) as engine:
+        run(engine, noise(60.0), windows(12, batch_size=batch_size))
+    assert len(done) == 12
+    assert max(in_service) <= batch_size
+
+
+def test_a_window_that_takes_long_does_not_hold_up_the_next_ones(tiny_en: Engine) -> None:
+    said, stuck = tokens(tiny_en, " Yes."), threading.Event()
+
+    def says(window: int, prompt: Sequence[int]) -> list[int]:
+        assert window > 0 or stuck.wait(timeout=60)
+        return said
+
+    model = ScriptedModel(says)
+
+    async def others_go_on(engine: Engine) -> Transcript:
+        call = asyncio.ensure_future(transcribe(engine, noise(40.0), windows(8, batch_size=2)))
+        try:
+            await asyncio.to_thread(eventually, lambda: len(model.of(Stage.GENERATE)) == 8)
+        finally:
+            stuck.set()
+        return await call
+
+    with scripted(tiny_en, model, limits=BatchLimits(decode=1)) as engine:
+        assert texts(asyncio.run(others_go_on(engine))) == ["Yes."] * 8
+
+
+def test_silence_is_not_asked_of_the_model(tiny_en: Engine) -> None:
+    model = ScriptedModel(saying(tiny_en))
+    with scripted(tiny_en, model) as engine:
+        transcript = run(engine, AudioClip(np.zeros(80_000, np.int16), 5.0), windows(1))
+        assert engine.scheduler.load().open_requests == 0
+    assert (transcript.segments, model.asked) == ((), [])
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_without_speech_nothing_is_asked_of_the_model(tiny_en: Engine, batch_size: int) -> None:
+    model = ScriptedModel(saying(tiny_en))
+    hum = clip_of(0.01 * np.sin(np.arange(80_000) / 50))
+    with scripted(tiny_en, model) as engine:
+        transcript = run(engine, hum, TranscribeOptions(batch_size=batch_size))
+    assert (transcript.segments, transcript.speech_coverage, model.asked) == ((), 1.0, [])
+
+
+# Languages
+
+
+GREETINGS = {"de": " Guten Tag.", "en": " Good day."}
+
+
+def greeting(engine: Engine) -> Callable[[int, Sequence[int]], list[int]]:
+    """In the language of the prompt."""
+
+    def says(window: int, prompt: Sequence[int]) -> list[int]:
+        [code] = [c for c in GREETINGS if engine.vocabulary.language_token(c) in prompt]
+        return tokens(engine, GREETINGS[code])
+
+    return says
+
+
+def hear_languages(
+    base: Engine, languages: Sequence[Detected], **given: Any
+) -> tuple[Transcript, ScriptedModel]:
+    """A request in whose windows these languages are detected, one window at a time."""
+    model = ScriptedModel(greeting(base), [*languages, *languages])
+    options = windows(len(languages), language=None, batch_size=2, **given)
+    with scripted(base, model) as engine:
+        return run(engine, noise(WINDOW_SECONDS * len(languages)), options), model
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_an_unknown_language_takes_no_second_encoding(base: Engine, language: str) -> None:
+    stages: list[Stage] = []
+
+    class Counting:
+        """Notes the batches of the real model."""
+
+        def run(self, stage: Stage, *arguments: Any, **options: Any) -> Sequence[Any]:
+            stages.append(stage)
+            return base.backend.run(stage, *arguments, **options)
+
+    with scripted(base, Counting()) as engine:
+        transcript = run(engine, real_speech(language), TranscribeOptions(language=None))
+    assert transcript.language == language
+    assert transcript.segments
+    assert stages[:3] == [Stage.ENCODE, Stage.DETECT, Stage.GENERATE]
+    assert stages.count(Stage.ENCODE) == stages.count(Stage.DETECT) == 1
+
+
+def test_a_language_that_is_sure_is_settled_by_the_first_window(base: Engine) -> None:
+    transcript, model = hear_languages(
+        base, [("de", 0.9), ("en", 0.9), ("en", 0.9)], language_detection_segments=3
+    )
+    assert (transcript.language, transcript.language_probability) == ("de", 0.9)
+    assert texts(transcript) == ["Guten Tag."] * 3
+    assert len(model.of(Stage.DETECT)) == 1
+    assert len(model.of(Stage.ENCODE)) == 3
+
+
+def test_of_unsure_windows_the_majority_decides_and_the_others_are_heard_again(
+    base: Engine,
+) -> None:
+    transcript, model = hear_languages(
+        base, [("de", 0.4), ("en", 0.45), ("de", 0.3)], language_detection_segments=3
+    )
+    assert (transcript.language, transcript.language_probability) == ("de", 0.4)
+    assert texts(transcript) == ["Guten Tag."] * 3
+    assert len(model.of(Stage.DETECT)) == 3
+    assert len(model.of(Stage.ENCODE)) == 4  # only the English one is heard again
+
+
+def test_no_more_windows_are_listened_to_than_the_caller_allows(base: Engine) -> None:
+    transcript, model = hear_languages(
+        base, [("en", 0.4), ("de", 0.9), ("de", 0.9)], language_detection_segments=1
+    )
+    assert transcript.language == "en"
+    assert len(model.of(Stage.DETECT)) == 1
+
+
+def test_a_sure_window_after_unsure_ones_settles_the_language(base: Engine) -> None:
+    transcript, model = hear_languages(
+        base, [("en", 0.4), ("en", 0.4), ("de", 0.9)], language_detection_segments=3
+    )
+    assert (transcript.language, transcript.language_probability) == ("de", 0.9)
+    assert texts(transcript) == ["Guten Tag."] * 3
+    assert len(model.of(Stage.ENCODE)) == 5
+
+
+def test_with_multilingual_every_window_keeps_its_own_language(base: Engine) -> None:
+    transcript, model = hear_languages(base, [("de", 0.9), ("en", 0.9)], multilingual=True)
+    assert (transcript.language, texts(transcript)) == ("de", ["Guten Tag.", "Good day."])
+    assert len(model.of(Stage.ENCODE)) == len(model.of(Stage.DETECT)) == 2
+
+
+def test_a_language_that_is_given_is_not_detected(base: Engine) -> None:
+    model = ScriptedModel(greeting(base))
+    with scripted(base, model) as engine:
+        transcript = run(engine, noise(10.0), windows(2, language="de"))
+    assert (transcript.language, transcript.language_probability) == ("de", 1.0)
+    assert model.of(Stage.DETECT) == []
+
+
+# Words
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("word_timestamps", [False, True])
+def test_words_are_aligned_only_for_callers_who_ask_for_them(
+    tiny_en: Engine, batch_size: int, word_timestamps: bool
+) -> None:
+    model = ScriptedModel(saying(tiny_en))
+    options = windows(1, batch_size=batch_size, word_timestamps=word_timestamps)
+    with scripted(tiny_en, model) as engine:
+        segment, *_ = run(engine, noise(5.0), options).segments
+    n_aligned, n_decoded = (len(model.of(stage)) for stage in (Stage.ALIGN, Stage.GENERATE))
+    assert n_aligned == (n_decoded if word_timestamps else 0)
+    words = None if segment.words is None else [word.word for word in segment.words]
+    assert words == ([" Good", " day."] if word_timestamps else None)
+
+
+# Failures and callers who leave
+
+
+def test_a_window_that_fails_fails_its_own_request_only(tiny_en: Engine) -> None:
+    poison, sound = tokens(tiny_en, " poison sound")
+    said = tokens(tiny_en, " Yes.")
+
+    def says(window: int, prompt: Sequence[int]) -> list[int]:
+        if poison in prompt:
+            raise ValueError("poison")
+        return said
+
+    async def both(engine: Engine) -> Sequence[Transcript | BaseException]:
+        options = [windows(8, initial_prompt=(token,)) for token in (poison, sound)]
+        calls = [transcribe(engine, noise(40.0), one) for one in options]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    with scripted(tiny_en, ScriptedModel(says)) as engine:
+        failed, heard = asyncio.run(both(engine))
+        assert engine.scheduler.load().open_requests == engine.scheduler.queued_windows == 0
+    assert isinstance(failed, ValueError)
+    assert isinstance(heard, Transcript)
+    assert texts(heard) == ["Yes."] * 8
+
+
+@pytest.mark.parametrize(("batch_size", "queued"), [(1, 1), (4, 4)])
+def test_a_caller_who_leaves_takes_the_queued_windows_along(
+    tiny_en: Engine, batch_size: int, queued: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequence_ended = _watch_sequences(monkeypatch)
+    model = ScriptedModel(saying(tiny_en))
+    model.gate.clear()
+
+    def encoding() -> Hearing:
+        return (yield Step(Stage.ENCODE, None, None, 30.0))
+
+    async def leave(engine: Engine) -> None:
+        scheduler, other = engine.scheduler, engine.scheduler.open_request()
+        held = [scheduler.hear(other, encoding()) for _ in range(WORKERS)]
+        await asyncio.to_thread(eventually, lambda: scheduler.queued_windows == 0)
+        call = asyncio.ensure_future(
+            transcribe(engine, noise(40.0), windows(8, batch_size=batch_size))
+        )
+        await asyncio.to_thread(eventually, lambda: scheduler.queued_windows == queued)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert (scheduler.queued_windows, scheduler.load().open_requests) == (0, 1)
+        model.gate.set()
+        for job in held:
+            await asyncio.wrap_future(job.heard)
+
+    with scripted(tiny_en, model) as engine:
+        asyncio.run(leave(engine))
+        assert engine.scheduler.queued_windows == 0
+    assert len(model.asked) == WORKERS
+    assert batch_size > 1 or sequence_ended.wait(timeout=10)
+
+
+def _watch_sequences(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a sequential pipeline has left its thread because its request was closed."""
+    ended = threading.Event()
+
+    def watched(*arguments: Any) -> Any:
+        try:
+            return hear_in_sequence(*arguments)
+        except RequestClosed:
+            ended.set()
+            raise
+
+    monkeypatch.setattr("serve_app.engine.transcription.hear_in_sequence", watched)
+    return ended
+
+
+# Speech that was not heard, and what is measured
+
+
+def half_heard(tiny_en: Engine) -> Callable[[int, Sequence[int]], list[int]]:
+    """The first window has text in its first second only; later ones are heard whole."""
+    said, zero = tokens(tiny_en, " One"), tiny_en.vocabulary.no_timestamps + 1
+
+    def says(window: int, prompt: Sequence[int]) -> list[int]:
+        return [zero, *said, zero + 50] if window == 0 else [zero, *said]
+
+    return says
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_speech_without_text_is_heard_again_unless_that_is_switched_off(
+    tiny_en: Engine, recovers: bool
+) -> None:
+    ledger, model = Ledger(), ScriptedModel(half_heard(tiny_en))
+    options = TranscribeOptions(
+        without_timestamps=False, vad_parameters=VadParameters(min_silence_duration_ms=2000)
+    )
+    with scripted(tiny_en, model, ledger) as engine:
+        engine.tunables = EngineTunables(recover_speech=recovers)
+        transcript = run(engine, real_speech("en", times=3), options)
+    assert texts(transcript) == (["One", "One"] if recovers else ["One"])
+    assert transcript.speech_coverage is not None
+    assert (transcript.speech_coverage > 0.95) is recovers
+    assert (ledger.total(metrics.SPEECH_RECOVERED_SECONDS) > 3.0) is recovers
+    covered, spoken = (
+        ledger.total(one) for one in (metrics.SPEECH_COVERED_SECONDS, metrics.SPEECH_SECONDS)
+    )
+    assert covered / spoken == pytest.approx(transcript.speech_coverage)
+
+
+def test_the_sequential_pipeline_only_tells_of_speech_without_text(tiny_en: Engine) -> None:
+    ledger, model = Ledger(), ScriptedModel(half_heard(tiny_en))
+    with scripted(tiny_en, model, ledger) as engine:
+        clip = real_speech("en", times=3)
+        transcript = run(engine, clip, TranscribeOptions(batch_size=1))
+    assert texts(transcript)[0] == "One"
+    assert transcript.speech_coverage is not None
+    assert ledger.total(metrics.SPEECH_SECONDS) > 5.0
+    assert ledger.total(metrics.SPEECH_RECOVERED_SECONDS) == 0.0
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("vad_filter", [True, False])
+def test_vad_is_timed_where_it_is_used(tiny_en: Engine, batch_size: int, vad_filter: bool) -> None:
+    ledger = Ledger()
+    options = TranscribeOptions(batch_size=batch_size, vad_filter=vad_filter)
+    with scripted(tiny_en, ScriptedModel(saying(tiny_en)), ledger) as engine:
+        transcript = run(engine, real_speech("en"), options)
+    assert len(ledger.observed(metrics.VAD_SECONDS)) == vad_filter
+    assert all(seconds > 0 for seconds in ledger.observed(metrics.VAD_SECONDS))
+    assert ledger.observed(metrics.ENGINE_SECONDS) == [transcript.engine_seconds]
+    assert ledger.total(metrics.AUDIO_TRANSCRIBED_SECONDS) == transcript.duration_seconds
