@@ -26,7 +26,7 @@ from loadtest.options import (
     contract_options,
 )
 from loadtest.speech import Clip, corpus_clips, registry_clips
-from serve_app.engine.checks import Attempt, Checks
+from serve_app.engine.attempts import Attempt, Checks
 from serve_app.options import TranscribeOptions as TranscriptionOptions
 
 LIBRARIES = ("faster-whisper", "ctranslate2", "onnxruntime", "av", "numpy", "tokenizers")

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from loadtest.capacity.doorkeeper import Bounds
 from loadtest.capacity.profile import MachineProfile
-from loadtest.capacity.replica import Replica, Request
+from loadtest.capacity.replica import UNBOUNDED, Bounds, Replica, Request
 from loadtest.capacity.work import Workload
 from loadtest.dictation import Piece
 from loadtest.load import Span, latency_percentiles, rate_between
@@ -59,7 +58,7 @@ class Cluster:
         self,
         profile: MachineProfile,
         replicas: int = 1,
-        bounds: Bounds | None = None,
+        bounds: Bounds = UNBOUNDED,
         seed: int = 0,
     ) -> None:
         self._workload = Workload(profile.recipes)

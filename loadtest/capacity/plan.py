@@ -9,8 +9,8 @@ from statistics import mean
 from typing import Any
 
 from loadtest.capacity.cluster import Cluster, Result, served_rtfx
-from loadtest.capacity.doorkeeper import Bounds
 from loadtest.capacity.profile import MachineProfile
+from loadtest.capacity.replica import UNBOUNDED, Bounds
 from loadtest.dictation import Habit, Piece, strangers
 from serve_app.errors import WhisperOxError
 from serve_app.settings import AdmissionSettings
@@ -135,7 +135,7 @@ def expect(
     profile: MachineProfile,
     question: Question,
     replicas: int = 1,
-    bounds: Bounds | None = None,
+    bounds: Bounds = UNBOUNDED,
     effort: Effort = THOROUGH,
 ) -> Expectation:
     """What ``question``'s users see of ``replicas``.

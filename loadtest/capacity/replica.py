@@ -10,11 +10,14 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from loadtest.capacity.cores import Cores
-from loadtest.capacity.doorkeeper import Bounds, Doorkeeper
 from loadtest.capacity.profile import MachineProfile
 from loadtest.capacity.work import PIPELINE_WINDOWS
 from serve_app.engine import request as engine
+from serve_app.engine.admission import Admission
 from serve_app.engine.queue import BatchLimits, FairQueue, Job, Stage, Step
+from serve_app.engine.scheduler import MAX_REQUESTS
+from serve_app.errors import Overloaded
+from serve_app.settings import AdmissionSettings
 
 Later = Callable[[float, Callable[[float], None]], None]
 """Runs a function of the time at a time."""
@@ -40,8 +43,24 @@ class Request:
         self.account = engine.Request(engine.Demand(self.seconds, work_seconds))
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What a replica refuses: its admission settings and the most requests that it holds."""
+
+    admission: AdmissionSettings
+    max_requests: int = MAX_REQUESTS
+
+
+UNBOUNDED = Bounds(
+    AdmissionSettings(
+        max_wait_seconds=1e12, bulk_max_wait_seconds=1e12, max_queued_audio_seconds=1e12
+    ),
+    max_requests=10**9,
+)
+
+
 class Replica:
-    """A replica of ``profile``. ``bounds`` None: nothing is refused.
+    """A replica of ``profile``.
 
     ``later`` calls back at a time, ``ended`` is told of each request that got its answer or was
     refused.
@@ -53,13 +72,13 @@ class Replica:
         limits: BatchLimits,
         later: Later,
         ended: Callable[[Request, float], None],
-        bounds: Bounds | None = None,
+        bounds: Bounds = UNBOUNDED,
     ) -> None:
         self._profile = profile
         self._later = later
         self._tell = ended
         self._queue = FairQueue(limits)
-        self._door = Doorkeeper(bounds, profile.workers, self._queue)
+        self._admission = Admission(bounds.admission, bounds.max_requests, profile.workers)
         idle_use = profile.server.idle_cores
         self.host = Cores(profile.cores, idle_use, profile.solo_speed)
         # Batches in flight share a GPU; on a CPU they share the cores with everything else.
@@ -80,10 +99,13 @@ class Replica:
         self._start(self.host, cost, 1, now, lambda then: self._admit(request, then))
 
     def _admit(self, request: Request, now: float) -> None:
-        if not self._door.admits(request.account):
+        try:
+            self._admission.check(request.account.demand, self._queue.is_overdue)
+        except Overloaded:
             request.is_refused = True
             self._end(request, now)
             return
+        self._admission.open(request.account)
         self._queue.open(request.account)
         self._open[request.account] = request
         self.most_open = max(self.most_open, len(self._open))
@@ -122,7 +144,7 @@ class Replica:
         else:
             cost = costs.encode if stage is Stage.ENCODE else costs.detect
             seconds = cost.seconds(len(batch))
-        self._door.begin(worker, batch, now)
+        self._admission.begin(worker, batch, now)
 
         def ended(then: float) -> None:
             self._batch_ended(worker, batch, then)
@@ -131,14 +153,14 @@ class Replica:
         self._start(self.engine, seconds, 1 if on_gpu else threads, now, ended)
 
     def _batch_ended(self, worker: int, batch: list[Job], now: float) -> None:
-        self._door.finish(worker, batch, now)
+        self._admission.finish(worker, batch, now)
         for job in batch:
             self._go_on(job, now)
         self._idle.append(worker)
         self._dispatch(now)
         if not self._queue.jobs:
             for idle in self._idle:
-                self._door.rest(idle, now)
+                self._admission.rest(idle, now)
 
     def _go_on(self, job: Job, now: float) -> None:
         """A window queues its next step, or the request its next window, or it is answered."""
@@ -155,7 +177,7 @@ class Replica:
         elif not request.in_flight:
             del self._open[job.request]
             self._queue.close(job.request)
-            self._door.close(job.request)
+            self._admission.close(job.request)
             self._end(request, now)
 
     def _end(self, request: Request, now: float) -> None:

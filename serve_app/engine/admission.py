@@ -13,10 +13,11 @@ throughput under load:
 Work is in window seconds (:mod:`serve_app.engine.request`). There are no threads and no clock here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from serve_app.caller import Priority
+from serve_app.engine.queue import Job, Stage
 from serve_app.engine.request import WINDOW_SECONDS, Demand, Request
 from serve_app.engine.throughput import FadingRate, Throughput
 from serve_app.errors import Overloaded
@@ -68,7 +69,8 @@ _SHORTEST_BULK = Demand(0.0, WINDOW_SECONDS, Priority.BULK)
 class Admission:
     """The open requests of an engine and what may still join them: at most ``max_requests``.
 
-    The caller feeds ``throughput``. Not thread-safe.
+    It is told what the engine's workers do, and learns from that how fast they are. Not
+    thread-safe.
     """
 
     def __init__(self, bounds: AdmissionSettings, max_requests: int, workers: int) -> None:
@@ -76,7 +78,7 @@ class Admission:
         self._bounds = bounds
         self._max_requests = max_requests
         self._open: set[Request] = set()
-        self._bulk_in_service = 0.0
+        self._bulk_in_service: dict[int, float] = {}
         self._audio_per_work = FadingRate()
 
     def check(self, demand: Demand, is_overdue: IsOverdue) -> None:
@@ -92,16 +94,42 @@ class Admission:
         """
         ahead = self._ahead(demand, is_overdue)
         if demand.is_short:  # nothing stops a batch that has begun
-            ahead += self._bulk_in_service / 2  # it is in one of two stages that cost about as much
+            # It is in one of two stages that cost about as much.
+            ahead += sum(self._bulk_in_service.values()) / 2
         return self._seconds(ahead)
 
     def open(self, request: Request) -> None:
         """Count a request as queued."""
         self._open.add(request)
 
-    def serve(self, bulk_seconds: float) -> None:
-        """Bulk windows enter service for one stage or, if negative, leave it."""
-        self._bulk_in_service += bulk_seconds
+    def begin(self, worker: int, batch: Sequence[Job], now: float) -> None:
+        """A worker takes a batch. ``now`` is in seconds, here and below, of any monotonic clock."""
+        self.throughput.resume(worker, now)
+        bulk = sum(job.seconds for job in batch if not job.request.is_interactive)
+        self._bulk_in_service[worker] = bulk
+
+    def finish(self, worker: int, batch: Sequence[Job], now: float) -> None:
+        """A worker's batch is over.
+
+        A window is done in part once it is encoded, and wholly once it has its text.
+        """
+        throughput, stage = self.throughput, batch[0].step.stage
+        share = {Stage.ENCODE: throughput.encoding_share, Stage.GENERATE: 1.0}.get(stage, 0.0)
+        seconds = 0.0
+        for job in batch:
+            done = share * job.work_left
+            job.work_left -= done
+            job.request.done_seconds += done
+            seconds += job.seconds if done else 0.0
+        if stage is Stage.ENCODE:
+            throughput.done(worker, now, encoded=seconds)
+        else:
+            throughput.done(worker, now, decoded=seconds)
+        self._bulk_in_service.pop(worker, None)
+
+    def rest(self, worker: int, now: float) -> None:
+        """A worker finds nothing to do, now or still."""
+        self.throughput.rest(worker, now)
 
     def close(self, request: Request) -> None:
         """Forget a request, whether it is done or not."""

@@ -15,7 +15,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import Segment, Word, get_suppressed_tokens
 
-from serve_app.engine.checks import Checks, compression_ratio
+from serve_app.engine.attempts import Checks, compression_ratio
 from serve_app.engine.engine import Engine
 from serve_app.engine.prompt import request_prompt
 from serve_app.engine.request import Request

@@ -19,10 +19,10 @@ from serve_app.engine import hardware
 from serve_app.engine.admission import Admission
 from serve_app.engine.backend import WhisperBackend
 from serve_app.engine.hearing import Ear
+from serve_app.engine.prompt import Vocabulary
 from serve_app.engine.queue import BatchLimits
 from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
-from serve_app.engine.vocabulary import Vocabulary
 from serve_app.engine.window import FULL_FRAMES, Heard, Policy, Window
 from serve_app.metrics import catalogue as metrics
 from serve_app.options import ModelFacts

@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serve_app.engine.checks import Attempt, Checks, average_logprob, ends_in_repetition
-from serve_app.engine.fallback import (
+from serve_app.engine.attempts import (
+    Attempt,
+    Checks,
+    average_logprob,
     best_of_failed,
     bounded,
+    ends_in_repetition,
     first_bound,
     sampling_options,
     settled,
 )
+from serve_app.engine.prompt import Vocabulary
 from serve_app.engine.queue import Stage, Step
-from serve_app.engine.vocabulary import Vocabulary
 from serve_app.engine.window import (
     FULL_FRAMES,
     MEL_FRAMES_PER_SECOND,

@@ -156,23 +156,16 @@ class Scheduler:
                 batch = self._next_batch(worker)
                 if not batch:
                     return
-                bulk = sum(job.seconds for job in batch if not job.request.is_interactive)
-                self._admission.serve(bulk)
+                began = time.perf_counter()
+                self._admission.begin(worker, batch, began)
                 is_first = self._idle == self._workers
                 alone = is_first and not self._queue.jobs
                 if is_first:
-                    self._active_since = time.perf_counter()
+                    self._active_since = began
                 self._idle -= 1
-            began = time.perf_counter()
             outcomes = self._run(batch, alone)
-            ended = time.perf_counter()
-            with self._wake:
-                # From here on this worker is idle, so that the next step of a lone request finds
-                # nothing beside it and may use every core.
-                self._idle += 1
-                self._admission.serve(-bulk)
             try:
-                self._account(worker, batch, began, ended)
+                self._account(worker, batch, began)
             except Exception:  # for a figure, no caller waits for ever and no worker ends
                 logger.exception("a batch was not accounted for")
             told = zip(batch, outcomes, strict=True)
@@ -180,37 +173,22 @@ class Scheduler:
 
     def _next_batch(self, worker: int) -> list[Job]:
         """Wait for work; [] if the scheduler stops."""
-        throughput = self._admission.throughput
         while not self._queue.jobs and not self._is_stopping:
-            throughput.rest(worker, time.perf_counter())
+            self._admission.rest(worker, time.perf_counter())
             self._wake.wait()
-        if self._is_stopping:
-            return []
-        throughput.resume(worker, time.perf_counter())
-        return self._queue.take(self._idle)
+        return [] if self._is_stopping else self._queue.take(self._idle)
 
-    def _account(self, worker: int, batch: list[Job], began: float, ended: float) -> None:
-        """Tell admission, metrics and traces what is done.
-
-        A window is done in part once it is encoded, and wholly once it has its text.
-        """
-        stage = batch[0].step.stage
-        throughput = self._admission.throughput
+    def _account(self, worker: int, batch: list[Job], began: float) -> None:
+        """Tell admission, metrics and traces what is done."""
         with self._wake:
-            share = {Stage.ENCODE: throughput.encoding_share, Stage.GENERATE: 1.0}.get(stage, 0.0)
-            done = [share * job.work_left for job in batch]
-            seconds = sum(job.seconds for job, work in zip(batch, done, strict=True) if work)
-            now = time.perf_counter()
-            if stage is Stage.ENCODE:
-                throughput.done(worker, now, encoded=seconds)
-            else:
-                throughput.done(worker, now, decoded=seconds)
-            for job, work in zip(batch, done, strict=True):
-                job.work_left -= work
-                job.request.done_seconds += work
+            # From here on this worker is idle, so that the next step of a lone request finds
+            # nothing beside it and may use every core.
+            self._idle += 1
+            ended = time.perf_counter()
             active_seconds = max(0.0, ended - self._active_since)
             self._active_since = max(self._active_since, ended)
-            slots = self._queue.limits.of(stage)
+            self._admission.finish(worker, batch, ended)
+            slots = self._queue.limits.of(batch[0].step.stage)
         self._sink.count(metrics.ENGINE_ACTIVE_SECONDS, active_seconds)
         record_batch(self._sink, batch, slots, began, ended)
 

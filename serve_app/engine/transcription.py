@@ -9,11 +9,10 @@ from faster_whisper.transcribe import Segment, restore_speech_timestamps
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
 from serve_app.caller import Priority
+from serve_app.engine.attempts import Attempt, Checks
 from serve_app.engine.batched import BatchedPipeline, Language
-from serve_app.engine.checks import Attempt, Checks
 from serve_app.engine.coverage import Interval, clips, coverage, total_seconds, uncovered
 from serve_app.engine.engine import Engine
-from serve_app.engine.plan import clips_within, expected_work_seconds, is_batched, longest_window
 from serve_app.engine.request import WINDOW_SECONDS, Demand, Request
 from serve_app.engine.segments import to_transcript
 from serve_app.engine.sequential import hear_in_sequence
@@ -23,9 +22,13 @@ from serve_app.engine.speech import (
     Stretch,
     as_dicts,
     audible,
+    clips_within,
     cut_clips,
     cut_speech,
+    expected_work_seconds,
     find_speech,
+    is_batched,
+    longest_window,
     uses_vad,
 )
 from serve_app.metrics import catalogue as metrics

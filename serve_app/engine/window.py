@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from faster_whisper.audio import pad_or_trim
 
-from serve_app.engine.checks import Attempt, Checks
+from serve_app.engine.attempts import Attempt, Checks
 
 MEL_FRAMES_PER_SECOND = 100
 FULL_FRAMES = 3_000

@@ -84,7 +84,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self.queue = FairQueue(self.limits)
         self.now = 0
-        self._running: list[tuple[int, int, list[Job], float]] = []
+        self._running: list[tuple[int, int, list[Job]]] = []
         self._idle = deque(range(self.workers))
         self._waiting = sorted(self.arrivals, key=lambda arrival: arrival.at)
         self._open: dict[Request, Arrival] = {}
@@ -142,8 +142,8 @@ class Simulation:
     def _complete(self) -> None:
         done = [entry for entry in self._running if entry[0] <= self.now]
         self._running = [entry for entry in self._running if entry[0] > self.now]
-        for _, worker, batch, bulk in done:
-            self._note_done(worker, batch, bulk)
+        for _, worker, batch in done:
+            self._note_done(worker, batch)
             for job in batch:
                 if job.request.is_open:
                     self._go_on(job)
@@ -201,30 +201,16 @@ class Simulation:
         for arrival in arrivals:
             if arrival.started_at is None:
                 arrival.started_at = self.now
-        bulk = sum(job.seconds for job in batch if not job.request.is_interactive)
-        self._running.append((self.now + COST[batch[0].step.stage], worker, batch, bulk))
+        self._running.append((self.now + COST[batch[0].step.stage], worker, batch))
         if self.admission:
-            self.admission.serve(bulk)
-            self.admission.throughput.resume(worker, self.now)
+            self.admission.begin(worker, batch, self.now)
 
     def _rest(self) -> None:
         if self.admission:
             for worker in self._idle:
-                self.admission.throughput.rest(worker, self.now)
+                self.admission.rest(worker, self.now)
 
-    def _note_done(self, worker: int, batch: list[Job], bulk: float) -> None:
+    def _note_done(self, worker: int, batch: list[Job]) -> None:
         self._idle.append(worker)
-        if self.admission is None:
-            return
-        self.admission.serve(-bulk)
-        throughput, stage = self.admission.throughput, batch[0].step.stage
-        share = {Stage.ENCODE: throughput.encoding_share, Stage.GENERATE: 1.0}.get(stage, 0.0)
-        seconds = sum(job.seconds for job in batch) if share else 0.0
-        if stage is Stage.ENCODE:
-            throughput.done(worker, self.now, encoded=seconds)
-        else:
-            throughput.done(worker, self.now, decoded=seconds)
-        for job in batch:
-            work = share * job.work_left
-            job.work_left -= work
-            job.request.done_seconds += work
+        if self.admission:
+            self.admission.finish(worker, batch, self.now)

@@ -8,7 +8,7 @@ import pytest
 
 from serve_app.caller import Priority
 from serve_app.engine.admission import Admission, Load
-from serve_app.engine.queue import Stage
+from serve_app.engine.queue import Job, Stage, Step
 from serve_app.engine.request import Demand, Request
 from serve_app.errors import Overloaded
 from serve_app.settings import AdmissionSettings
@@ -149,8 +149,9 @@ def test_an_unknown_throughput_refuses_nobody() -> None:
 
 def test_a_batch_of_bulk_in_service_alone_refuses_nobody() -> None:
     admission = loaded(AdmissionSettings(max_wait_seconds=0.5))
-    opened(admission, bulk(3600.0), queued=240.0)
-    admission.serve(240.0)
+    file = opened(admission, bulk(3600.0), queued=240.0)
+    step = Step(Stage.GENERATE)
+    admission.begin(0, [Job(file, step, seconds=30.0) for _ in range(8)], now=10.0)
     assert load_of(admission).wait_seconds == pytest.approx(4.0)
     admission.check(short(), never)
 

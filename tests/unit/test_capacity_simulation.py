@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from loadtest.capacity.cluster import Cluster, Result, served_rtfx
 from loadtest.capacity.cores import Cores
-from loadtest.capacity.doorkeeper import Bounds
 from loadtest.capacity.probe import simulated_rtfx
 from loadtest.capacity.profile import Call, DecodeCost, MachineProfile, Recipe
+from loadtest.capacity.replica import Bounds
 from loadtest.capacity.work import PIPELINE_WINDOWS, Workload
 from loadtest.dictation import Piece, strangers
 from serve_app.settings import AdmissionSettings

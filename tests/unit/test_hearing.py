@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve_app.engine.checks import Checks
+from serve_app.engine.attempts import Checks
 from serve_app.engine.hearing import Ear
+from serve_app.engine.prompt import Vocabulary
 from serve_app.engine.queue import Stage, Step
-from serve_app.engine.vocabulary import Vocabulary
 from serve_app.engine.window import FULL_FRAMES, Heard, Policy, Window
 from serve_app.metrics import catalogue as metrics
 from tests.unit.ledger import Ledger

@@ -1,8 +1,8 @@
-"""Which texts deserve another attempt."""
+"""Whether an attempt at a window is good enough, and how far the next ones may run."""
 
 import pytest
 
-from serve_app.engine.checks import Attempt, Checks, ends_in_repetition
+from serve_app.engine.attempts import Attempt, Checks, bounded, ends_in_repetition, first_bound
 
 CHECKS = Checks(compression_ratio=2.4, log_prob=-1.0, no_speech=0.6)
 
@@ -48,3 +48,34 @@ def test_a_check_without_a_threshold_is_off() -> None:
 )
 def test_a_text_that_repeats_its_end_is_told(text: str, repeats: bool) -> None:
     assert ends_in_repetition(text) is repeats
+
+
+OPTIONS = {"max_length": 448}
+
+
+def failed(n_tokens: int, text: str = "") -> Attempt:
+    return Attempt(tuple(range(n_tokens)), text, avg_logprob=-9.0, no_speech_prob=0.0)
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "bound"), [(0, 64), (10, 64), (42, 64), (43, 128), (85, 128), (224, 384)]
+)
+def test_a_bound_leaves_half_as_much_again(n_tokens: int, bound: int) -> None:
+    assert first_bound(failed(n_tokens), CHECKS) == bound
+
+
+def test_a_repetition_has_the_smallest_bound() -> None:
+    assert first_bound(failed(224, "go " * 100), CHECKS) == 64
+
+
+@pytest.mark.parametrize(("prompt_tokens", "length"), [(3, 128), (64, 128), (100, 164)])
+def test_a_bound_counts_new_tokens_only(prompt_tokens: int, length: int) -> None:
+    options = bounded(OPTIONS, prompt_tokens, 64)
+    assert options is not None
+    assert options["max_length"] == length
+    assert min(length // 2, length - prompt_tokens) == 64
+
+
+def test_there_is_no_bound_where_the_options_allow_no_more() -> None:
+    assert bounded(OPTIONS, 3, 256) is None
+    assert bounded({"max_length": 50}, 3, 64) is None
