@@ -102,7 +102,7 @@ class _Transcription:
     async def _in_parallel(self, samples: Samples, speech: list[Stretch] | None) -> Transcript:
         cuts = self._cuts(samples, speech)
         if not cuts:
-            return self._empty(0.0 if speech is None else 1.0)
+            return self._empty(None if speech is None else 1.0)
         self._engine.scheduler.expect(self._request, WINDOW_SECONDS * len(cuts))
         pipeline = BatchedPipeline(self._engine, self._request, self._options)
         segments, language = await pipeline.hear(samples, cuts, self._language())
