@@ -1,291 +1,61 @@
-"""Every environment variable that matters to an operator, and the defaults that we give to Ray's.
+"""Environment variables: the defaults that we give to Ray's, and how a variable of ours is read.
 
-docs/settings.md is printed from these tables, ``python -m serve_app`` sets what they say, and tests
-hold the images and the code's own variables against them.
+docs/settings.md says what each of them does.
 """
 
 import os
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
 
+from serve_app.errors import InvalidSetting
 
-class Variable(NamedTuple):
-    """One variable.
+SET_BY_EVERY_SERVER = {
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.serving.proxy_errors:middlewares",
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
+    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "14400",
+    "RAY_SERVE_PORT_QUARANTINE_S": "150",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_automatic_object_spilling_enabled": "0",
+    "RAY_object_spilling_directory": "/dev/shm",
+    "RAY_worker_niceness": "0",
+}
+"""Defaults of a local server, and of the images for a cluster."""
 
-    ``default`` applies while the variable is unset; "" means that nothing does. ``set_by`` says who
-    gives Ray this default: every server (``python -m serve_app``, and the images for a cluster),
-    or only the local server, which knows that its Ray is on one machine.
-    """
-
-    name: str
-    default: str
-    meaning: str
-    set_by: Literal["nobody", "local server", "every server"] = "nobody"
-
-
-OURS = (
-    Variable(
-        "WHISPER_API_KEY",
-        "",
-        "If set, everything but `/`, `/health` and `/readyz` needs this key. Without it and "
-        "without a keys file the server is open.",
-    ),
-    Variable("WHISPER_API_KEY_HEADER", "X-API-Key", "The header that carries the key."),
-    Variable(
-        "WHISPER_API_KEYS_FILE",
-        "",
-        "A file of further keys with names and quotas, read again when it changes; see "
-        "[keys.md](keys.md).",
-    ),
-    Variable(
-        "WHISPER_OX_MODELS_DIR",
-        "~/.cache/whisper-ox/models",
-        "Where models are kept. `XDG_CACHE_HOME` moves the default's `~/.cache`.",
-    ),
-    Variable(
-        "WHISPER_OX_HEAD_SECONDS",
-        "20",
-        "HAProxy: a connection that has not sent a whole request head after so many seconds is "
-        "closed.",
-    ),
-    Variable("LOG_LEVEL", "", "`debug`, `info`, `warning` or `error`; overrides `log.level`."),
-    Variable("LOG_FORMAT", "", "`text` or `json`; overrides `log.format`."),
-)
-
-RAYS = (
-    Variable(
-        "RAY_SERVE_ENABLE_HA_PROXY",
-        "1",
-        "`1`: HAProxy takes the requests; `0`: Ray's Python proxy, whose limits are in "
-        "[operations.md](operations.md#a-reverse-proxy-in-front). A local server defaults to `0` "
-        "where Ray's wheel brings no HAProxy (macOS). On a cluster every node needs the "
-        "same value before Ray starts.",
-    ),
-    Variable(
-        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH",
-        "serve_app.serving.proxy_errors:middlewares",
-        "Turns the error answers of Ray Serve itself into JSON.",
-        set_by="every server",
-    ),
-    Variable(
-        "RAY_SERVE_HAPROXY_BINARY_PATH",
-        "serve_app/serving/haproxy.py",
-        "HAProxy: the command that Ray starts. Ours adds JSON errors and a time limit for request "
-        "heads to HAProxy's configuration and then becomes HAProxy; the path of HAProxy itself "
-        "does without both.",
-    ),
-    Variable(
-        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S",
-        "60",
-        "HAProxy: closes a connection after so many seconds in which the client neither sends nor "
-        "reads; a transcription may take longer. Keep it above `http.upload_idle_seconds`, whose "
-        "answer says more. Ray's own default is an hour.",
-        set_by="every server",
-    ),
-    Variable(
-        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE",
-        "65536",
-        "HAProxy: the most bytes of a request's head. Keep it above `http.max_header_bytes`. Ray's "
-        "own default is 16384.",
-        set_by="every server",
-    ),
-    Variable(
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S",
-        "14400",
-        "HAProxy: when HTTP replicas change, requests that run longer than this many seconds are "
-        "cut off. Keep it at `http.request_seconds` or above. Ray's own default is 120.",
-        set_by="every server",
-    ),
-    Variable(
-        "RAY_SERVE_PORT_QUARANTINE_S",
-        "150",
-        "HAProxy: seconds for which the port of a stopped HTTP replica is not used again. Ray's "
-        "own default is 30 s more than the variable above, in which a replica that keeps crashing "
-        "would use up all ports. Set it that high if several applications share a cluster.",
-        set_by="every server",
-    ),
-    Variable(
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S",
-        "20",
-        "A proxy that is not up after three times as many seconds is started again. Ray's own "
-        "default, 5, is too short on a busy machine.",
-        set_by="every server",
-    ),
-    Variable(
-        "RAY_SERVE_HAPROXY_METRICS_PORT",
-        "",
-        "HAProxy: its own metrics, on the loopback interface. While this and the next three are "
-        "unset, a local server takes free ports from 20000 up; a cluster takes Ray's defaults "
-        "(9101, 8404, 8500, 30000).",
-    ),
-    Variable("RAY_SERVE_HAPROXY_STATS_PORT", "", "HAProxy: its statistics page."),
-    Variable(
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
-        "",
-        "HAProxy: the Python proxy that stands in while no HTTP replica answers.",
-    ),
-    Variable(
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT",
-        "",
-        "HAProxy: the first port of the HTTP replicas; they have 90, or those below "
-        "`RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT`.",
-    ),
-    Variable(
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC",
-        "",
-        "HAProxy: its configuration. A local server puts it, `RAY_SERVE_HAPROXY_SOCKET_PATH`, "
-        "`RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH`, `RAY_SERVE_HAPROXY_SERVER_STATE_BASE` and "
-        "`RAY_SERVE_HAPROXY_SERVER_STATE_FILE` into a folder of its own below /tmp, which nobody "
-        "else may read and which goes with the server. Ray's own default is /tmp/haproxy-serve.",
-    ),
-    Variable(
-        "RAY_AUTH_MODE",
-        "token",
-        "`token`: Ray's own ports ask for a token (`RAY_AUTH_TOKEN`, `RAY_AUTH_TOKEN_PATH` or "
-        "`~/.ray/auth_token`); a local server makes one up. A cluster without it trusts whoever "
-        "reaches those ports.",
-        set_by="local server",
-    ),
-    Variable(
-        "RAY_USAGE_STATS_ENABLED",
-        "0",
-        "Ray's telemetry. A local server sets 0 whatever you say.",
-        set_by="every server",
-    ),
-    Variable(
-        "RAY_USAGE_STATS_REPORT_URL",
-        "http://127.0.0.1:9",
-        "The head of a cluster whose telemetry is off reports that it is off: to this address, "
-        "where nobody listens. A local server starts no such process.",
-    ),
-    Variable("ORT_DISABLE_TELEMETRY", "1", "onnxruntime's telemetry; Whisper OX always sets 1."),
-    Variable(
-        "RAY_automatic_object_spilling_enabled",
-        "0",
-        "`0`: when shared memory is full, Ray writes none of it to a disk, so that no audio gets "
-        "there.",
-        set_by="every server",
-    ),
-    Variable(
-        "RAY_object_spilling_directory",
-        "/dev/shm",
-        "Where an object goes that the object store has no room for: a file system in memory. With "
-        "spilling off and this one full too, the object is refused.",
-        set_by="every server",
-    ),
-    Variable(
-        "RAY_LOG_TO_STDERR",
-        "0",
-        "`1`: every process logs to stderr, and no files are written below /tmp/ray.",
-    ),
-    Variable(
-        "RAY_DEDUP_LOGS",
-        "0",
-        "`1`, Ray's own default: of similar lines only one is printed, followed by a count that "
-        "breaks JSON.",
-        set_by="local server",
-    ),
-    Variable(
-        "RAY_worker_niceness",
-        "0",
-        "With Ray's own default, 15, every other process on the machine goes before ours.",
-        set_by="every server",
-    ),
-    Variable(
-        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S",
-        "0.5",
-        "How often Serve's controller checks its replicas. With Ray's own default, 0.1, an idle "
-        "server uses 15 instead of 9 % of a core.",
-        set_by="local server",
-    ),
-    Variable(
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
-        "0",
-        "`0`: under `uv run`, Ray does not pack up the working directory.",
-        set_by="local server",
-    ),
-    Variable(
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
-        "0",
-        "`0`: Ray takes this machine for one without a cluster, so that its own ports listen on "
-        "the loopback interface only.",
-        set_by="local server",
-    ),
-)
-
-OPEN_TELEMETRYS = (
-    Variable(
-        "OTEL_TRACES_EXPORTER",
-        "",
-        "`otlp`: send traces; without an endpoint, to `http://localhost:4318/v1/traces`. `none`: "
-        "send none, whatever else is set. Unset: send them only if there is an endpoint.",
-    ),
-    Variable(
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "",
-        "Send traces to this collector, for instance `https://collector:4318`; `/v1/traces` is "
-        "added.",
-    ),
-    Variable(
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", "The same as a whole URL; takes precedence."
-    ),
-    Variable(
-        "OTEL_EXPORTER_OTLP_PROTOCOL",
-        "http/protobuf",
-        "The only protocol supported. `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL` takes precedence.",
-    ),
-    Variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "", "See `OTEL_EXPORTER_OTLP_PROTOCOL`."),
-    Variable(
-        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-        "",
-        "Headers for the collector, for instance a token: `name=value,name=value`.",
-    ),
-    Variable(
-        "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-        "",
-        "A file with the CAs that may have signed the collector's certificate.",
-    ),
-    Variable("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "10", "Seconds for one batch of spans."),
-    Variable(
-        "OTEL_TRACES_SAMPLER",
-        "parentbased_always_on",
-        "Which requests are traced. `parentbased_traceidratio`: a share of those whose caller has "
-        "not decided.",
-    ),
-    Variable("OTEL_TRACES_SAMPLER_ARG", "1.0", "That share."),
-    Variable("OTEL_SERVICE_NAME", "whisper-ox", "The name of this service in traces."),
-    Variable(
-        "OTEL_RESOURCE_ATTRIBUTES", "", "More about this service, as `deployment.environment=test`."
-    ),
-    Variable("OTEL_BSP_SCHEDULE_DELAY", "5000", "Milliseconds after which ended spans are sent."),
-    Variable(
-        "OTEL_SDK_DISABLED",
-        "false",
-        "`true`: no traces, and no metrics of Ray either, which come from the same SDK; "
-        "`OTEL_TRACES_EXPORTER=none` leaves the metrics on.",
-    ),
-)
-
-HUGGING_FACES = (
-    Variable("HF_TOKEN", "", "For models behind a licence; used only to fetch them."),
-    Variable("HF_ENDPOINT", "", "Another Hugging Face hub, for instance a mirror of your own."),
-    Variable(
-        "HF_HUB_OFFLINE",
-        "",
-        "`1`: never ask Hugging Face; serve only models that are on this machine.",
-    ),
-)
-
-
-def default_of(name: str) -> str:
-    """What holds while the variable is unset."""
-    return next(one.default for one in (*OURS, *RAYS) if one.name == name)
+SET_BY_A_LOCAL_SERVER = {
+    **SET_BY_EVERY_SERVER,
+    "RAY_AUTH_MODE": "token",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+"""The same, and those that suit only a Ray on one machine."""
 
 
 def set_defaults() -> None:
-    """Set the defaults that a local server gives to Ray, for this process and those it starts.
+    """Set a local server's defaults, for this process and those it starts.
 
     Call it before Ray is imported. What the operator has set stays.
     """
-    for variable in RAYS:
-        if variable.set_by != "nobody":
-            os.environ.setdefault(variable.name, variable.default)
+    for name, default in SET_BY_A_LOCAL_SERVER.items():
+        os.environ.setdefault(name, default)
+
+
+def choice(name: str, allowed: Sequence[str]) -> str:
+    """The variable's value, in lower case; "" while it is unset or blank.
+
+    Raises ``InvalidSetting`` for a value that is not ``allowed``.
+    """
+    value = os.environ.get(name, "").strip().lower()
+    if value and value not in allowed:
+        raise not_allowed(name, ", ".join(allowed))
+    return value
+
+
+def not_allowed(name: str, allowed: str) -> InvalidSetting:
+    """The error for the value that the variable has; ``allowed`` is what it may be, in words."""
+    value = os.environ.get(name, "")[:40]
+    return InvalidSetting(
+        f"The environment variable {name} is {value!r}; allowed: {allowed}.", field=name
+    )

@@ -7,7 +7,6 @@ that. Every line about a request carries its id, whichever thread it comes from.
 
 import json
 import logging
-import os
 import re
 import sys
 import traceback
@@ -19,19 +18,12 @@ from typing import Any, get_args
 
 from typing_extensions import override
 
-from serve_app.errors import InvalidSetting, NotReady, WhisperOxError
+from serve_app.environment import choice
+from serve_app.errors import NotReady, WhisperOxError
 from serve_app.settings import LogSettings
 
-LEVEL_VARIABLE = "LOG_LEVEL"
-FORMAT_VARIABLE = "LOG_FORMAT"
-
-_OURS = (
-    *("whisper_ox", "faster_whisper", "opentelemetry"),
-    *("asyncio", "concurrent.futures", "uvicorn.error"),
-)
+_OTHERS = ("faster_whisper", "opentelemetry", "asyncio", "concurrent.futures", "uvicorn.error")
 """Loggers of this process that would otherwise print in their own formats."""
-
-_SERVES = "ray.serve"
 
 _SAFE_MESSAGES = (MemoryError, RuntimeError, NotReady)
 """Exceptions whose messages are about the machine (memory, CTranslate2, CUDA); Python's own
@@ -72,15 +64,11 @@ def fields(**values: object) -> dict[str, Any]:
 
 
 def from_environment(settings: LogSettings) -> LogSettings:
-    """``settings``, overridden by the variables ``LOG_LEVEL`` and ``LOG_FORMAT``.
-
-    Case does not matter, and an empty variable counts as unset. Raises ``InvalidSetting``, which
-    names the allowed values.
-    """
+    """``settings``, overridden by ``LOG_LEVEL`` and ``LOG_FORMAT``. Raises ``InvalidSetting``."""
     given = {
         name: value
-        for name, variable in (("level", LEVEL_VARIABLE), ("format", FORMAT_VARIABLE))
-        if (value := _variable(variable, get_args(LogSettings.model_fields[name].annotation)))
+        for name, variable in (("level", "LOG_LEVEL"), ("format", "LOG_FORMAT"))
+        if (value := choice(variable, get_args(LogSettings.model_fields[name].annotation)))
     }
     return settings.model_copy(update=given)
 
@@ -94,26 +82,15 @@ def configure_logging(settings: LogSettings) -> None:
     formatter = _JsonLines if chosen.format == "json" else _TextLines
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(messages=chosen.transcripts))
-    for name in _OURS:
+    for name in ("whisper_ox", *_OTHERS):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
-        logger.setLevel(logging.WARNING)
-    logging.getLogger(_OURS[0]).setLevel(chosen.level.upper())
-    serves = logging.getLogger(_SERVES)
+        logger.setLevel(logging.WARNING if name in _OTHERS else chosen.level.upper())
+    serves = logging.getLogger("ray.serve")
     for old in [f for f in serves.filters if isinstance(f, _ServesFailures)]:
         serves.removeFilter(old)
     serves.addFilter(_ServesFailures(messages=chosen.transcripts))
-
-
-def _variable(name: str, allowed: tuple[str, ...]) -> str:
-    value = os.environ.get(name, "").strip().lower()
-    if value and value not in allowed:
-        raise InvalidSetting(
-            f"The environment variable {name} is {value[:40]!r}; allowed: {', '.join(allowed)}.",
-            field=name,
-        )
-    return value
 
 
 class _Lines(logging.Formatter):
@@ -127,13 +104,15 @@ class _Lines(logging.Formatter):
     def formatException(self, ei: Any) -> str:
         return _traceback(ei[1], messages=self._messages)
 
-    def _parts(self, record: logging.LogRecord) -> tuple[datetime, dict[str, Any], str]:
-        """The time (UTC), the fields, ids first, and the traceback."""
+    def _parts(self, record: logging.LogRecord) -> tuple[str, dict[str, Any], str]:
+        """The time (UTC, ISO 8601), the fields, ids first, and the traceback."""
+        time = datetime.fromtimestamp(record.created, timezone.utc)
+        stamp = time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         ids = {"request_id": _request_id.get(), "trace_id": _trace_id.get()}
         values = {name: value for name, value in ids.items() if value}
         values |= getattr(record, "fields", {})
         failure = self.formatException(record.exc_info) if record.exc_info else ""
-        return datetime.fromtimestamp(record.created, timezone.utc), values, failure
+        return stamp, values, failure
 
 
 class _JsonLines(_Lines):
@@ -141,9 +120,9 @@ class _JsonLines(_Lines):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        time, values, failure = self._parts(record)
+        stamp, values, failure = self._parts(record)
         own = {
-            "ts": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "ts": stamp,
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -158,8 +137,7 @@ class _TextLines(_Lines):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        time, values, failure = self._parts(record)
-        stamp = time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        stamp, values, failure = self._parts(record)
         line = f"{stamp} {record.levelname} {record.name} {record.getMessage()}"
         line += "".join(f" {name}={_text(value)}" for name, value in values.items())
         # A path may hold a line feed, and nothing that a caller sends may look like another line.

@@ -8,8 +8,9 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from serve_app.environment import HUGGING_FACES, OPEN_TELEMETRYS, OURS, RAYS, Variable
+from serve_app.environment import SET_BY_A_LOCAL_SERVER
 from serve_app.settings import AppSettings, EngineTunables
+from tools.variables import HUGGING_FACES, OPEN_TELEMETRYS, OURS, RAYS, Variable
 
 _INTRODUCTION = """\
 # Settings
@@ -75,11 +76,13 @@ def _settings(model: type[BaseModel], concern: str) -> str:
 
 
 def _variables(variables: Sequence[Variable]) -> str:
-    rows = [
-        f"| `{one.name}` | {f'`{one.default}`' if one.default else 'unset'} | {one.meaning} |"
-        for one in variables
-    ]
+    rows = [f"| `{one.name}` | {_default(one)} | {one.meaning} |" for one in variables]
     return "\n".join(["| Variable | Default | Meaning |", "|---|---|---|", *rows])
+
+
+def _default(variable: Variable) -> str:
+    default = SET_BY_A_LOCAL_SERVER.get(variable.name) or variable.default
+    return f"`{default}`" if default else "unset"
 
 
 def _allowed(field: FieldInfo) -> str:

@@ -18,7 +18,6 @@ from pathlib import Path
 from types import FrameType
 
 from serve_app import environment
-from serve_app.errors import InvalidSetting
 from serve_app.serving import haproxy
 from serve_app.serving.ports import BLOCK_PORTS, PortBlock, require_free
 
@@ -118,5 +117,5 @@ def _prepare_haproxy(stack: ExitStack) -> None:
 def _port(variable: str) -> int:
     text = os.environ[variable]
     if not text.isdecimal():
-        raise InvalidSetting(f"The environment variable {variable} is {text!r}, not a port.")
+        raise environment.not_allowed(variable, "the number of a port")
     return int(text)

@@ -34,8 +34,8 @@ from serve_app.serving.ray_internals import listen_on_node_address_only
 from serve_app.serving.ray_metrics import RayMetrics
 from serve_app.serving.remote_service import TRANSCRIBER, RemoteService
 from serve_app.settings import ApiKey, AppSettings, EngineTunables
+from serve_app.tracing import tracer_of
 from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Span, Tracer
-from serve_app.tracing.tracer import tracer_of
 from serve_app.transcript import Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")

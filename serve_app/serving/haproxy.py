@@ -19,12 +19,12 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[2])
 
 from serve_app.api.dialects import OPENAI
-from serve_app.environment import default_of
-from serve_app.errors import InvalidSetting, NotReady, WhisperOxError
+from serve_app.environment import not_allowed
+from serve_app.errors import NotReady, WhisperOxError
 
 COMMAND = "RAY_SERVE_HAPROXY_BINARY_PATH"
 HEAD_SECONDS = "WHISPER_OX_HEAD_SECONDS"
-MOST_HEAD_SECONDS = 3600.0
+DEFAULT_HEAD_SECONDS, MOST_HEAD_SECONDS = 20.0, 3600.0
 
 _PUBLIC_HOST = "_WHISPER_OX_PUBLIC_HOST"
 """A variable of our own processes; see :func:`listen_alone`."""
@@ -89,15 +89,12 @@ def listen_alone(host: str) -> str:
 
 def head_seconds() -> float:
     """How long a client may take to send a request's head. Raises ``InvalidSetting``."""
-    text = os.environ.get(HEAD_SECONDS) or default_of(HEAD_SECONDS)
+    text = os.environ.get(HEAD_SECONDS)
     with suppress(ValueError):
-        if 0 < float(text) <= MOST_HEAD_SECONDS:
-            return float(text)
-    raise InvalidSetting(
-        f"The environment variable {HEAD_SECONDS} is {text!r}; allowed: a number above 0, up to "
-        f"{MOST_HEAD_SECONDS:g}.",
-        field=HEAD_SECONDS,
-    )
+        seconds = float(text or DEFAULT_HEAD_SECONDS)
+        if 0 < seconds <= MOST_HEAD_SECONDS:
+            return seconds
+    raise not_allowed(HEAD_SECONDS, f"a number above 0, up to {MOST_HEAD_SECONDS:g}")
 
 
 def edited(config: str, head_seconds: float, public_host: str = "") -> str:

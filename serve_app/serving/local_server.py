@@ -36,7 +36,7 @@ from serve_app.serving.profile import Profile, load_profile
 from serve_app.serving.ray_metrics import MetricsEndpoint
 from serve_app.serving.remote_service import why_not_ready
 from serve_app.settings import ApiKey, DrainSettings, LogSettings
-from serve_app.tracing.tracer import wants_traces
+from serve_app.tracing import wants_traces
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Long clips pass through it from Ingress to Transcriber: 2.3 hours of 16 kHz PCM16 at once."""

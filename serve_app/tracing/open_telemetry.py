@@ -49,7 +49,6 @@ ERROR_TYPE: Final = "error.type"
 STEPS_DROPPED: Final = "whisper_ox.steps_dropped"
 
 _KINDS: Final[dict[Kind, SpanKind]] = {
-    "internal": SpanKind.INTERNAL,
     "server": SpanKind.SERVER,
     "client": SpanKind.CLIENT,
 }
@@ -76,7 +75,7 @@ class OpenTelemetryTracer(Tracer):
         self,
         name: str,
         parent: str = "",
-        kind: Kind = "internal",
+        kind: Kind = "server",
         attributes: Attributes = NOTHING,
     ) -> "OpenTelemetrySpan":
         above = _PARENTS.extract({"traceparent": parent}, Context())
@@ -144,10 +143,8 @@ class OpenTelemetrySpan(Span):
         )
 
     @override
-    def child(self, name: str, attributes: Attributes = NOTHING) -> "OpenTelemetrySpan":
-        span = self._tracer.start_span(
-            name, self._below(), attributes=attributes, start_time=self._clock.now_ns()
-        )
+    def child(self, name: str) -> "OpenTelemetrySpan":
+        span = self._tracer.start_span(name, self._below(), start_time=self._clock.now_ns())
         return OpenTelemetrySpan(self._tracer, span, self._clock)
 
     @override

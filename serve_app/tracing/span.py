@@ -1,15 +1,15 @@
 """How the rest of the server times the parts of a request.
 
-``api/`` and ``engine/`` know this file only, which knows nothing of OpenTelemetry. Everything here
-does nothing, as is right while traces are off; :mod:`serve_app.tracing.open_telemetry` records.
+These classes do nothing, which is what they should do while traces are off. Those of
+:mod:`serve_app.tracing.open_telemetry`, which derive from them, record.
 """
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Literal
 
-Kind = Literal["internal", "server", "client"]
-"""Client and server are the two ends of a call from one process to another."""
+Kind = Literal["server", "client"]
+"""The two ends of a call from one process to another."""
 
 Attributes = Mapping[str, str | int | float | bool]
 """Sizes, times, names and codes, but nothing of audio, text, prompts, keys or query strings."""
@@ -35,8 +35,8 @@ class Span:
     trace_id: str = ""
     """32 hexadecimal digits; "" while traces are off."""
 
-    def child(self, name: str, attributes: Attributes = NOTHING) -> "Span":
-        """A part of this part, which begins now."""
+    def child(self, name: str) -> "Span":
+        """A part of this one that begins now."""
         return self
 
     def step(
@@ -47,13 +47,14 @@ class Span:
         attributes: Attributes = NOTHING,
         beside: Sequence["Span"] = (),
     ) -> None:
-        """A part that is over, by ``time.perf_counter()``. ``beside``: whose work it did as well.
+        """Add a part that is over; ``began`` and ``ended`` are ``time.perf_counter()``.
 
-        Takes a few microseconds; the cost of recording it comes when this span ends.
+        ``beside`` are the spans of other requests that the same work was for. This takes a few
+        microseconds; the part is recorded when this span ends.
         """
 
     def rename(self, name: str) -> None:
-        """Give it the name of what it turned out to be."""
+        """Replace its name."""
 
     def note(self, attributes: Attributes) -> None:
         """Add or replace attributes."""
@@ -80,7 +81,7 @@ class Tracer:
         self,
         name: str,
         parent: str = "",
-        kind: Kind = "internal",
+        kind: Kind = "server",
         attributes: Attributes = NOTHING,
     ) -> Span:
         """``parent`` is a W3C ``traceparent``; anything else begins a trace of its own."""

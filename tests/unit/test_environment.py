@@ -8,11 +8,13 @@ import pytest
 from ray.serve._private import constants
 
 from serve_app import environment
-from serve_app.environment import RAYS, Variable, default_of
+from serve_app.environment import SET_BY_A_LOCAL_SERVER, SET_BY_EVERY_SERVER
+from serve_app.errors import InvalidSetting
 from serve_app.settings import HttpSettings
+from tools.variables import RAYS
 
 ROOT = Path(__file__).parents[2]
-SERVES = [variable for variable in RAYS if variable.name.startswith("RAY_SERVE_")]
+SERVES = [one.name for one in RAYS if one.name.startswith("RAY_SERVE_")]
 OF_IMAGES = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_HAPROXY_BINARY_PATH": (
@@ -30,21 +32,39 @@ def test_what_the_operator_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "RAY_LOG_TO_STDERR" not in os.environ
 
 
-@pytest.mark.parametrize("variable", SERVES, ids=lambda variable: variable.name)
-def test_ray_serve_reads_it(variable: Variable) -> None:
-    assert f'"{variable.name}"' in Path(constants.__file__).read_text()
+def test_a_choice_is_read_leniently_and_an_unknown_one_is_refused_with_those_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allowed = ("text", "json")
+    for value, read in [(" JSON ", "json"), (" ", ""), ("", "")]:
+        monkeypatch.setenv("LOG_FORMAT", value)
+        assert environment.choice("LOG_FORMAT", allowed) == read
+    monkeypatch.delenv("LOG_FORMAT")
+    assert environment.choice("LOG_FORMAT", allowed) == ""
+    monkeypatch.setenv("LOG_FORMAT", "x" * 1_000)
+    with pytest.raises(InvalidSetting, match=r"is 'x{40}'; allowed: text, json\.$") as refusal:
+        environment.choice("LOG_FORMAT", allowed)
+    assert refusal.value.field == "LOG_FORMAT"
+
+
+@pytest.mark.parametrize("name", SERVES)
+def test_ray_serve_reads_it(name: str) -> None:
+    assert f'"{name}"' in Path(constants.__file__).read_text()
 
 
 def test_haproxy_waits_longer_than_the_application() -> None:
-    http = HttpSettings()
-    assert int(default_of("RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S")) > http.upload_idle_seconds
-    assert int(default_of("RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S")) >= http.request_seconds
-    assert int(default_of("RAY_SERVE_HAPROXY_TUNE_BUFSIZE")) > http.max_header_bytes
+    http, given = HttpSettings(), SET_BY_EVERY_SERVER
+    assert int(given["RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"]) > http.upload_idle_seconds
+    assert int(given["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"]) >= http.request_seconds
+    assert int(given["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"]) > http.max_header_bytes
 
 
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "Dockerfile.gpu"])
 def test_an_image_sets_what_every_server_sets(dockerfile: str) -> None:
     text = (ROOT / dockerfile).read_text()
     given = dict(re.findall(r"^(?:ENV|   ) (RAY_\w+)=(\S+)", text, re.MULTILINE))
-    ours = {one.name: one.default for one in RAYS if one.set_by == "every server"}
-    assert given == {**ours, **OF_IMAGES}
+    assert given == {**SET_BY_EVERY_SERVER, **OF_IMAGES}
+
+
+def test_every_variable_that_is_set_is_explained() -> None:
+    assert SET_BY_A_LOCAL_SERVER.keys() <= {one.name for one in RAYS}

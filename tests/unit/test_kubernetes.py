@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from serve_app import __version__
-from serve_app.environment import HUGGING_FACES, OURS, RAYS
+from serve_app.environment import SET_BY_EVERY_SERVER
 from serve_app.serving.profile import load_profile, profile_path
 from serve_app.serving.ray_internals import SERVES_HEADERS
 from tests.unit.manifests import (
@@ -24,6 +24,7 @@ from tests.unit.manifests import (
     with_component,
 )
 from tools.rayservice import serve_config_patch
+from tools.variables import HUGGING_FACES, OURS, RAYS
 
 PROFILES = sorted(path.name for path in (K8S / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
@@ -170,11 +171,10 @@ def test_versions_are_those_of_the_code(profile: str) -> None:
 
 def test_the_pods_set_variables_that_are_known_and_leave_the_images_to_it() -> None:
     known = {variable.name for variable in (*OURS, *RAYS, *HUGGING_FACES)}
-    of_the_images = {variable.name for variable in RAYS if variable.set_by == "every server"}
     for template in pod_templates(rayservice(overlay("cpu"))).values():
         (container,) = template["spec"]["containers"]
         given = {one["name"] for one in container["env"]}
-        assert given <= known - of_the_images
+        assert given <= known - SET_BY_EVERY_SERVER.keys()
 
 
 def test_the_served_port_is_the_profiles() -> None:

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.environment import default_of
+from serve_app.environment import SET_BY_EVERY_SERVER
 from serve_app.serving.proxy_errors import ProxyErrors, middlewares
 from tests.unit.asgi import Answer, asked, http_scope
 from tests.unit.conftest import Printed
@@ -144,7 +144,7 @@ def test_headers_that_only_serve_may_set_are_kept_out(name: str, value: bytes) -
 
 
 def test_serve_takes_what_the_callback_returns(printed: Printed) -> None:
-    path = default_of("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH")
+    path = SET_BY_EVERY_SERVER["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"]
     module, _, callback = path.partition(":")
     wrapped = validate_http_proxy_callback_return(getattr(import_module(module), callback)())
     assert [middleware.cls for middleware in wrapped] == [ProxyErrors]

@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.environment import HUGGING_FACES, OPEN_TELEMETRYS, OURS, RAYS
 from serve_app.settings import AppSettings, EngineTunables
 from tools.settings_page import settings_page
+from tools.variables import HUGGING_FACES, OPEN_TELEMETRYS, OURS, RAYS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
-SOURCES = [
-    path
-    for package in ("serve_app", "models", "configs")
-    for path in (ROOT / package).rglob("*.py")
-    if path.name != "environment.py"
-]
+SOURCES = [path for package in ("serve_app", "models") for path in (ROOT / package).rglob("*.py")]
 A_VARIABLE = re.compile(r"\bWHISPER_[A-Z_]+[A-Z]\b|^(?:LOG|RAY|HF|XDG|OTEL)_[A-Za-z_]+$")
 
 

@@ -15,17 +15,17 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from serve_app.errors import InvalidOption, InvalidSetting, NotReady
-from serve_app.tracing import open_telemetry
-from serve_app.tracing.open_telemetry import MAX_STEPS, OpenTelemetryTracer
-from serve_app.tracing.span import NO_SPAN, NO_TRACER
-from serve_app.tracing.tracer import (
+from serve_app.tracing import (
     DISABLED_VARIABLE,
     ENDPOINT_VARIABLES,
     EXPORTER_VARIABLE,
     PROTOCOL_VARIABLES,
+    open_telemetry,
     tracer_of,
     wants_traces,
 )
+from serve_app.tracing.open_telemetry import MAX_STEPS, OpenTelemetryTracer
+from serve_app.tracing.span import NO_SPAN, NO_TRACER
 from tests.collector import collector
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -106,7 +106,7 @@ def test_a_value_that_cannot_work_stops_the_start(
 def test_while_off_no_sdk_of_opentelemetry_is_loaded() -> None:
     program = (
         "import sys, serve_app.api.app, serve_app.engine.scheduler\n"
-        "from serve_app.tracing.tracer import tracer_of\n"
+        "from serve_app.tracing import tracer_of\n"
         "print(type(tracer_of('Ingress')).__name__, 'opentelemetry.sdk.trace' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
