@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from serve_app.metrics import catalogue as metrics
-from serve_app.metrics.catalogue import Metric
+from serve_app import metrics
+from serve_app.metrics import Metric
 
 REPORT_ENVIRONMENT = {"RAY_metrics_report_interval_ms": "2000"}
 """For a server that is started for the run; Ray's default is 10 s."""

@@ -1,6 +1,6 @@
 """``python -m tools.metrics_page``: docs/metrics.md, from the declarations of the metrics."""
 
-from serve_app.metrics.catalogue import METRICS, Counter, Gauge, Histogram, Metric
+from serve_app.metrics import METRICS, Counter, Gauge, Histogram, Metric
 
 _INTRODUCTION = """\
 # Metrics
@@ -45,9 +45,6 @@ Ray passes a histogram on as the counts of its buckets, so quantiles and `_count
 - mean batch, batch fill and mean wait: `stage_windows` over `stage_batches`, over `stage_slots`,
   and `stage_wait_seconds` over `stage_windows`.
 - coverage: `speech_covered_seconds` over `speech_seconds`.
-
-VAD runs inside faster-whisper's pipelines; its time is what passes until they compute the first
-spectrogram, so it includes cutting the audio (microseconds).
 
 `RAY_metrics_report_interval_ms` changes the 10 s; Ray accepts 1,000 and more.
 """

@@ -5,8 +5,8 @@ The queries are PromQL with ``$__rate_interval``, which Grafana replaces.
 
 from dataclasses import dataclass
 
-from serve_app.metrics import catalogue as metrics
-from serve_app.metrics.catalogue import Histogram, Metric
+from serve_app import metrics
+from serve_app.metrics import Histogram, Metric
 
 PROBES = "/health|/readyz"
 """Routes that Kubernetes calls rather than people."""

@@ -18,7 +18,7 @@ from serve_app.api.error_answers import install_error_handlers
 from serve_app.api.facades.status import install_status
 from serve_app.api.facades.whisper_ox import install_whisper_ox
 from serve_app.api.openapi import complete_openapi
-from serve_app.metrics.catalogue import NO_METRICS, Sink
+from serve_app.metrics import NO_METRICS, Sink
 from serve_app.service import SpeechService
 from serve_app.settings import ApiKey, AppSettings
 from serve_app.tracing.span import NO_TRACER, Tracer

@@ -17,7 +17,7 @@ from serve_app.audio.plan import check_start, inspect
 from serve_app.caller import Caller, Priority
 from serve_app.errors import InvalidRequest
 from serve_app.logs import fields
-from serve_app.metrics.catalogue import AUDIO_DECODE_SECONDS, Sink
+from serve_app.metrics import AUDIO_DECODE_SECONDS, Sink
 from serve_app.options import ParsedOptions
 from serve_app.service import SpeechService
 from serve_app.settings import AppSettings

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from serve_app import metrics
 from serve_app.engine.queue import Job
-from serve_app.metrics import catalogue as metrics
 from serve_app.tracing.span import Span
 
 

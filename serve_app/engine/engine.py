@@ -15,6 +15,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
 from models import resolve
+from serve_app import metrics
 from serve_app.engine import hardware
 from serve_app.engine.admission import Admission
 from serve_app.engine.backend import WhisperBackend
@@ -24,7 +25,6 @@ from serve_app.engine.queue import BatchLimits
 from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.window import FULL_FRAMES, Heard, Policy, Window
-from serve_app.metrics import catalogue as metrics
 from serve_app.options import ModelFacts
 from serve_app.settings import AdmissionSettings, EngineSettings, EngineTunables
 

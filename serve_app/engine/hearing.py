@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from serve_app import metrics
 from serve_app.engine.attempts import (
     Attempt,
     Checks,
@@ -31,7 +32,6 @@ from serve_app.engine.window import (
     Policy,
     Window,
 )
-from serve_app.metrics import catalogue as metrics
 
 WIDEN = Checks(compression_ratio=2.4, log_prob=-1.0, no_speech=None)
 """When a window that was encoded in part is decoded again in full, whatever the caller's own

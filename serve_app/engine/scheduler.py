@@ -12,11 +12,11 @@ import time
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
+from serve_app import metrics
 from serve_app.engine.admission import Admission, Load
 from serve_app.engine.batch_record import record_batch
 from serve_app.engine.queue import BatchLimits, FairQueue, Hearing, Job, Stage
 from serve_app.engine.request import NO_DEMAND, Demand, Request
-from serve_app.metrics import catalogue as metrics
 from serve_app.settings import AdmissionSettings
 from serve_app.tracing.span import NO_SPAN, Span
 

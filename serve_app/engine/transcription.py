@@ -7,6 +7,7 @@ from typing import Any
 
 from faster_whisper.transcribe import Segment, restore_speech_timestamps
 
+from serve_app import metrics
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
 from serve_app.caller import Priority
 from serve_app.engine.attempts import Attempt, Checks
@@ -31,7 +32,6 @@ from serve_app.engine.speech import (
     longest_window,
     uses_vad,
 )
-from serve_app.metrics import catalogue as metrics
 from serve_app.options import TranscribeOptions
 from serve_app.tracing.span import NO_SPAN, Span
 from serve_app.transcript import Transcript

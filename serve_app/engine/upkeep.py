@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import psutil
 
+from serve_app import metrics
 from serve_app.engine.engine import Engine
-from serve_app.metrics import catalogue as metrics
 
 logger = logging.getLogger("whisper_ox.engine")
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from serve_app import metrics
 from serve_app.api.app import build_api
 from serve_app.api.edge.drain import Drain, InProgress, Stage
 from serve_app.api.examples import EXAMPLE_CLIP
@@ -27,7 +28,6 @@ from serve_app.engine.transcription import transcribe
 from serve_app.engine.upkeep import keep_up
 from serve_app.errors import NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
-from serve_app.metrics import catalogue as metrics
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
 from serve_app.serving.call_log import log_call, log_load, log_transcript
 from serve_app.serving.ray_internals import listen_on_node_address_only

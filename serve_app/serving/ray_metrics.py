@@ -17,8 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from ray.serve import metrics as serve_metrics
+from typing_extensions import override
 
-from serve_app.metrics.catalogue import METRICS, PREFIX, Counter, Gauge, Histogram, Metric, Process
+from serve_app.metrics import METRICS, PREFIX, Counter, Gauge, Histogram, Metric, Process, Sink
 
 logger = logging.getLogger("whisper_ox.metrics")
 
@@ -34,8 +35,8 @@ SOURCE_TIMEOUT_SECONDS = 8.0
 """Below the 10 s after which Prometheus gives up on a scrape."""
 
 
-class RayMetrics:
-    """Records the metrics of one deployment: a :class:`serve_app.metrics.catalogue.Sink`.
+class RayMetrics(Sink):
+    """Records the metrics of one deployment.
 
     Create it inside a replica. Counters whose labels are known exist from the start, because
     Prometheus sees no increase when a series appears with its first event. What Ray refuses to
@@ -68,21 +69,21 @@ class RayMetrics:
                     counter.inc(_NOTHING, {metric.labels[0]: value})
         threading.Thread(target=self._repeat_gauges, name="gauges", daemon=True).start()
 
+    @override
     def count(self, metric: Counter, amount: float = 1.0, **labels: str) -> None:
-        """See :class:`serve_app.metrics.catalogue.Sink`."""
         if amount > 0:
             with self._reported(metric):
                 self._counters[metric.name].inc(float(amount), labels)
 
+    @override
     def set(self, metric: Gauge, value: float, **labels: str) -> None:
-        """See :class:`serve_app.metrics.catalogue.Sink`."""
         # Without the lock a repeated value could follow a newer one.
         with self._reported(metric), self._values_lock:
             self._gauges[metric.name].set(float(value), labels)
             self._values[metric, tuple(labels.items())] = float(value)
 
+    @override
     def observe(self, metric: Histogram, value: float, **labels: str) -> None:
-        """See :class:`serve_app.metrics.catalogue.Sink`."""
         with self._reported(metric):
             self._histograms[metric.name].observe(float(value), labels)
 

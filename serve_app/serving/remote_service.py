@@ -26,14 +26,13 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, DeploymentStatus
 
-from serve_app.api.edge.keys_file import NO_KEY
+from serve_app import metrics
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.engine.admission import Load
 from serve_app.engine.request import Demand
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
-from serve_app.metrics import catalogue as metrics
 from serve_app.options import ModelFacts, TranscribeOptions
 from serve_app.serving import ray_internals
 from serve_app.serving.early_refusal import EarlyRefusal
@@ -78,7 +77,7 @@ class RemoteService:
         self, clip: AudioClip, options: TranscribeOptions, caller: Caller
     ) -> Transcript:
         """One transcription, tried once more if the model process dies under it."""
-        key = caller.key or NO_KEY
+        key = caller.key or metrics.NO_KEY
         self._sink.count(metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key)
         try:
             return await self._call(clip, options, caller)

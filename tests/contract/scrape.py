@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from loadtest.server import Server
-from serve_app.metrics.catalogue import METRICS, Counter, Metric
+from serve_app.metrics import METRICS, Counter, Metric
 from tests.conditions import eventually
 
 REPORT_ENVIRONMENT = {"RAY_metrics_report_interval_ms": "1000"}

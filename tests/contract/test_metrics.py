@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from loadtest.server import Server
-from serve_app.metrics import catalogue as metrics
-from serve_app.metrics.catalogue import METRICS, Counter, Metric
+from serve_app import metrics
+from serve_app.metrics import METRICS, Counter, Metric
 from tests.contract.conftest import API_KEY, API_KEY_HEADER, MAX_BODY_BYTES
 from tests.contract.prometheus import BINARY, prometheus_on
 from tests.contract.promql import alert_queries, needs, panel_queries

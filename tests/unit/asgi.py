@@ -14,7 +14,7 @@ from serve_app.api.edge.key_check import KeyCheck
 from serve_app.api.edge.key_ring import KeyRing
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.record import Recorder
-from serve_app.metrics.catalogue import NO_METRICS, Sink
+from serve_app.metrics import NO_METRICS, Sink
 from serve_app.settings import ApiKey, HttpSettings, QuotaSettings
 from serve_app.tracing.span import NO_TRACER, Tracer
 from tests.unit.virtual_time import run_at_once

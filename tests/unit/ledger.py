@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 
-from serve_app.metrics.catalogue import Counter, Gauge, Histogram, Metric
+from typing_extensions import override
+
+from serve_app.metrics import Counter, Gauge, Histogram, Metric, Sink
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
 
-class Ledger:
+class Ledger(Sink):
     """Keeps everything in memory and insists on declared labels and sane values."""
 
     def __init__(self) -> None:
@@ -15,13 +17,16 @@ class Ledger:
         self.gauges: dict[Series, float] = {}
         self.observations: dict[Series, list[float]] = defaultdict(list)
 
+    @override
     def count(self, metric: Counter, amount: float = 1.0, **labels: str) -> None:
         assert amount >= 0
         self.totals[_series(metric, labels)] += amount
 
+    @override
     def set(self, metric: Gauge, value: float, **labels: str) -> None:
         self.gauges[_series(metric, labels)] = value
 
+    @override
     def observe(self, metric: Histogram, value: float, **labels: str) -> None:
         assert value >= 0
         self.observations[_series(metric, labels)].append(value)

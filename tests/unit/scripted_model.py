@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from serve_app import metrics
 from serve_app.engine.engine import Engine
 from serve_app.engine.queue import BatchLimits, Stage
 from serve_app.engine.scheduler import Backend, Scheduler
-from serve_app.metrics import catalogue as metrics
 
 WORKERS = 2
 

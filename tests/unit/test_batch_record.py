@@ -10,7 +10,7 @@ from serve_app.engine.batch_record import record_batch
 from serve_app.engine.queue import BatchLimits, Hearing, Job, Stage, Step
 from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
-from serve_app.metrics.catalogue import NO_METRICS
+from serve_app.metrics import NO_METRICS
 from serve_app.tracing.open_telemetry import OpenTelemetryTracer
 
 

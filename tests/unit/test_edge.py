@@ -10,11 +10,11 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve_app import metrics
 from serve_app.api.edge.edge import Edge
 from serve_app.api.edge.state import RequestState
 from serve_app.audio.limits import Hold
-from serve_app.metrics import catalogue as metrics
-from serve_app.metrics.catalogue import NO_METRICS, Sink
+from serve_app.metrics import NO_METRICS, Sink
 from serve_app.settings import HttpSettings
 from tests.unit.asgi import Answer, Event, ask, asked, edge_parts, http_scope
 from tests.unit.ledger import Ledger

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serve_app import metrics
 from serve_app.engine.attempts import Checks
 from serve_app.engine.hearing import Ear
 from serve_app.engine.prompt import Vocabulary
 from serve_app.engine.queue import Stage, Step
 from serve_app.engine.window import FULL_FRAMES, Heard, Policy, Window
-from serve_app.metrics import catalogue as metrics
 from tests.unit.ledger import Ledger
 
 SOT, EN, DE, TASK, NO_TIMESTAMPS, EOT = 1001, 1002, 1003, 1004, 1005, 1000

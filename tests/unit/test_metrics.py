@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from serve_app import metrics
 from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
 from serve_app.engine.scheduler import Scheduler
-from serve_app.metrics import catalogue as metrics
-from serve_app.metrics.catalogue import METRICS, Histogram, Metric
+from serve_app.metrics import METRICS, Histogram, Metric
 from tests.contract.promql import alert_queries, needs, panel_queries
 from tests.unit.ledger import Ledger
 from tools.dashboard import dashboard

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from serve_app.metrics import catalogue as metrics
+from serve_app import metrics
 from serve_app.serving.ray_metrics import MetricsEndpoint, RayMetrics
 
 

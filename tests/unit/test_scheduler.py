@@ -13,11 +13,11 @@ from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
 from serve_app.engine.request import Demand
 from serve_app.engine.scheduler import RequestClosed, Scheduler
 from serve_app.errors import Overloaded
-from serve_app.metrics.catalogue import Histogram, NoMetrics
+from serve_app.metrics import Histogram, Sink
 from serve_app.settings import AdmissionSettings
 
 
-class BrokenMetrics(NoMetrics):
+class BrokenMetrics(Sink):
     """A sink that breaks its promise."""
 
     def observe(self, metric: Histogram, value: float, **labels: str) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serve_app import metrics
 from serve_app.audio.clip import AudioClip
 from serve_app.engine.engine import Engine
 from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.sequential import hear_in_sequence
 from serve_app.engine.transcription import transcribe
-from serve_app.metrics import catalogue as metrics
 from serve_app.options import TranscribeOptions, VadParameters
 from serve_app.settings import EngineTunables
 from serve_app.transcript import Transcript

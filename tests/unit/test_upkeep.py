@@ -11,11 +11,11 @@ import psutil
 import pytest
 import yaml
 
+from serve_app import metrics
 from serve_app.engine.queue import BatchLimits
 from serve_app.engine.request import Demand
 from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.upkeep import measure, repeat
-from serve_app.metrics import catalogue as metrics
 from serve_app.serving.profile import profile_path
 from tests.unit.ledger import Ledger
 from tests.unit.scripted_model import ScriptedModel
@@ -25,7 +25,7 @@ import time
 from types import SimpleNamespace
 import numpy, psutil
 from serve_app.engine.upkeep import keep_up
-from serve_app.metrics.catalogue import NO_METRICS
+from serve_app.metrics import NO_METRICS
 
 def rss():
     return psutil.Process().memory_info().rss / 2**20

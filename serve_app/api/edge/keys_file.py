@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serve_app.errors import InvalidSetting
+from serve_app.metrics import NO_KEY
 from serve_app.settings import QuotaSettings
 
 OWN_VARIABLE, OWN_NAME = "WHISPER_API_KEY", "default"
 """The one key that the environment holds itself, and its name."""
-
-NO_KEY = "anonymous"
-"""Stands for a key's name in metrics where a request has none."""
 
 HASH_PREFIX = "sha256:"
 MAX_FILE_BYTES = 1024 * 1024

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 
 from starlette.types import Scope
 
-from serve_app.api.edge.keys_file import NO_KEY
+from serve_app import metrics
 from serve_app.api.edge.state import PROBES, SHOWN_CHARACTERS, RequestState
 from serve_app.logs import fields, request_scope
-from serve_app.metrics import catalogue as metrics
 from serve_app.tracing.span import AUDIO_SECONDS, NO_SPAN, NO_TRACER, REQUEST_ID, Span, Tracer
 
 logger = logging.getLogger("whisper_ox.access")
@@ -72,7 +71,7 @@ class Recorder:
         return self._tracer.span(_traced(method), parent, "server", known)
 
     def _measure(self, state: RequestState, method: str, route: str) -> None:
-        status, key = str(state.status or "gone"), state.key_name or NO_KEY
+        status, key = str(state.status or "gone"), state.key_name or metrics.NO_KEY
         self._sink.count(metrics.REQUESTS, method=method, route=route, status=status, key=key)
         self._sink.observe(metrics.REQUEST_SECONDS, state.seconds, route=route)
         if state.status:

@@ -1,17 +1,16 @@
 """Every metric of the server, declared once, and the sink that the rest of it records into.
 
-``api/`` and ``engine/`` know this file only; :mod:`serve_app.serving.ray_metrics` carries what they
-record to Ray's metrics export, whose Prometheus endpoint adds ``ray_`` in front of every name and
-``_total`` behind counters. Counters add up over replicas; a gauge is one replica's and has its
-label ``replica``.
+:mod:`serve_app.serving.ray_metrics` carries what is recorded to Ray's metrics export, whose
+Prometheus endpoint adds ``ray_`` in front of every name and ``_total`` behind counters. Counters
+add up over replicas; a gauge belongs to one replica and has its label ``replica``.
 
-Ray rebuilds a histogram from its buckets, so ``_count`` and quantiles hold and ``_sum`` does not:
-each is as good as its buckets are narrow. What must add up in seconds is a counter.
+Ray rebuilds a histogram from its buckets, so that ``_count`` is right, quantiles are as good as the
+buckets are narrow, and ``_sum`` is only an estimate. Seconds that must add up are a counter.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 PREFIX: Final = "whisper_ox_"
 
@@ -62,8 +61,11 @@ class Histogram(Metric):
     buckets: tuple[float, ...] = ()
 
 
-class Sink(Protocol):
-    """Where measurements go. Recording never raises for a value and takes a few microseconds."""
+class Sink:
+    """Where measurements go. Recording never raises for a value and takes a few microseconds.
+
+    This one forgets them: it is for an engine or an application that nobody watches.
+    """
 
     def count(self, metric: Counter, amount: float = 1.0, **labels: str) -> None:
         """Add ``amount``, at least 0."""
@@ -75,23 +77,13 @@ class Sink(Protocol):
         """Add one value."""
 
 
-class NoMetrics:
-    """The sink of an engine or an application that nobody watches."""
+NO_METRICS: Final = Sink()
 
-    def count(self, metric: Counter, amount: float = 1.0, **labels: str) -> None:
-        """Forget it."""
-
-    def set(self, metric: Gauge, value: float, **labels: str) -> None:
-        """Forget it."""
-
-    def observe(self, metric: Histogram, value: float, **labels: str) -> None:
-        """Forget it."""
-
-
-NO_METRICS: Final[Sink] = NoMetrics()
+NO_KEY: Final = "anonymous"
+"""Value of the label ``key`` for requests without an API key."""
 
 STAGES: Final = ("encode", "detect", "generate", "align")
-"""Values of the label ``stage``, the names of :class:`serve_app.engine.policy.Stage`."""
+"""Values of the label ``stage``, the names of ``serve_app.engine.queue.Stage``."""
 
 # Upper bounds in seconds, each about twice the one before: from a refusal to a file of two hours on
 # a slow machine, and from one decoder call to the queue of many such files.
@@ -259,7 +251,7 @@ QUEUE_WAIT_SECONDS = Histogram(
 VAD_SECONDS = Histogram(
     "vad_seconds",
     "Transcriber",
-    "Voice activity detection and cutting of one request's audio, in seconds.",
+    "Voice activity detection in one request's audio, in seconds.",
     buckets=_SHORT_BUCKETS,
 )
 SPEECH_SECONDS = Counter(
