@@ -27,7 +27,7 @@ from loadtest.load import machine
 from loadtest.memory import MemoryWatch
 from loadtest.server import PROXIES, proxy_environment, start_server
 from loadtest.tool import run_tool, tool_parser
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 
 MODEL = "tiny.en"
 """What is served: the smallest, since few requests come as far as a model."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from loadtest.fuzz.mutation import EDGES, mutate
 from loadtest.fuzz.target import coin, refused
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.api.sources.form import HEAD_BYTES
 from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.audio.decode import decode_audio

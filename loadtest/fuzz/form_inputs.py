@@ -11,7 +11,7 @@ from loadtest.fuzz.audio_inputs import broken_wav, wav_seeds
 from loadtest.fuzz.mutation import MAX_BYTES, mutate
 from loadtest.fuzz.option_inputs import broken_options
 from loadtest.fuzz.target import coin, refused
-from serve_app.api.examples import EXAMPLE_OPTIONS
+from serve_app.api.example import EXAMPLE_OPTIONS
 from serve_app.api.facades.whisper_ox import parse_generate_kwargs
 from serve_app.api.sources.form import read_form
 from serve_app.audio.decode import decode_audio

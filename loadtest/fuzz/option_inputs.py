@@ -7,10 +7,10 @@ from typing import Any
 
 from loadtest.fuzz.mutation import EDGES, MAX_BYTES, mutate
 from loadtest.fuzz.target import coin, refused
+from serve_app.api.example import CONTRACT_OPTIONS
 from serve_app.api.facades.whisper_ox import parse_generate_kwargs
 from serve_app.errors import InvalidOption, WhisperOxError
 from serve_app.options import (
-    CONTRACT_EXAMPLE,
     ModelFacts,
     OptionLimits,
     ParsedOptions,
@@ -20,7 +20,7 @@ from serve_app.options import (
 )
 
 _VALID: dict[str, Any] = {
-    **CONTRACT_EXAMPLE,
+    **CONTRACT_OPTIONS,
     "temperature": [0, 0.2, "0.4"],
     "clip_timestamps": [{"start": 0, "end": 5.2}, [7, None]],
     "vad_parameters": {"threshold": 0.4, "min_silence_duration_ms": 500},

@@ -7,7 +7,7 @@ from loadtest.fuzz.audio_inputs import broken_container, broken_wav
 from loadtest.fuzz.form_inputs import broken_form
 from loadtest.fuzz.mutation import EDGES, mutate
 from loadtest.fuzz.option_inputs import broken_options
-from serve_app.api.examples import EXAMPLE_CLIP, EXAMPLE_OPTIONS
+from serve_app.api.example import EXAMPLE_CLIP, EXAMPLE_OPTIONS
 
 _METHODS = (
     *(b"POST", b"POST", b"GET", b"OPTIONS", b"PUT", b"DELETE", b"PATCH", b"TRACE"),

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.state import RequestState
+from serve_app.api.openapi import header, parameter
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode
 from serve_app.audio.plan import check_start, inspect
@@ -33,6 +34,20 @@ TIMING_HEADER = "Server-Timing"
 
 MAX_NAMED = 20
 """The most ignored options that the answer names."""
+
+PRIORITY_PARAMETER = parameter(
+    PRIORITY_HEADER,
+    "Who goes first within fairness; auto: the first minute of audio does.",
+    enum=[priority.value for priority in Priority],
+    default=Priority.AUTO.value,
+)
+CALL_HEADERS = {
+    TIMING_HEADER: header("Milliseconds of each stage (W3C Server Timing)."),
+    COVERAGE_HEADER: header(
+        "Share of the speech found that segments cover.", "number", minimum=0, maximum=1
+    ),
+    IGNORED_HEADER: header("Unknown keys among the options."),
+}
 
 Body = TypeVar("Body")
 Source = Callable[[Request, Callable[[memoryview], None]], Awaitable[Body]]

@@ -10,17 +10,6 @@ from serve_app.options.kinds import Choice, Flag, Number, Temperatures, Whole
 from serve_app.options.language import Language
 from serve_app.options.text import Punctuation, SuppressedTokens, Text
 
-CONTRACT_EXAMPLE: dict[str, Any] = {
-    "multilingual": False,
-    "vad_filter": True,
-    "task": "transcribe",
-    "language": "en",
-    "batch_size": 8,
-    "beam_size": 5,
-    "condition_on_previous_text": False,
-}
-"""``generate_kwargs`` with the keys that the calling service is known to send."""
-
 _OFF = "off"
 _ONE_DAY_MS = 86_400_000
 

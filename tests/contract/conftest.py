@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from loadtest.server import Server, free_port, start_server
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.serving.profile import profile_path
 from tests.contract.scrape import REPORT_ENVIRONMENT
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.server import Server, free_port
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 from tests.contract.conftest import API_KEY, API_KEY_HEADER
 from tests.contract.wire import silence
 

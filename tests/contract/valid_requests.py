@@ -11,7 +11,7 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis import HookContext
 
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 from tests.contract.wire import silence
 
 AUDIO = (EXAMPLE_CLIP.read_bytes(), silence(0.3), silence(0.0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loadtest.server import Server, start_server
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 from tests.contract.wire import wav
 
 

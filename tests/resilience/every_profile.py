@@ -13,7 +13,7 @@ import httpx
 import yaml
 
 from models import resolve
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.serving.before_ray import prepared_for_ray
 from tests.conditions import eventually
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from loadtest.server import Server, start_server
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 from tests.contract.wire import post, wav, words_of
 from tests.resilience.processes import family
 

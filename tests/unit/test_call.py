@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.caller import Priority
 from serve_app.errors import Overloaded
 from serve_app.settings import ApiKey, AppSettings

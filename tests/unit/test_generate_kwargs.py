@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.api.dialects import NATIVE
+from serve_app.api.example import CONTRACT_OPTIONS
 from serve_app.api.facades.whisper_ox import parse_generate_kwargs
 from serve_app.errors import WhisperOxError
 from serve_app.options import (
-    CONTRACT_EXAMPLE,
     OptionLimits,
     ParsedOptions,
     TranscribeOptions,
@@ -44,8 +44,8 @@ def test_nothing_given_means_the_defaults(text: str | None) -> None:
 
 
 def test_the_contracts_example_parses() -> None:
-    parsed = parse(json.dumps(CONTRACT_EXAMPLE), strict=True)
-    assert {name: getattr(parsed.options, name) for name in CONTRACT_EXAMPLE} == CONTRACT_EXAMPLE
+    parsed = parse(json.dumps(CONTRACT_OPTIONS), strict=True)
+    assert {name: getattr(parsed.options, name) for name in CONTRACT_OPTIONS} == CONTRACT_OPTIONS
 
 
 def test_null_means_the_default_of_every_option() -> None:

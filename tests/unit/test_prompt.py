@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits

@@ -10,7 +10,7 @@ import serve_app.engine.engine
 from loadtest import simulated_device
 from loadtest.capacity.profile import CallCost, DecodeCost, StageCosts
 from loadtest.simulated_device import TUNABLES, Said, SimulatedDevice
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from serve_app.engine.engine import Engine

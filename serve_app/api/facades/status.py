@@ -3,23 +3,24 @@
 from typing import Literal
 
 from fastapi import APIRouter, FastAPI
-from pydantic import BaseModel
+from typing_extensions import TypedDict
 
 from serve_app import __version__
+from serve_app.api.openapi import ErrorBody, answers
 from serve_app.service import SpeechService
 
 
-class Readiness(BaseModel):
+class Readiness(TypedDict):
     """The model that is served; ``multilingual`` is false if it knows only English."""
 
-    status: Literal["ready"] = "ready"
+    status: Literal["ready"]
     model: str
     multilingual: bool
 
 
 def install_status(app: FastAPI, service: SpeechService, *, with_docs: bool) -> None:
     """Add ``GET /``, ``/health`` and ``/readyz`` to ``app``; ``/`` names the docs, if any."""
-    router = APIRouter(tags=["status"])
+    router = APIRouter(tags=["status"], responses=answers(ErrorBody, (400, 413, 431, 500, 503)))
     docs = {"docs": "/docs"} if with_docs else {}
 
     @router.head("/", include_in_schema=False)
@@ -46,6 +47,6 @@ def install_status(app: FastAPI, service: SpeechService, *, with_docs: bool) -> 
     async def ready() -> Readiness:
         """200 once a model replica has transcribed the golden clip, else 503 with the reason."""
         facts = await service.model()
-        return Readiness(model=facts.name, multilingual=facts.multilingual)
+        return {"status": "ready", "model": facts.name, "multilingual": facts.multilingual}
 
     app.include_router(router)

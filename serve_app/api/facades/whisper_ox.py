@@ -7,13 +7,13 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import JSONResponse
 
-from serve_app.api.call import Call, CallContext
-from serve_app.api.examples import CURL_EXAMPLE
-from serve_app.api.openapi import CALL_HEADERS
-from serve_app.api.render.native import EXAMPLE, TranscriptBody, render
+from serve_app.api.call import CALL_HEADERS, PRIORITY_PARAMETER, Call, CallContext
+from serve_app.api.example import CONTRACT_OPTIONS, EXAMPLE_ANSWER, curl_example
+from serve_app.api.openapi import ErrorBody, answers
+from serve_app.api.render.native import TranscriptBody, render
 from serve_app.api.sources.form import read_form
 from serve_app.api.sources.json_object import read_json_object
-from serve_app.options import CONTRACT_EXAMPLE, OptionLimits, ParsedOptions, build_options
+from serve_app.options import OptionLimits, ParsedOptions, build_options
 
 OPTIONS_FIELD = "generate_kwargs"
 BYTES_PER_CHARACTER = 4
@@ -33,7 +33,8 @@ def install_whisper_ox(app: FastAPI, context: CallContext) -> None:
         transcript = await call.transcribe(form.audio(), parsed)
         return JSONResponse(render(transcript), headers=call.headers)
 
-    router = APIRouter(tags=["transcribe"])
+    try_it = curl_example("http://127.0.0.1:8000", "serve_app/assets/golden.wav")
+    router = APIRouter(tags=["transcribe"], responses=answers(ErrorBody, headers=CALL_HEADERS))
     paths = [*dict.fromkeys((*http.transcribe_paths, *http.extra_transcribe_paths))]
     for number, path in enumerate(paths, start=1):
         is_first = number == 1
@@ -42,11 +43,11 @@ def install_whisper_ox(app: FastAPI, context: CallContext) -> None:
             transcribe,
             methods=["POST"],
             summary="Transcribe one audio file" if is_first else f"The same as {paths[0]}",
-            description=f"Try it:\n\n```sh\n{CURL_EXAMPLE}\n```" if is_first else "An alias.",
+            description=f"Try it:\n\n```sh\n{try_it}\n```" if is_first else "An alias.",
             operation_id="transcribe" if is_first else f"transcribe_{number}",
             response_model=TranscriptBody,
-            responses={200: _ANSWER},
-            openapi_extra={"requestBody": _FORM},
+            response_description="The transcript; `segments` is empty for silence.",
+            openapi_extra=_DOCUMENTED,
         )
     app.include_router(router)
 
@@ -63,35 +64,34 @@ def parse_generate_kwargs(
     return build_options(values, limits=limits, strict=strict)
 
 
-_FORM: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "The audio: WAV (16 kHz, 16-bit, mono is fastest), FLAC, "
-                        "MP3, OGG, M4A, WebM ...",
-                    },
-                    OPTIONS_FIELD: {
-                        "type": "string",
-                        "contentMediaType": "application/json",
-                        "description": "JSON object of options; see docs/options.md. Unknown keys "
-                        "are ignored and named in X-Ignored-Options.",
-                        "default": json.dumps(CONTRACT_EXAMPLE),
+_DOCUMENTED: dict[str, Any] = {
+    "parameters": [PRIORITY_PARAMETER],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "The audio: WAV (16 kHz, 16-bit, mono is fastest), "
+                            "FLAC, MP3, OGG, M4A, WebM ...",
+                        },
+                        OPTIONS_FIELD: {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "description": "JSON object of options; see docs/options.md. Unknown "
+                            "keys are ignored and named in X-Ignored-Options.",
+                            "default": json.dumps(CONTRACT_OPTIONS),
+                        },
                     },
                 },
-            },
-            "encoding": {"file": {"contentType": "audio/*, application/octet-stream"}},
-        }
+                "encoding": {"file": {"contentType": "audio/*, application/octet-stream"}},
+            }
+        },
     },
-}
-_ANSWER: dict[str, Any] = {
-    "description": "The transcript; `segments` is empty for silence.",
-    "content": {"application/json": {"example": EXAMPLE}},
-    "headers": CALL_HEADERS,
+    "responses": {"200": {"content": {"application/json": {"example": EXAMPLE_ANSWER}}}},
 }

@@ -1,6 +1,6 @@
 """The contract's transcript: the renderer and, by its types, the schema of the documentation."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -63,22 +63,3 @@ def _segment(segment: Segment) -> SegmentBody:
         "sequence_confidence": round(segment.avg_logprob, 6),
         "words": words,
     }
-
-
-EXAMPLE: dict[str, Any] = {
-    "segments": [
-        {
-            "start": 0.0,
-            "end": 2.5,
-            "text": "Hello world",
-            "sequence_confidence": -0.25,
-            "words": [
-                {"start": 0.0, "end": 0.9, "word": " Hello", "probability": 0.93},
-                {"start": 0.9, "end": 1.4, "word": " world", "probability": 0.97},
-            ],
-        }
-    ],
-    "language": "en",
-    "duration": 2.5,
-}
-"""It has words, since FastAPI strips every null out of its document."""

@@ -1,0 +1,50 @@
+"""The example of a call: what the documentation shows and what the server prints when it is ready.
+
+Its audio is also the golden clip, which a model replica must transcribe before it serves.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+EXAMPLE_CLIP = Path(str(files("serve_app") / "assets" / "golden.wav"))
+"""A spoken "Hello world": ``en/hello_world.wav`` of pytest-audioeval 0.1.3 (MIT, see
+``assets/README.md``), resampled to 16 kHz PCM16."""
+
+EXAMPLE_OPTIONS = '{"language":"en","beam_size":5}'
+
+CONTRACT_OPTIONS: dict[str, Any] = {
+    "multilingual": False,
+    "vad_filter": True,
+    "task": "transcribe",
+    "language": "en",
+    "batch_size": 8,
+    "beam_size": 5,
+    "condition_on_previous_text": False,
+}
+"""The options that the calling service is known to send."""
+
+EXAMPLE_ANSWER: dict[str, Any] = {
+    "segments": [
+        {
+            "start": 0.0,
+            "end": 2.5,
+            "text": "Hello world",
+            "sequence_confidence": -0.25,
+            "words": [
+                {"start": 0.0, "end": 0.9, "word": " Hello", "probability": 0.93},
+                {"start": 0.9, "end": 1.4, "word": " world", "probability": 0.97},
+            ],
+        }
+    ],
+    "language": "en",
+    "duration": 2.5,
+}
+"""It has words because FastAPI strips every null out of its document."""
+
+
+def curl_example(url: str, clip: Path | str) -> str:
+    """One line of shell that transcribes ``clip``."""
+    return (
+        f"curl -F file=@{clip} -F generate_kwargs='{EXAMPLE_OPTIONS}' {url.rstrip('/')}/transcribe"
+    )
