@@ -7,6 +7,9 @@ from enum import Enum
 FIRST_MINUTE_SECONDS = 60.0
 """Audio at the start of a request that a person may be waiting for."""
 
+REQUEST_ID_PATTERN = "[A-Za-z0-9._:-]{1,128}"
+"""Request ids that are safe to log and to return; the server replaces any other."""
+
 
 class Priority(Enum):
     """Who goes first among requests that share the model fairly."""

@@ -6,10 +6,10 @@ from typing import Any
 class WhisperOxError(Exception):
     """An error with a stable ``code`` that a client may branch on.
 
-    ``message`` is for the person who reads it and says what to do; ``status`` is the HTTP status
-    that a protocol adapter answers with; ``field`` names the offending request field, if one does;
-    after ``retry_after_seconds`` the same request may succeed, None: it will not by itself.
-    Instances cross process borders, so they pickle with all five.
+    ``message`` tells the person who reads it what to do; ``status`` is the HTTP status of the
+    answer; ``field`` names the offending field of the request, if there is one; after
+    ``retry_after_seconds`` the same request may succeed (None: it will not by itself).
+    Errors cross process borders, so pickling must keep all five.
     """
 
     code = "internal_error"
@@ -32,15 +32,6 @@ class WhisperOxError(Exception):
         self.field = field
         if retry_after_seconds is not None:
             self.retry_after_seconds = retry_after_seconds
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self.message, self.__dict__.copy()))
-
-
-def _rebuild(cls: type[WhisperOxError], message: str, state: dict[str, Any]) -> WhisperOxError:
-    error = cls(message)
-    error.__dict__.update(state)
-    return error
 
 
 class InvalidRequest(WhisperOxError):
@@ -73,7 +64,7 @@ class InvalidOption(WhisperOxError):
 
 
 class InvalidSetting(WhisperOxError):
-    """The operator's: a setting or an environment variable has a value that is not allowed."""
+    """A setting or an environment variable has a value that is not allowed."""
 
     code = "invalid_setting"
 
@@ -86,16 +77,23 @@ class InvalidAudio(WhisperOxError):
 
 
 class UnsupportedAudio(WhisperOxError):
-    """The bytes are no audio format that this server reads."""
+    """The bytes are not in an audio format that this server reads."""
 
     code = "unsupported_audio"
     status = 415
 
 
 class AudioTooLarge(WhisperOxError):
-    """The audio is larger or longer than the configured limit."""
+    """The audio is longer than the configured limit, or unpacks to more bytes."""
 
     code = "audio_too_large"
+    status = 413
+
+
+class BodyTooLarge(WhisperOxError):
+    """The request's body is larger than the configured limit."""
+
+    code = "body_too_large"
     status = 413
 
 
@@ -135,7 +133,7 @@ class Unauthorized(WhisperOxError):
 
 
 class QuotaExceeded(WhisperOxError):
-    """The API key's own bound: requests at once, or audio per minute."""
+    """The API key has enough requests running, or has sent enough audio in the last minute."""
 
     code = "quota_exceeded"
     status = 429

@@ -12,7 +12,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from serve_app.api.dialects import dialect_of
-from serve_app.api.edge.state import REQUEST_ID_HEADER, SHOWN_CHARACTERS, RequestState
+from serve_app.api.edge.state import METHODS, REQUEST_ID_HEADER, SHOWN_CHARACTERS, RequestState
 from serve_app.errors import WhisperOxError
 
 logger = logging.getLogger("whisper_ox.api")
@@ -23,7 +23,11 @@ _DENIAL = "websocket.http.response"
 """ASGI extension: an HTTP answer to a WebSocket handshake."""
 
 _HTTP_CODES = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed"}
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+FAILED = WhisperOxError(
+    "The server failed on this request. The operator finds the cause in the log under this request "
+    "id."
+)
 
 
 def error_response(scope: Scope, error: WhisperOxError) -> JSONResponse:
@@ -48,10 +52,7 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: Exception) -
     """
     if not isinstance(error, WhisperOxError):
         logger.error("the request failed", exc_info=error)
-        error = WhisperOxError(
-            "The server failed on this request. The operator finds the cause in the log under this "
-            "request id."
-        )
+        error = FAILED
     response = error_response(scope, error)
     if scope["type"] == "websocket":
         await receive()  # websocket.connect, which an answer must follow
@@ -89,7 +90,7 @@ def _allowed_methods(request: Request) -> list[str]:
     """Those of every route under the path; Starlette itself names only those of the first."""
     return [
         method
-        for method in _METHODS
+        for method in METHODS
         if any(
             route.matches({**request.scope, "method": method})[0] is Match.FULL
             for route in request.app.routes

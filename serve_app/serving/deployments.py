@@ -16,8 +16,8 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app import metrics
 from serve_app.api.app import build_api
-from serve_app.api.edge.drain import Drain, InProgress, Stage
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.edge.drain import Drain, DrainStage, InProgress
+from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
 from serve_app.caller import Caller, Priority
@@ -151,7 +151,7 @@ class Ingress(_Replica):
             tracer=self._tracer,
         )
 
-    async def drain(self, stage: Stage) -> InProgress:
+    async def drain(self, stage: DrainStage) -> InProgress:
         """Go on to ``stage``; returns what this replica still has to do."""
         return self._drain.advance(stage)
 

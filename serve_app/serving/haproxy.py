@@ -8,6 +8,7 @@ HTTP replicas come or go, so it imports nothing that is slow. Directives are tho
 configuration manual.
 """
 
+import json
 import os
 import re
 import sys
@@ -18,9 +19,10 @@ if __name__ == "__main__":
     # Instead of this file's folder, whose modules are no top-level ones.
     sys.path[0] = str(Path(__file__).parents[2])
 
-from serve_app.api.dialects import OPENAI
+from serve_app.api.dialects import DIALECTS, NATIVE, Dialect
+from serve_app.caller import REQUEST_ID_PATTERN
 from serve_app.environment import not_allowed
-from serve_app.errors import NotReady, WhisperOxError
+from serve_app.errors import InvalidRequest, NotReady, RequestTimeout, UploadTimeout, WhisperOxError
 
 COMMAND = "RAY_SERVE_HAPROXY_BINARY_PATH"
 HEAD_SECONDS = "WHISPER_OX_HEAD_SECONDS"
@@ -45,25 +47,16 @@ NO_PROCESS = NotReady(
 )
 
 _ERRORS = {
-    400: WhisperOxError("The request is not valid HTTP, or it broke off.", code="invalid_http"),
-    408: WhisperOxError("The request stopped coming.", code="upload_timeout"),
+    400: InvalidRequest("The request is not valid HTTP, or it broke off.", code="invalid_http"),
+    404: NOT_FOUND,
+    408: UploadTimeout("The request stopped coming."),
     500: WhisperOxError("The proxy failed on this request."),
     502: LOST,
     503: NO_PROCESS,
-    504: WhisperOxError("The answer took longer than the proxy waits.", code="request_timeout"),
+    504: RequestTimeout("The answer took longer than the proxy waits."),
 }
-"""HAProxy's own, by the status under which it knows them. A head that is not HTTP or never ends
-gets a page that no directive changes."""
-
-_SAFE_ID = "^[A-Za-z0-9._:-]{1,128}$"
-"""As in ``serve_app.api.edge.state``, whose import would take too long."""
-
-_REST = {
-    "native": '"field":null,"request_id":"%[req.hdr(x-request-id)]"',
-    4: '"type":"invalid_request_error","param":null',
-    5: '"type":"server_error","param":null',
-}
-"""What an error has besides code and message: in our form, or in OpenAI's for 4xx and 5xx."""
+"""HAProxy's own errors, by the status under which it knows them. If a request's head is malformed
+or never ends, it answers with a page that no directive changes."""
 
 _NO_RESOLVERS = "resolvers default\n"
 """Without this section HAProxy reads /etc/resolv.conf and opens sockets to the name servers there,
@@ -106,20 +99,22 @@ def edited(config: str, head_seconds: float, public_host: str = "") -> str:
         f"timeout http-request {round(head_seconds * 1000)}ms",
         f"timeout tunnel {TUNNEL}",
         _FRESH,
-        *(f"http-error status {status} {_answer(status, e)}" for status, e in _ERRORS.items()),
+        *(f"http-error status {status} {_answer(status)}" for status in _ERRORS),
     ]
-    is_openai = f"{{ path_beg {' '.join(OPENAI.path_prefixes)} }}"
+    dialects = {"": NATIVE}
+    for one in reversed(DIALECTS):  # the body that is set last counts
+        dialects[f"if {{ path_beg {' '.join(one.path_prefixes)} }}"] = one
     frontend = [
         "unique-id-format %[uuid]",
         # fhdr, since hdr would split a value at its commas.
         "http-request set-header x-request-id %[unique-id] "
-        f"if !{{ req.fhdr(x-request-id) -m reg {_SAFE_ID} }} "
+        f"if !{{ req.fhdr(x-request-id) -m reg ^{REQUEST_ID_PATTERN}$ }} "
         "|| { req.fhdr_cnt(x-request-id) gt 1 }",
         "http-request set-var(txn.request_id) req.hdr(x-request-id)",
         *(
-            f"http-request set-var-fmt(txn.rest_{digit}xx) '{_REST[form]}' {condition}"
-            for digit in (4, 5)
-            for form, condition in (("native", ""), (digit, f"if {is_openai}"))
+            f"http-request set-var-fmt(txn.error_{status}) '{_body(dialect, error)}' {condition}"
+            for condition, dialect in dialects.items()
+            for status, error in _ERRORS.items()
         ),
         "http-after-response set-status 503 if { status 502 }",
     ]
@@ -143,7 +138,7 @@ def edited(config: str, head_seconds: float, public_host: str = "") -> str:
     config += _NO_RESOLVERS
     return re.sub(
         r"(http-request return status 404) content-type text/plain lf-string \"Path .*",
-        lambda found: f"{found.group(1)} {_answer(404, NOT_FOUND)}",
+        lambda found: f"{found.group(1)} {_answer(404)}",
         config,
     )
 
@@ -152,15 +147,19 @@ def _lines(directives: list[str]) -> str:
     return "".join(f"    {directive}\n" for directive in directives)
 
 
-def _answer(status: int, error: WhisperOxError) -> str:
-    """A JSON answer. The frontend has chosen the second half of its body by the request's path."""
-    rest = f"%[var(txn.rest_{status // 100}xx)]"
-    body = f'{{"error":{{"code":"{error.code}","message":"{error.message}",{rest}}}}}'
+def _body(dialect: Dialect, error: WhisperOxError) -> str:
+    """A body of JSON into which HAProxy writes the request id."""
+    return json.dumps(dialect.error_body(error, "%[req.hdr(x-request-id)]"), separators=(",", ":"))
+
+
+def _answer(status: int) -> str:
+    """The answer with an error's body, which the frontend has set in the dialect of the path."""
     headers = {"X-Request-ID": "%[var(txn.request_id)]"}
-    if error.retry_after_seconds is not None:
-        headers["Retry-After"] = f"{error.retry_after_seconds:.0f}"
+    retry_after = _ERRORS[status].retry_after_seconds
+    if retry_after is not None:
+        headers["Retry-After"] = f"{retry_after:.0f}"
     added = "".join(f' hdr {name} "{value}"' for name, value in headers.items())
-    return f"content-type application/json lf-string '{body}'{added}"
+    return f"content-type application/json lf-string '%[var(txn.error_{status})]'{added}"
 
 
 def main() -> None:

@@ -23,9 +23,9 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
 from models import resolve
-from serve_app.api.edge.drain import InProgress, Stage
+from serve_app.api.edge.drain import DrainStage, InProgress
 from serve_app.api.edge.key_ring import KeyRing
-from serve_app.api.examples import EXAMPLE_CLIP, curl_example
+from serve_app.api.example import EXAMPLE_CLIP, curl_example
 from serve_app.errors import NotReady
 from serve_app.logs import from_environment
 from serve_app.serving import haproxy, ray_internals
@@ -194,7 +194,7 @@ def _is_ready(url: str) -> bool:
 def _drain(ingress: DeploymentHandle, settings: DrainSettings, signals: StopSignals) -> None:
     """Let running requests end while new ones are refused; another signal cuts them off."""
     if settings.notice_seconds:
-        _n_unfinished(ingress, Stage.LEAVING)
+        _n_unfinished(ingress, DrainStage.LEAVING)
     print(
         f"\nwhisper-ox: stopping; running requests have {settings.seconds:g} s to end, another "
         "signal ends them now",
@@ -203,14 +203,14 @@ def _drain(ingress: DeploymentHandle, settings: DrainSettings, signals: StopSign
     )
     time.sleep(settings.notice_seconds)
     deadline = time.monotonic() + settings.seconds
-    while left := _n_unfinished(ingress, Stage.CLOSED):
+    while left := _n_unfinished(ingress, DrainStage.CLOSED):
         if len(signals.received) > 1 or time.monotonic() > deadline:
             print(f"whisper-ox: {left} running requests are cut off", file=sys.stderr, flush=True)
             return
         time.sleep(DRAIN_POLL_SECONDS)
 
 
-def _n_unfinished(ingress: DeploymentHandle, stage: Stage) -> int:
+def _n_unfinished(ingress: DeploymentHandle, stage: DrainStage) -> int:
     """Bring every HTTP replica to ``stage``; returns how many requests are left, at least.
 
     An answer that has only just left a replica may still be in the proxy, so it counts.

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.edge.state import REQUEST_ID_HEADER, RequestState
-from serve_app.api.error_answers import error_response
+from serve_app.api.error_answers import FAILED, error_response
 from serve_app.errors import Overloaded, RequestTimeout, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.serving.haproxy import LOST, NO_PROCESS, NOT_FOUND
@@ -25,15 +25,15 @@ OWN_PATHS = "/-/"
 
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 
+QUEUE_FULL = "The server's queue is full; send the request again later."
+
 _ANSWERS: dict[int, WhisperOxError] = {
     404: NOT_FOUND,
     408: RequestTimeout(
         "The answer took longer than the proxy's request_timeout_s. Send shorter audio.", status=408
     ),
-    429: Overloaded("The server's queue is full; send the request again later."),
-    500: WhisperOxError(
-        "The server failed on this request. The operator finds the cause by the request id."
-    ),
+    429: Overloaded(QUEUE_FULL),
+    500: FAILED,
     503: NO_PROCESS,
 }
 
@@ -85,7 +85,7 @@ class _Exchange:
             if self._has_begun:
                 raise  # the server breaks the connection, which the client sees
             logger.exception("Serve failed on the request")
-            await self._answer(_ANSWERS[500])
+            await self._answer(FAILED)
         if not self._has_begun and not self._has_left:
             logger.warning("the replica died under the request")
             await self._answer(LOST)

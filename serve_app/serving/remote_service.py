@@ -36,6 +36,7 @@ from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.options import ModelFacts, TranscribeOptions
 from serve_app.serving import ray_internals
 from serve_app.serving.early_refusal import EarlyRefusal
+from serve_app.serving.proxy_errors import QUEUE_FULL
 from serve_app.tracing.span import NO_TRACER, Tracer
 from serve_app.transcript import Transcript
 
@@ -135,7 +136,7 @@ class RemoteService:
                 raise asyncio.CancelledError from None
             raise (cause if isinstance(cause, WhisperOxError) else error) from None
         except BackPressureError as error:
-            raise Overloaded("The server's queue is full; send the request again later.") from error
+            raise Overloaded(QUEUE_FULL) from error
         except DeploymentUnavailableError as error:
             raise NotReady(
                 "The model failed to start; the operator finds the cause in the log."

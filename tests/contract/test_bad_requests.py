@@ -42,6 +42,15 @@ def test_a_bad_option_is_named_with_what_is_allowed(
     assert allowed in error["message"]
 
 
+@pytest.mark.parametrize("seconds", [1.0, 100.0], ids=["inside-the-call", "through-rays-core"])
+def test_an_error_of_the_model_process_arrives_whole(tiny_en: Server, seconds: float) -> None:
+    response = post(f"{tiny_en.url}/transcribe", silence(seconds), {"language": "de"})
+    error = error_of(response)
+    assert (response.status_code, error["code"]) == (422, "invalid_option")
+    assert error["field"] == "generate_kwargs.language"
+    assert error["message"].startswith("generate_kwargs.language: got")
+
+
 @pytest.mark.parametrize(
     ("audio", "status", "code"),
     [

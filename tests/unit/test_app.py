@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
-from serve_app.api.edge.drain import Drain, Stage
-from serve_app.api.examples import EXAMPLE_CLIP
+from serve_app.api.edge.drain import Drain, DrainStage
+from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.settings import ApiKey, AppSettings, HttpSettings, QuotaSettings
 from tests.unit.deaf_core import DeafCore
 
@@ -87,7 +87,7 @@ def test_probes_are_quiet_under_any_prefix(root: str, caplog: pytest.LogCaptureF
 
 def test_a_leaving_server_says_so_under_any_prefix() -> None:
     drain = Drain()
-    drain.advance(Stage.LEAVING)
+    drain.advance(DrainStage.LEAVING)
     response = TestClient(build(drain=drain), root_path="/speech").get("/speech/readyz")
     assert "shutting down" in response.json()["error"]["message"]
 

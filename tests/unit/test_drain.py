@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 from starlette.types import Message, Receive, Scope, Send
 
-from serve_app.api.edge.drain import Drain, Stage
+from serve_app.api.edge.drain import Drain, DrainStage
 from serve_app.api.edge.edge import Edge
 from tests.unit.asgi import edge_parts
 
@@ -32,9 +32,9 @@ class Site:
 
     async def running(self) -> "asyncio.Task[httpx.Response]":
         """A POST that has arrived."""
-        before = self.drain.advance(Stage.SERVING).requests
+        before = self.drain.advance(DrainStage.SERVING).requests
         post = asyncio.create_task(self.client.post("/transcribe"))
-        while self.drain.advance(Stage.SERVING).requests == before:
+        while self.drain.advance(DrainStage.SERVING).requests == before:
             await asyncio.sleep(0)
         return post
 
@@ -48,13 +48,13 @@ def play(scenario: Scenario) -> None:
 
 def test_a_request_is_in_progress_until_its_answer() -> None:
     async def scenario(site: Site) -> None:
-        assert site.drain.advance(Stage.SERVING).idle_seconds == float("inf")
+        assert site.drain.advance(DrainStage.SERVING).idle_seconds == float("inf")
         post = await site.running()
-        assert site.drain.advance(Stage.SERVING).idle_seconds == 0
+        assert site.drain.advance(DrainStage.SERVING).idle_seconds == 0
         site.released.set()
         await post
-        assert site.drain.advance(Stage.SERVING).requests == 0
-        assert site.drain.advance(Stage.SERVING).idle_seconds < 60
+        assert site.drain.advance(DrainStage.SERVING).requests == 0
+        assert site.drain.advance(DrainStage.SERVING).idle_seconds < 60
 
     play(scenario)
 
@@ -62,7 +62,7 @@ def test_a_request_is_in_progress_until_its_answer() -> None:
 def test_a_closed_server_ends_what_runs_and_refuses_the_rest() -> None:
     async def scenario(site: Site) -> None:
         post = await site.running()
-        assert site.drain.advance(Stage.CLOSED).requests == 1
+        assert site.drain.advance(DrainStage.CLOSED).requests == 1
         refused = await site.client.post("/transcribe")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
         assert int(refused.headers["Retry-After"]) > 0
@@ -75,7 +75,7 @@ def test_a_closed_server_ends_what_runs_and_refuses_the_rest() -> None:
 def test_a_leaving_server_says_so_and_still_serves() -> None:
     async def scenario(site: Site) -> None:
         assert (await site.client.get("/readyz")).status_code == 200
-        site.drain.advance(Stage.LEAVING)
+        site.drain.advance(DrainStage.LEAVING)
         assert (await site.client.get("/readyz")).status_code == 503
         assert (await site.client.get("/health")).status_code == 200
         site.released.set()
@@ -87,7 +87,7 @@ def test_a_leaving_server_says_so_and_still_serves() -> None:
 def test_clients_of_a_leaving_server_are_asked_to_connect_anew() -> None:
     async def scenario(site: Site) -> None:
         assert "Connection" not in (await site.client.get("/health")).headers
-        for stage in (Stage.LEAVING, Stage.CLOSED):
+        for stage in (DrainStage.LEAVING, DrainStage.CLOSED):
             site.drain.advance(stage)
             assert (await site.client.get("/readyz")).headers["Connection"] == "close"
 
@@ -96,8 +96,8 @@ def test_clients_of_a_leaving_server_are_asked_to_connect_anew() -> None:
 
 def test_a_closed_server_does_not_open_again() -> None:
     async def scenario(site: Site) -> None:
-        site.drain.advance(Stage.CLOSED)
-        site.drain.advance(Stage.LEAVING)
+        site.drain.advance(DrainStage.CLOSED)
+        site.drain.advance(DrainStage.LEAVING)
         assert (await site.client.post("/transcribe")).status_code == 503
 
     play(scenario)
@@ -105,7 +105,7 @@ def test_a_closed_server_does_not_open_again() -> None:
 
 def test_a_closed_server_refuses_web_sockets() -> None:
     async def scenario(site: Site) -> None:
-        site.drain.advance(Stage.CLOSED)
+        site.drain.advance(DrainStage.CLOSED)
         sent: list[Message] = []
 
         async def send(message: Message) -> None:
@@ -126,6 +126,6 @@ def test_a_request_whose_client_leaves_is_no_longer_in_progress() -> None:
         post = await site.running()
         post.cancel()
         await asyncio.gather(post, return_exceptions=True)
-        assert site.drain.advance(Stage.CLOSED).requests == 0
+        assert site.drain.advance(DrainStage.CLOSED).requests == 0
 
     play(scenario)

@@ -12,7 +12,7 @@ from serve_app.api.edge.state import RequestState
 from serve_app.errors import NotReady
 
 
-class Stage(IntEnum):
+class DrainStage(IntEnum):
     """The stages of shutting down, in order."""
 
     SERVING = 0
@@ -38,11 +38,11 @@ class Drain:
     """The stage of one HTTP replica, and its POSTs and WebSockets. For one event loop only."""
 
     def __init__(self) -> None:
-        self.stage = Stage.SERVING
+        self.stage = DrainStage.SERVING
         self._requests = 0
         self._last_ended = float("-inf")
 
-    def advance(self, stage: Stage) -> InProgress:
+    def advance(self, stage: DrainStage) -> InProgress:
         """Go on to ``stage``, never back; returns what is left to be done."""
         self.stage = max(self.stage, stage)
         idle = 0.0 if self._requests else time.monotonic() - self._last_ended
@@ -52,7 +52,7 @@ class Drain:
     def counting(self, scope: Scope, state: RequestState) -> Iterator[None]:
         """Let a request in for the length of the block. Raises ``NotReady`` where it may not."""
         counts = scope["type"] == "websocket" or scope["method"] == "POST"
-        refused_from = Stage.CLOSED if counts else Stage.LEAVING
+        refused_from = DrainStage.CLOSED if counts else DrainStage.LEAVING
         if self.stage >= refused_from and (counts or state.path == "/readyz"):
             raise NotReady(
                 "This server is shutting down. Send the request again: another one takes it, or "

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.api.edge.drain import Drain, Stage
+from serve_app.api.edge.drain import Drain, DrainStage
 from serve_app.api.edge.key_check import KeyCheck
 from serve_app.api.edge.record import Recorder
 from serve_app.api.edge.state import RequestState
@@ -72,7 +72,7 @@ class Edge:
             if not state.status:
                 state.status = message.get("status") or _WEBSOCKET_STATUSES.get(kind, 0)
                 state.first_byte_seconds = state.seconds
-            if kind == "http.response.start" and self._drain.stage > Stage.SERVING:
+            if kind == "http.response.start" and self._drain.stage > DrainStage.SERVING:
                 headers = [*message.get("headers", ()), (b"connection", b"close")]
                 message = {**message, "headers": headers}
             await send(message)

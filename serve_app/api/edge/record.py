@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from starlette.types import Scope
 
 from serve_app import metrics
-from serve_app.api.edge.state import PROBES, SHOWN_CHARACTERS, RequestState
+from serve_app.api.edge.state import METHODS, PROBES, SHOWN_CHARACTERS, RequestState
 from serve_app.logs import fields, request_scope
 from serve_app.tracing.span import AUDIO_SECONDS, NO_SPAN, NO_TRACER, REQUEST_ID, Span, Tracer
 
@@ -22,8 +22,6 @@ OTHER = "other"
 
 CLIENT_LEFT = 499
 """Status in the log of a request whose client left before an answer; the number is nginx's."""
-
-_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 
 
 class Recorder:
@@ -39,7 +37,7 @@ class Recorder:
     def recording(self, scope: Scope, state: RequestState) -> Iterator[None]:
         """Record a request that is served in the block."""
         method = scope.get("method", "GET")  # a WebSocket begins with a GET
-        method = method if method in _METHODS else OTHER
+        method = method if method in METHODS else OTHER
         state.span = self._span(scope, state, method)
         with state.span, request_scope(state.request_id, state.span.trace_id):
             self._note_in_flight(+1)

@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from serve_app.api.edge.keys_file import NamedKey
 from serve_app.audio.limits import Hold, unbounded
+from serve_app.caller import REQUEST_ID_PATTERN
 from serve_app.tracing.span import NO_SPAN, Span
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -18,11 +19,13 @@ answer."""
 PROBES = frozenset({"/health", "/readyz"})
 """Paths that an orchestrator asks every few seconds."""
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Those of HTTP that a request may have; a client can make up any number of others."""
+
 SHOWN_CHARACTERS = 200
 """The most that is logged or returned of any text that a caller sent."""
 
 _STATE = "whisper_ox"
-_HARMLESS = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 
 
 @dataclass
@@ -51,7 +54,7 @@ class RequestState:
     def begin(cls, scope: Scope) -> "RequestState":
         """The state of a new request, which keeps the caller's request id if that is harmless."""
         sent = dict(scope["headers"]).get(REQUEST_ID_HEADER.lower().encode(), b"").decode("latin-1")
-        request_id = sent if _HARMLESS.fullmatch(sent) else uuid.uuid4().hex
+        request_id = sent if re.fullmatch(REQUEST_ID_PATTERN, sent) else uuid.uuid4().hex
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         state = scope.setdefault("state", {})[_STATE] = cls(request_id, path)
         return state

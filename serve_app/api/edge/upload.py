@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.edge.state import RequestState
 from serve_app.errors import (
-    AudioTooLarge,
+    BodyTooLarge,
     HeadersTooLarge,
     InvalidRequest,
     Overloaded,
@@ -28,7 +28,7 @@ def check_head(scope: Scope, limits: HttpSettings) -> None:
     """Refuse a request whose head alone shows that it is too much.
 
     Raises ``HeadersTooLarge``, ``InvalidRequest`` for a malformed Content-Length, and
-    ``AudioTooLarge`` (``body_too_large``) for one that is too large.
+    ``BodyTooLarge`` for one that is too large.
     """
     n_bytes = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     n_bytes += sum(len(name) + len(value) + _LINE_BYTES for name, value in scope["headers"])
@@ -46,10 +46,9 @@ def check_head(scope: Scope, limits: HttpSettings) -> None:
 
 def _check_body(n_bytes: int, limits: HttpSettings) -> None:
     if n_bytes > limits.max_body_bytes:
-        raise AudioTooLarge(
+        raise BodyTooLarge(
             f"The request body is larger than {limits.max_body_bytes} bytes, the most this "
-            "server takes. Send compressed audio (FLAC, OGG) or shorter files.",
-            code="body_too_large",
+            "server takes. Send compressed audio (FLAC, OGG) or shorter files."
         )
 
 
@@ -117,7 +116,7 @@ class Upload:
 
         Raises ``UploadTimeout`` if time is up while ``app`` waits for the body, else
         ``RequestTimeout``; ``app`` has been cancelled then. Inside ``app``, ``receive`` raises
-        ``AudioTooLarge`` and ``Overloaded``.
+        ``BodyTooLarge`` and ``Overloaded``.
         """
         began = anyio.current_time()
         self._must_be_complete = began + self._limits.upload_seconds
