@@ -20,7 +20,7 @@ from serve_app.api.edge.drain import Drain, DrainStage, InProgress
 from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
-from serve_app.caller import Caller, Priority
+from serve_app.caller import Caller
 from serve_app.engine import hardware
 from serve_app.engine.admission import Load
 from serve_app.engine.engine import Engine
@@ -29,13 +29,13 @@ from serve_app.engine.upkeep import keep_up
 from serve_app.errors import NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
-from serve_app.serving.call_log import log_call, log_load, log_transcript
+from serve_app.serving.call_log import log_call, log_transcript
 from serve_app.serving.ray_internals import listen_on_node_address_only
 from serve_app.serving.ray_metrics import RayMetrics
 from serve_app.serving.remote_service import TRANSCRIBER, RemoteService
 from serve_app.settings import ApiKey, AppSettings, EngineTunables
 from serve_app.tracing import tracer_of
-from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Span, Tracer
+from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Tracer
 from serve_app.transcript import Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
@@ -95,21 +95,15 @@ class Transcriber(_Replica):
             self._tracer.span("transcribe", caller.traceparent, "server", known) as span,
             request_scope(caller.request_id, span.trace_id),
         ):
-            return await self._transcribe(clip, options, caller.priority, span)
-
-    async def _transcribe(
-        self, clip: AudioClip, options: TranscribeOptions, priority: Priority, span: Span
-    ) -> Transcript:
-        fitted = check_against_model(options, self._engine.facts)
-        log_call(clip, fitted, self._engine.scheduler.queued_windows)
-        log_load(self._engine.scheduler.load)
-        try:
-            transcript = await transcribe(self._engine, clip, fitted, priority, span)
-        except asyncio.CancelledError:
-            logger.info("the client left; its %.1f s of audio are dropped", clip.seconds)
-            raise
-        log_transcript(transcript, text=self._logs_transcripts)
-        return transcript
+            fitted = check_against_model(options, self._engine.facts)
+            log_call(clip, fitted, self._engine.scheduler)
+            try:
+                transcript = await transcribe(self._engine, clip, fitted, caller.priority, span)
+            except asyncio.CancelledError:
+                logger.info("the client left; its %.1f s of audio are dropped", clip.seconds)
+                raise
+            log_transcript(transcript, text=self._logs_transcripts)
+            return transcript
 
     async def describe(self) -> ModelFacts:
         """The model of this replica."""

@@ -108,39 +108,35 @@ class RemoteService:
     async def _call(
         self, clip: AudioClip, options: TranscribeOptions, caller: Caller
     ) -> Transcript:
-        with self._tracer.span("call Transcriber", caller.traceparent, "client") as span:
-            return await self._send(clip, options, replace(caller, traceparent=span.traceparent))
-
-    async def _send(
-        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
-    ) -> Transcript:
         """One call. Raises ``RayActorError`` if its process dies, else ``WhisperOxError``."""
         handle = self._inline if clip.samples.nbytes <= INLINE_BYTES else self._transcriber
-        response = handle.transcribe.remote(clip, options, caller)
-        try:
-            transcript: Transcript = await response
-            return transcript
-        except asyncio.CancelledError:
-            # Serve cancels the calls of a cancelled request itself, but now and then misses one.
-            with suppress(Exception):  # the call may have failed meanwhile and says so again
-                response.cancel()
-            raise
-        except (RayTaskError, WhisperOxError, RequestClosed) as error:
-            # Serve's gRPC raises what the replica raised. Ray's core raises a mixture of that and
-            # its own class, with the original as ``cause``.
-            cause = error.cause if isinstance(error, RayTaskError) else error
-            if isinstance(cause, Overloaded):
-                demand = Demand(clip.seconds, priority=caller.priority)
-                raise await self._early_refusal.refused(cause, demand) from None
-            if isinstance(cause, RequestClosed):
-                raise asyncio.CancelledError from None
-            raise (cause if isinstance(cause, WhisperOxError) else error) from None
-        except BackPressureError as error:
-            raise Overloaded(QUEUE_FULL) from error
-        except DeploymentUnavailableError as error:
-            raise NotReady(
-                "The model failed to start; the operator finds the cause in the log."
-            ) from error
+        with self._tracer.span("call Transcriber", caller.traceparent, "client") as span:
+            caller = replace(caller, traceparent=span.traceparent)
+            response = handle.transcribe.remote(clip, options, caller)
+            try:
+                transcript: Transcript = await response
+                return transcript
+            except asyncio.CancelledError:
+                # Serve does so itself, but now and then misses a call.
+                with suppress(Exception):  # the call may have failed meanwhile and says so again
+                    response.cancel()
+                raise
+            except (RayTaskError, WhisperOxError, RequestClosed) as error:
+                # Serve's gRPC raises what the replica raised. Ray's core raises a mixture of that
+                # and its own class, with the original as ``cause``.
+                cause = error.cause if isinstance(error, RayTaskError) else error
+                if isinstance(cause, Overloaded):
+                    demand = Demand(clip.seconds, priority=caller.priority)
+                    raise await self._early_refusal.refused(cause, demand) from None
+                if isinstance(cause, RequestClosed):
+                    raise asyncio.CancelledError from None
+                raise (cause if isinstance(cause, WhisperOxError) else error) from None
+            except BackPressureError as error:
+                raise Overloaded(QUEUE_FULL) from error
+            except DeploymentUnavailableError as error:
+                raise NotReady(
+                    "The model failed to start; the operator finds the cause in the log."
+                ) from error
 
     async def _loads(self) -> list[Load]:
         """The load of every replica; [] if one does not answer."""

@@ -14,7 +14,7 @@ from tests.contract.wire import post, words_of
 PROMPT, HOTWORDS, LANGUAGE = "Zanzibar Quetzal", "Xylophone", "no-such-language"
 
 ANSWERED = "answered"
-CALL = ("received", "load", "transcribing", "transcribed", ANSWERED)
+CALL = ("received", "transcribing", "transcribed", ANSWERED)
 """What is told of a call at debug, by two processes, so in any order."""
 
 
@@ -52,6 +52,7 @@ def test_at_debug_a_call_is_told_in_sizes_options_and_times(guarded: Server, hel
     assert told["transcribing"]["options"] == {
         "language": "en", "beam_size": 3, "initial_prompt": f"({len(PROMPT)} long)",
     }  # fmt: skip
+    assert told["transcribing"]["queued_windows"] == 0
     assert told["transcribed"]["engine_s"] > 0
     access = told[ANSWERED]
     assert (access["method"], access["path"], access["status"]) == ("POST", "/transcribe", 200)
