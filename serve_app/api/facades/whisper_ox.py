@@ -11,7 +11,7 @@ from serve_app.api.call import CALL_HEADERS, PRIORITY_PARAMETER, Call, CallConte
 from serve_app.api.example import CONTRACT_OPTIONS, EXAMPLE_ANSWER, curl_example
 from serve_app.api.openapi import ErrorBody, answers
 from serve_app.api.render.native import TranscriptBody, render
-from serve_app.api.sources.form import read_form
+from serve_app.api.sources.form import MAX_FIELD_BYTES, read_form
 from serve_app.api.sources.json_object import read_json_object
 from serve_app.options import OptionLimits, ParsedOptions, build_options
 
@@ -23,7 +23,7 @@ BYTES_PER_CHARACTER = 4
 def install_whisper_ox(app: FastAPI, context: CallContext) -> None:
     """Answer the contract's POST under every configured path of ``app``."""
     http, limits = context.settings.http, context.settings.options
-    field_bytes = {OPTIONS_FIELD: BYTES_PER_CHARACTER * limits.max_json_characters}
+    field_bytes = max(MAX_FIELD_BYTES, BYTES_PER_CHARACTER * limits.max_json_characters)
     source = functools.partial(read_form, field_bytes=field_bytes)
 
     async def transcribe(request: Request) -> JSONResponse:

@@ -5,9 +5,8 @@ boundary to 256 bytes.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
@@ -24,19 +23,18 @@ MAX_FILES = 4
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 256 * 1024
 MAX_FIELDS_BYTES = 1024 * 1024
-"""The most of all text fields together, names included; bounds by name come on top."""
+"""The most of all text fields together, names included, besides one of the longest."""
 
 HEAD_BYTES = 16 * 1024
 """What ``on_head`` sees of a file: enough for any header and for three frames of MPEG audio."""
 
 _SHOWN_NAME = 40
-_NO_BOUNDS: Mapping[str, int] = MappingProxyType({})
 
-# It logs a line for each broken body, of which the access log and the answer already tell.
+# It would log a line for each broken body, which the access log and the answer tell already.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
-# asyncio prints the results of tasks, and a printed file takes ten times its size.
+# No repr: asyncio prints the results of tasks, and a printed file takes ten times its size.
 @dataclass(repr=False)
 class Form:
     """The file parts and text fields of one form: names and raw bytes, in order."""
@@ -75,13 +73,12 @@ class Form:
 async def read_form(
     request: Request,
     on_head: Callable[[memoryview], None],
-    field_bytes: Mapping[str, int] = _NO_BOUNDS,
+    field_bytes: int = MAX_FIELD_BYTES,
 ) -> Form:
     """Read a multipart body.
 
     ``on_head`` gets the first ``HEAD_BYTES`` of the part named ``file`` while the rest of it is
-    still on its way; what it raises ends the upload. ``field_bytes`` bounds text fields by name
-    instead of ``MAX_FIELD_BYTES``.
+    still on its way; what it raises ends the upload. A text field may have ``field_bytes``.
 
     Raises ``InvalidRequest`` if the body is not a form or is broken, ``FormTooLarge`` if it has too
     many parts or a text field is too long.
@@ -124,12 +121,10 @@ async def read_form(
 class _Parts:
     """The parts that python-multipart's callbacks have gathered so far."""
 
-    def __init__(
-        self, field_bytes: Mapping[str, int], on_head: Callable[[memoryview], None]
-    ) -> None:
+    def __init__(self, field_bytes: int, on_head: Callable[[memoryview], None]) -> None:
         self._field_bytes = field_bytes
         self._on_head = on_head
-        self._most_fields_bytes = MAX_FIELDS_BYTES + sum(field_bytes.values())
+        self._most_fields_bytes = MAX_FIELDS_BYTES + field_bytes
         self._n_fields_bytes = 0
         self.form = Form()
         self.is_complete = False
@@ -187,11 +182,10 @@ class _Parts:
         had = len(self._content)
         if not self._is_file:
             self._count(end - start)
-            most = self._field_bytes.get(self._name, MAX_FIELD_BYTES)
-            if had + end - start > most:
+            if had + end - start > self._field_bytes:
                 raise FormTooLarge(
-                    f"The field {_shown(self._name)} is longer than {most} bytes, the most it may "
-                    "have.",
+                    f"The field {_shown(self._name)} is longer than {self._field_bytes} bytes, the "
+                    "most it may have.",
                     field=self._name[:_SHOWN_NAME],
                 )
         self._content += memoryview(chunk)[start:end]
