@@ -51,7 +51,7 @@ class Contract:
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """``WHISPER_API_KEY`` in ``WHISPER_API_KEY_HEADER``."""
-        return {key.header: key.key.get_secret_value()} if key.key else {}
+        return {key.header: key.key} if key.key else {}
 
     def ask(self, http: httpx.Client, url: str, audio: bytes) -> Answer:
         """See :class:`Dialect`."""
@@ -75,7 +75,7 @@ class OpenAI:
 
     def headers(self, key: ApiKey) -> dict[str, str]:
         """``WHISPER_API_KEY`` as a bearer token."""
-        return {"Authorization": f"Bearer {key.key.get_secret_value()}"} if key.key else {}
+        return {"Authorization": f"Bearer {key.key}"} if key.key else {}
 
     def ask(self, http: httpx.Client, url: str, audio: bytes) -> Answer:
         """See :class:`Dialect`."""

@@ -38,12 +38,12 @@ from loadtest.load import (
     served_rate,
 )
 from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, contract_options
+from loadtest.server import transcriber_environment
 from loadtest.servers import server_of
 from loadtest.tool import run_tool, tool_parser
 from models import resolve
 from serve_app.engine.hardware import available_cpus
 from serve_app.errors import WhisperOxError
-from serve_app.serving.profile import load_profile
 
 STARTED = "WHISPER_OX_CEILING_STARTED"
 """Set in the environment of a program that has begun again."""
@@ -245,7 +245,7 @@ def _start_as_transcriber() -> None:
     malloc and BLAS read theirs once, as a process starts. The server, which has its own, gets ours
     without it.
     """
-    wanted = load_profile("dev").environment("Transcriber")
+    wanted = transcriber_environment("dev")
     if STARTED not in os.environ:
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **wanted, STARTED: "1"})
     for name in (*wanted, STARTED):

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import httpx
 
@@ -39,6 +40,16 @@ def free_port(host: str = "127.0.0.1") -> int:
 def proxy_environment(proxy: str) -> dict[str, str]:
     """The environment of a server behind ``proxy``, one of ``PROXIES``."""
     return {"RAY_SERVE_ENABLE_HA_PROXY": "1" if proxy == "haproxy" else "0"}
+
+
+def transcriber_environment(profile: str) -> dict[str, str]:
+    """What a profile adds to the environment of its Transcriber's processes."""
+    from serve_app.serving.profile import load_profile  # imports Ray, which takes a second
+
+    options = load_profile(profile).deployment_options["Transcriber"]
+    actor: dict[str, Any] = options.get("ray_actor_options") or {}
+    variables: dict[str, str] = actor.get("runtime_env", {}).get("env_vars", {})
+    return variables
 
 
 @dataclass(frozen=True)

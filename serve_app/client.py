@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _post(url: str, file: Path, options: str) -> httpx.Response:
     api_key = ApiKey.from_environment()
-    headers = {api_key.header: api_key.key.get_secret_value()} if api_key.key else {}
+    headers = {api_key.header: api_key.key} if api_key.key else {}
     return httpx.post(
         f"{url.rstrip('/')}/transcribe",
         files={"file": (file.name, file.read_bytes())},

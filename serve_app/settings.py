@@ -1,10 +1,11 @@
 """Every setting and its default, stated once. Unknown keys are errors."""
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
 from serve_app.audio.limits import AudioLimits
 from serve_app.options import OptionLimits
@@ -238,14 +239,13 @@ class AppSettings(_Settings):
     options: OptionLimits = OptionLimits()
 
 
-class ApiKey(_Settings):
+@dataclass(frozen=True)
+class ApiKey:
     """Where the optional API keys are. This comes from the environment, never from a profile."""
 
-    key: SecretStr | None = Field(default=None, description="WHISPER_API_KEY; unset: open.")
-    header: str = Field(default="X-API-Key", description="WHISPER_API_KEY_HEADER.")
-    keys_file: Path | None = Field(
-        default=None, description="WHISPER_API_KEYS_FILE: further keys, see docs/keys.md."
-    )
+    key: str = field(default="", repr=False)
+    header: str = "X-API-Key"
+    keys_file: Path | None = None
 
     @classmethod
     def from_environment(cls) -> "ApiKey":
@@ -253,11 +253,9 @@ class ApiKey(_Settings):
 
         An empty value is unset.
         """
-        key = os.environ.get("WHISPER_API_KEY")
-        header = os.environ.get("WHISPER_API_KEY_HEADER")
         keys_file = os.environ.get("WHISPER_API_KEYS_FILE")
         return cls(
-            key=SecretStr(key) if key else None,
-            header=header or cls.model_fields["header"].default,
-            keys_file=Path(keys_file) if keys_file else None,
+            os.environ.get("WHISPER_API_KEY", ""),
+            os.environ.get("WHISPER_API_KEY_HEADER") or cls.header,
+            Path(keys_file) if keys_file else None,
         )

@@ -32,7 +32,7 @@ from loadtest.load import machine
 from loadtest.memory import REPLICA_TITLE
 from loadtest.options import contract_options
 from loadtest.overhead import timing
-from loadtest.server import Server, start_server
+from loadtest.server import Server, start_server, transcriber_environment
 from loadtest.wav import speech_wav
 from serve_app.engine.hardware import available_cpus
 from serve_app.errors import WhisperOxError
@@ -183,7 +183,7 @@ def _measured(given: argparse.Namespace, workers: int) -> dict[str, Any]:
     ]
     done = subprocess.run(
         [sys.executable, "-m", "loadtest.capacity.measure", *arguments],
-        env={**os.environ, **load_profile(given.config).environment("Transcriber")},
+        env={**os.environ, **transcriber_environment(given.config)},
         stdout=subprocess.PIPE,
         text=True,
         check=False,

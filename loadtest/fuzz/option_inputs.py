@@ -107,7 +107,8 @@ def parse(payload: bytes) -> str:
 
 
 def _check(parsed: ParsedOptions) -> None:
-    sent_again = json.dumps(parsed.options.as_generate_kwargs(), allow_nan=False)
+    given = parsed.options.model_dump(mode="json", exclude_defaults=True)
+    sent_again = json.dumps(given, allow_nan=False)
     # Every value spelt out may be longer than what was sent.
     roomy = OptionLimits(max_json_characters=10 * OptionLimits().max_json_characters)
     assert parse_generate_kwargs(sent_again, roomy, strict=True).options == parsed.options

@@ -209,10 +209,6 @@ class TranscribeOptions(BaseModel):
     def _off(self, threshold: float | None) -> float | str:
         return _OFF if threshold is None else threshold
 
-    def as_generate_kwargs(self) -> dict[str, Any]:
-        """The options that differ from the defaults, as JSON that parses back to equal options."""
-        return self.model_dump(mode="json", exclude_defaults=True)
-
     def for_the_log(self) -> dict[str, Any]:
         """The options that differ from the defaults. Only the length of a text and of a prompt's
         token ids is given, because they are the caller's words.

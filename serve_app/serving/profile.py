@@ -58,12 +58,6 @@ class Profile:
             self, config=config, settings=self.settings.model_copy(update={"engine": engine})
         )
 
-    def environment(self, deployment: str) -> dict[str, str]:
-        """Environment variables that a deployment's processes start with."""
-        actor: dict[str, Any] = self.deployment_options[deployment].get("ray_actor_options") or {}
-        variables: dict[str, str] = actor.get("runtime_env", {}).get("env_vars", {})
-        return variables
-
 
 def profile_path(name: str) -> Path:
     """The file of a profile: ``name`` is a path, or a profile that comes with Whisper OX."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Scope
 
 from serve_app.api.edge.drain import Drain
@@ -49,8 +48,7 @@ def edge_parts(
     tracer: Tracer = NO_TRACER,
 ) -> dict[str, Any]:
     """Arguments of an ``Edge`` besides its application; without a ``key`` it is open."""
-    secret = None if key is None else SecretStr(key)
-    ring = KeyRing(ApiKey(key=secret, header=key_header), QuotaSettings())
+    ring = KeyRing(ApiKey(key=key or "", header=key_header), QuotaSettings())
     return {
         "limits": limits or HttpSettings(),
         "recorder": Recorder(sink, tracer),

@@ -102,10 +102,10 @@ class KeyRing:
 
 
 def _own_key(api_key: ApiKey, quota: QuotaSettings) -> tuple[NamedKey, ...]:
-    if api_key.key is None:
+    if not api_key.key:
         return ()
     # A header's value has no outer spaces, and a secret made with `echo` ends with a line feed.
-    secret = api_key.key.get_secret_value().strip()
+    secret = api_key.key.strip()
     if not secret:
         raise InvalidSetting("WHISPER_API_KEY holds only spaces.", field="WHISPER_API_KEY")
     return (NamedKey(OWN_NAME, digest_of(secret.encode(errors="surrogateescape")), quota),)
