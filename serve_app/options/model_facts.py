@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from serve_app.errors import InvalidOption
-from serve_app.options.transcribe import TranscribeOptions
+from serve_app.options.transcribe_options import TranscribeOptions
 
 # GPT-2's vocabulary, and OpenAI's multilingual remake of it, end with <|endoftext|>. Whisper's
 # control tokens follow, then one token per 20 ms for times; large-v3 has one language, hence one

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from serve_app.errors import InvalidOption
 from serve_app.options.limits import OptionLimits
-from serve_app.options.transcribe import TranscribeOptions, VadParameters
+from serve_app.options.transcribe_options import TranscribeOptions, VadParameters
 
 _SHOWN_ERRORS = 5
 _SHOWN_VALUE = 80

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
-from serve_app.options.clips import Clip, Clips
+from serve_app.options.clip_timestamps import ClipTimes, ClipTimestamps
 from serve_app.options.kinds import Choice, Flag, Number, Temperatures, Whole
 from serve_app.options.language import Language
 from serve_app.options.text import Punctuation, SuppressedTokens, Text
@@ -84,7 +84,7 @@ class TranscribeOptions(BaseModel):
         default=5, description="Beams of the search at temperature 0."
     )
     best_of: Annotated[int, Whole(1, "max_best_of")] = Field(
-        default=5, description="Candidates at a temperature above 0 (batch_size 1)."
+        default=5, description="Candidates at a temperature above 0."
     )
     patience: Annotated[float, Number(0.01, 10)] = Field(
         default=1.0, description="Beam search ends after beam_size x patience finished candidates."
@@ -103,20 +103,19 @@ class TranscribeOptions(BaseModel):
     temperature: Annotated[tuple[float, ...], Temperatures()] = Field(
         default=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
         description="Sampling temperature, or a list whose next one is tried when a window fails "
-        "a threshold. In batches only the first counts.",
+        "a threshold; in batches only if the server's batched_fallback is on, as by default.",
     )
     compression_ratio_threshold: Annotated[float | None, Number(0, 1000, off=True)] = Field(
-        default=2.4,
-        description="A text that compresses better than this fails (batch_size 1).",
+        default=2.4, description="A text that compresses better than this fails."
     )
     log_prob_threshold: Annotated[float | None, Number(-1000, 1000, off=True)] = Field(
-        default=-1.0,
-        description="A text with a lower average log-probability fails (batch_size 1).",
+        default=-1.0, description="A text with a lower average log-probability fails."
     )
     no_speech_threshold: Annotated[float | None, Number(0, 1, off=True)] = Field(
         default=0.6,
         description="A window is silent if its probability of no speech is higher than this and "
-        "its text fails log_prob_threshold (batch_size 1).",
+        "its text fails log_prob_threshold: no other temperature is tried, and with batch_size 1 "
+        "the text is dropped.",
     )
     condition_on_previous_text: Annotated[bool, Flag()] = Field(
         default=True, description="Prompt each window with the text before it (batch_size 1)."
@@ -175,7 +174,7 @@ class TranscribeOptions(BaseModel):
     chunk_length: Annotated[int | None, Whole(1, 30)] = Field(
         default=None, description="Seconds of audio per window; null: 30, as the model has them."
     )
-    clip_timestamps: Annotated[tuple[Clip, ...] | None, Clips()] = Field(
+    clip_timestamps: Annotated[tuple[ClipTimes, ...] | None, ClipTimestamps()] = Field(
         default=None, description="Decode only these stretches of the audio, in seconds."
     )
     # Not 0: a silence shorter than one frame would be skipped forever.

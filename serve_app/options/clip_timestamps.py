@@ -9,14 +9,14 @@ from typing_extensions import override
 from serve_app.options.kinds import Kind, items, number
 from serve_app.options.limits import OptionLimits
 
-Clip: TypeAlias = tuple[float, float | None]
+ClipTimes: TypeAlias = tuple[float, float | None]
 """Start and end of a stretch of the audio, in seconds; None stands for the end of the audio."""
 
 _LONGEST_SECONDS = 1_000_000.0
 
 
 @dataclass(frozen=True)
-class Clips(Kind):
+class ClipTimestamps(Kind):
     """Stretches of the audio, ascending and not overlapping.
 
     They come in the forms that faster-whisper's two pipelines take, ``"0,5.2,7"``, ``[0, 5.2, 7]``
@@ -25,7 +25,7 @@ class Clips(Kind):
     """
 
     @override
-    def read(self, value: object, limits: OptionLimits) -> tuple[Clip, ...] | None:
+    def read(self, value: object, limits: OptionLimits) -> tuple[ClipTimes, ...] | None:
         if isinstance(value, str) and value.strip() == "0":
             return None
         clips = _pairs(items(value))
@@ -43,7 +43,7 @@ class Clips(Kind):
         )
 
 
-def _pairs(values: Sequence[object]) -> tuple[Clip, ...]:
+def _pairs(values: Sequence[object]) -> tuple[ClipTimes, ...]:
     if any(isinstance(value, (dict, list, tuple)) for value in values):
         return tuple(_pair(value) for value in values)
     flat: list[float | None] = [float(number(value)) for value in values]
@@ -52,7 +52,7 @@ def _pairs(values: Sequence[object]) -> tuple[Clip, ...]:
     return tuple((float(s or 0), e) for s, e in zip(flat[::2], flat[1::2], strict=True))
 
 
-def _pair(value: object) -> Clip:
+def _pair(value: object) -> ClipTimes:
     if isinstance(value, dict):
         if not {"start"} <= set(value) <= {"start", "end"}:
             raise ValueError
@@ -63,7 +63,7 @@ def _pair(value: object) -> Clip:
     return float(number(start)), None if end is None else float(number(end))
 
 
-def _check_order(clips: tuple[Clip, ...]) -> None:
+def _check_order(clips: tuple[ClipTimes, ...]) -> None:
     previous: float | None = 0.0
     for start, end in clips:
         if previous is None:
