@@ -140,8 +140,7 @@ class HttpSettings(_Settings):
     upload_idle_seconds: float = Field(
         default=20.0,
         gt=0,
-        description="A request whose body does not go on for so long is answered with 408. Pieces "
-        "of a body come up to 4 s late: not below 10 where clients send slowly.",
+        description="A request whose body does not go on for so long is answered with 408.",
     )
     upload_seconds: float = Field(
         default=900.0, gt=0, description="A body that takes longer to come is answered with 408."

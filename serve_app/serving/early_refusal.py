@@ -1,9 +1,9 @@
 """Refusing a request before its body is read, once every model process would refuse it.
 
-One replica's refusal closes nothing, since another may have room. It makes the HTTP side ask every
-replica for its :class:`Load`, at most once a second and for as long as one of them refuses anybody.
-While all of them would refuse even the smallest request of a kind, such requests are refused at
-once. If a replica does not answer, nobody is refused here.
+When a replica refuses somebody, another may still have room. So the HTTP side then asks all of them
+for their :class:`Load`, at most once a second and for as long as one of them refuses anybody. While
+all of them would refuse even the smallest request of a kind, it refuses such requests itself. If a
+replica does not answer, nobody is refused here.
 """
 
 import asyncio
@@ -11,12 +11,9 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.caller import FIRST_MINUTE_SECONDS, Priority
-from serve_app.engine.admission import (
-    LEAST_RETRY_SECONDS,
-    Load,
-    Refusal,
-)
+from serve_app.engine.admission import LEAST_RETRY_SECONDS, Load, Refusal
 from serve_app.engine.request import WINDOW_SECONDS, Demand
 from serve_app.errors import Overloaded
 
@@ -24,14 +21,14 @@ FRESH_SECONDS = 1.0
 """How old the replicas' loads may be."""
 
 SPREAD_SECONDS = 60.0
-"""The most that is added to a caller's time to come back, as many callers never do."""
+"""The most by which a caller's return is put off for others, many of whom never come back."""
 
 TINY_BYTES = 64 * 1024
 """Bodies up to this size are always read: 2 s of audio, which may well be silence."""
 
-MINUTE_BYTES = int(FIRST_MINUTE_SECONDS * 16_000 * 2) + TINY_BYTES
-"""A minute of 16 kHz, 16-bit audio and its form. A body up to this size counts as a short request
-if its priority says nothing else; a longer recording in so few bytes is refused with the short."""
+MINUTE_BYTES = int(FIRST_MINUTE_SECONDS * SAMPLE_RATE_HZ * 2) + TINY_BYTES
+"""A minute of 16-bit audio and its form. Up to this size a body counts as a short request, unless
+its priority says otherwise, even if it turns out to be a longer recording, well compressed."""
 
 
 class EarlyRefusal:
@@ -94,9 +91,9 @@ class EarlyRefusal:
         return Refusal(first.reason, max(0.0, first.retry_after_seconds - age))
 
     def _turn_away(self, refusal: Refusal, is_short: bool, work_seconds: float) -> Overloaded:
-        """Give the caller a time at which no caller refused before is due to return.
+        """The refusal, with a time to return at which nobody refused before is due.
 
-        Callers who all come back at once are refused again.
+        Callers who all came back at once would be refused again.
         """
         now, rate = self._clock(), sum(load.work_per_second for load in self._loads)
         earliest = now + refusal.retry_after_seconds
