@@ -22,14 +22,15 @@ class Container:
     formats (hls, concat, dash ...), which open other files and URLs, are out of reach.
     ``find_start`` gives the offset of the first structure, None if the file is something else. A
     file name or content type is never trusted.
-    ``claimed_bytes`` is one of :mod:`serve_app.audio.claims`. ``tells_length`` is whether the
-    header or the last page tell the duration; otherwise FFmpeg only guesses it from a bit rate.
+    ``claimed_bytes`` and ``claimed_length`` are of :mod:`serve_app.audio.claims`. ``tells_length``
+    is whether header or last page tell FFmpeg the duration, which it guesses otherwise.
     """
 
     label: str
     demuxer: str
     find_start: Callable[[memoryview], int | None]
     claimed_bytes: Callable[[memoryview], int | None] = lambda view: None
+    claimed_length: Callable[[memoryview], tuple[int, float]] = lambda view: (0, 0.0)
     tells_length: bool = True
 
 
@@ -44,7 +45,7 @@ def _magic(pattern: bytes) -> Callable[[memoryview], int | None]:
 CONTAINERS = {
     "wav": Container("WAV", "wav", _magic(rb"RIFF|RF64|BW64"), tells_length=False),
     "mp4": Container("M4A/MP4/MOV (AAC, ALAC)", "mov", _magic(_MP4_MAGIC), claims.mp4_bytes),
-    "flac": Container("FLAC", "flac", _magic(rb"fLaC")),
+    "flac": Container("FLAC", "flac", _magic(rb"fLaC"), claimed_length=claims.flac_length),
     "ogg": Container("OGG (Vorbis, Opus, FLAC, Speex)", "ogg", _magic(rb"OggS"), claims.ogg_bytes),
     "webm": Container("WebM/Matroska", "matroska", _magic(rb"\x1a\x45\xdf\xa3"), claims.webm_bytes),
     "amr": Container("AMR", "amr", _magic(rb"#!AMR"), tells_length=False),
@@ -107,10 +108,8 @@ def inspect(payload: bytes | memoryview, *, is_whole: bool = True) -> Plan:
             continue
         if kind == "wav":
             return _inspect_wav(file, start, is_whole)
-        if kind == "flac":
-            n_frames, seconds = claims.flac_length(file)
-            return Plan(kind, start, len(view), n_frames=n_frames, seconds=seconds)
-        return Plan(kind, start, len(view), n_junk_bytes=n_junk_bytes)
+        length = container.claimed_length(file)
+        return Plan(kind, start, len(view), b"", n_junk_bytes, *length)
     raise UnsupportedAudio(f"The file is not audio. Supported: {SUPPORTED_FORMATS}.")
 
 
