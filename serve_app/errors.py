@@ -45,8 +45,8 @@ class InvalidOption(WhisperOxError):
     """Options have the wrong type, are out of range or do not fit the model.
 
     Each of ``problems`` is a sentence that begins with the bare name of an option, such as
-    ``beam_size``; ``field`` is the first of these names. What callers of an API write in front of
-    the name is added by :meth:`under`.
+    ``beam_size``; ``field`` is the first of these names. :meth:`under` adds what callers of an API
+    write before it.
     """
 
     code = "invalid_option"
@@ -57,10 +57,10 @@ class InvalidOption(WhisperOxError):
         self.problems = problems
 
     def under(self, prefix: str) -> "InvalidOption":
-        """The same error where every option's name begins with ``prefix``."""
+        """The same error with ``prefix`` before the name of every option."""
         problems = (f"{prefix}{problem}" for problem in self.problems)
         field = None if self.field is None else f"{prefix}{self.field}"
-        return InvalidOption(*problems, field=field, code=self.code, status=self.status)
+        return InvalidOption(*problems, field=field)
 
 
 class InvalidSetting(WhisperOxError):

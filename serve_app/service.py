@@ -17,7 +17,6 @@ class SpeechService(Protocol):
         ``body_bytes``: what the request's head announces, None if it does not. Raises ``NotReady``
         while no replica serves and ``Overloaded`` while none would queue such a request.
         """
-        ...
 
     async def transcribe(
         self, clip: AudioClip, options: TranscribeOptions, caller: Caller
@@ -28,8 +27,6 @@ class SpeechService(Protocol):
         ``NotReady`` while no replica serves, ``Overloaded`` when the queue is full. Cancelling the
         call frees the request's queued windows.
         """
-        ...
 
     async def model(self) -> ModelFacts:
-        """The model being served. Raises ``NotReady`` until a replica has decoded a clip."""
-        ...
+        """The model being served. Raises ``NotReady`` until a replica has transcribed a clip."""

@@ -63,9 +63,8 @@ class EngineSettings(_Settings):
         default=1024,
         ge=1,
         le=4096,
-        description="Requests held at once, each in a thread of its own; bulk requests may be "
-        "three quarters of them, more are refused with 429. Serve's max_ongoing_requests must be "
-        "higher.",
+        description="Requests held at once; bulk requests may be three quarters of them, more are "
+        "refused with 429. Serve's max_ongoing_requests must be higher.",
     )
 
 
@@ -140,7 +139,7 @@ class HttpSettings(_Settings):
     upload_idle_seconds: float = Field(
         default=20.0,
         gt=0,
-        description="A request whose body does not go on for so long is answered with 408.",
+        description="A request whose body stops coming for so long is answered with 408.",
     )
     upload_seconds: float = Field(
         default=900.0, gt=0, description="A body that takes longer to come is answered with 408."
@@ -200,13 +199,13 @@ class DrainSettings(_Settings):
     notice_seconds: float = Field(
         default=0.0,
         ge=0,
-        description="For so long /readyz says 503 while requests are still taken, so that a load "
-        "balancer turns away first; then they are refused with 503.",
+        description="How long /readyz says 503 while requests are still taken, so that load "
+        "balancers turn away first; after that, requests are refused with 503.",
     )
     seconds: float = Field(
         default=60.0,
         ge=0,
-        description="Requests that run then may go on for so long before they are cut off.",
+        description="How long requests that are running then may go on until they are cut off.",
     )
 
 

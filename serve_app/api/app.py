@@ -26,8 +26,7 @@ from serve_app.tracing.span import NO_TRACER, Tracer
 logger = logging.getLogger("whisper_ox.api")
 
 DOCS_TREES = ("/docs", "/openapi.json", "/static-offline-docs")
-"""Where the documentation is. When it is switched off, these answer 404 without asking for a key.
-"""
+"""Where the documentation is. Switched off, these answer 404 without asking for a key."""
 
 _NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
@@ -73,7 +72,7 @@ def build_api(
 
 
 def _application(*, with_docs: bool) -> FastAPI:
-    """An application whose documentation page loads nothing from elsewhere, for closed networks."""
+    # FastAPIOffline: on a closed network the page must not load its scripts from elsewhere.
     kind: Any = FastAPIOffline if with_docs else FastAPI
     more: dict[str, Any] = {"redoc_url": None} if with_docs else {"openapi_url": None}
     app: FastAPI = kind(

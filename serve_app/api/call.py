@@ -52,7 +52,7 @@ CALL_HEADERS = {
 Body = TypeVar("Body")
 Source = Callable[[Request, Callable[[memoryview], None]], Awaitable[Body]]
 """Reads a request's body. It passes the first bytes of the audio to its second argument while the
-rest is still on its way; what that raises ends the upload."""
+rest is still on its way, and what that raises ends the upload."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,10 @@ class CallContext:
 
 
 class Call:
-    """A request at a facade, which lets it :meth:`receive` the body and :meth:`transcribe` the
-    audio, and answers with what it renders itself and with ``headers``.
+    """One request at a facade.
+
+    The facade has it :meth:`receive` the body and :meth:`transcribe` the audio, and answers with
+    its own rendering of the transcript and with ``headers``.
 
     Raises ``InvalidRequest`` for an unknown priority.
     """
@@ -152,7 +154,7 @@ class Call:
     def _conclude(
         self, transcript: Transcript, ignored: tuple[str, ...], **stage_seconds: float
     ) -> None:
-        """Put into the answer's headers and the log line what does not belong to any body."""
+        """Tell the headers and the log line what is the same whatever the answer's body is."""
         self._state.log = {
             "audio_s": round(transcript.duration_seconds, 2),
             "engine_s": round(transcript.engine_seconds, 2),

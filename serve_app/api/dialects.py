@@ -1,7 +1,7 @@
 """The kinds of HTTP API that are served here: their paths, their error bodies, their API keys.
 
 The key check, the error answers and the proxies read this table. The command that starts HAProxy
-imports it too and has to start quickly, so nothing slow to import belongs here.
+does too and has to be quick, so nothing slow to import belongs here.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def _native_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
 
 
 def _openai_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
-    """Clients expect all four fields in every error."""
+    # Clients expect all four fields in every error.
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     return {
         "error": {

@@ -66,13 +66,15 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: Exception) -
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Let the framework's own errors look like ours. :func:`refuse` answers all others."""
+    """Word the framework's own errors as ours: no such path or method, a malformed parameter.
+
+    :func:`refuse` answers all others.
+    """
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
 
 
 async def _http(request: Request, error: Exception) -> Response:
-    """Starlette found no such path, or no such method."""
     assert isinstance(error, HTTPException)
     # Starlette makes request.url of the Host header, which may not hold a host at all.
     path = "".join(c if c.isprintable() else "?" for c in request.scope["path"])
@@ -87,7 +89,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Those of every route under the path; Starlette itself names only those of the first."""
+    # Starlette itself names only those of the first route under the path.
     return [
         method
         for method in METHODS
@@ -99,7 +101,6 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    """FastAPI found a parameter or a JSON body that does not have the declared form."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field = ".".join(str(step) for step in first["loc"][1:])[:SHOWN_CHARACTERS] or None

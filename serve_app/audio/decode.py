@@ -30,10 +30,10 @@ _OPTIONS = {"protocol_whitelist": "none", "codec_whitelist": _CODECS}
 """FFmpeg opens no nested file or URL, and no other decoder."""
 
 _GROUP_SAMPLES = 65_536
-"""Samples per call of the resampler: codecs' own frames are so short that calls dominate."""
+"""Samples per call of the resampler. Codecs' own frames are so short that calls would dominate."""
 
 _LOST_SECONDS = 0.1
-"""Below this, a file without a sample is what a codec's start-up delay left of a short one."""
+"""A file that claims less than this may hold no sample: a codec's start-up delay swallows it."""
 
 _FEWEST_BYTES_PER_PACKET = 128
 """Of decoded PCM, on average; the least of any codec's own choice is 320 (GSM). A packet takes
@@ -224,7 +224,6 @@ class _Decoding:
 
 
 def _header_seconds(container: "av.container.InputContainer", stream: "av.AudioStream") -> float:
-    """The length that the header claims; 0 if it claims none."""
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return float((container.duration or 0) / av.time_base)

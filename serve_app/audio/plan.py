@@ -11,7 +11,7 @@ from serve_app.audio.wav import COMPRESSED_TAGS, read_wav
 from serve_app.errors import InvalidAudio, UnsupportedAudio
 
 _MAX_ID3_TAGS = 100
-"""A crafted upload can hold millions; walking them all would stop the event loop for seconds."""
+"""A crafted upload can hold millions, and to walk them all would take seconds."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from serve_app.errors import InvalidOption
 from serve_app.options.transcribe_options import TranscribeOptions
 
-# GPT-2's vocabulary, and OpenAI's multilingual remake of it, end with <|endoftext|>. Whisper's
-# control tokens follow, then one token per 20 ms for times; large-v3 has one language, hence one
-# control token, more than is counted here.
+# By multilingual. GPT-2's vocabulary, and OpenAI's multilingual remake of it, end with
+# <|endoftext|>. Whisper's control tokens follow, then one token per 20 ms for times; large-v3 has
+# one language, hence one control token, more than is counted here.
 _END_OF_TEXT = {False: 50256, True: 50257}
 _FIRST_TIMESTAMP = {False: 50363, True: 50364}
 

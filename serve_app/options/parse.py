@@ -84,7 +84,7 @@ def shown(value: object) -> str:
 def _known(
     values: Mapping[Any, object], model: type[BaseModel]
 ) -> tuple[dict[str, object], list[str]]:
-    """The options that are set, and the keys that ``model`` has not."""
+    """The options that are set, and the keys that are not options."""
     known = {key: value for key, value in values.items() if key in model.model_fields}
     ignored = [str(key) for key in values if key not in known]
     return {key: value for key, value in known.items() if value is not None}, ignored
@@ -107,10 +107,7 @@ def _unknown(key: str) -> str:
 
 
 def _problem(error: ErrorDetails) -> tuple[str, str]:
-    """An option's name and what is wrong with it, which goes on from the name.
-
-    The kinds of option word it themselves; the rest is for pydantic's own errors.
-    """
+    """An option's name, and the rest of a sentence that says what is wrong with it."""
     name = ".".join(str(part) for part in error["loc"])
     reason = error.get("ctx", {}).get("error")
     if not name:  # the one check that spans several options

@@ -2,7 +2,7 @@
 
 Defaults that are always the same are in the table of :mod:`serve_app.environment`. This module adds
 what has to be found out: whether there is a HAProxy, which ports are free, a token for Ray's ports.
-From here on signals are noted, too: Ray takes seconds to import and to start.
+It also handles signals from the start, since Ray takes seconds to import and to start.
 """
 
 import os
@@ -29,7 +29,7 @@ PORTS = {
     FIRST_REPLICA_PORT: 10,
 }
 """HAProxy's own ports and those of the servers behind it, as places in a :class:`PortBlock`. The
-HTTP replicas have the rest of the block."""
+HTTP replicas take the rest of the block."""
 
 FILES = {
     "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
@@ -38,15 +38,15 @@ FILES = {
     "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "",
     "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "server-state",
 }
-"""Ray would put them into /tmp/haproxy-serve. That belongs to the first user who starts a server
-and its socket takes orders from every user."""
+"""Ray would put them into /tmp/haproxy-serve, which belongs to the first user who starts a server
+and whose socket takes orders from every user."""
 
 
 class StopSignals:
     """Notes SIGINT and SIGTERM and raises each as ``KeyboardInterrupt`` in the main thread.
 
-    They are noted as well because Python ignores what a handler raises inside a fork hook: Ray
-    forks when it starts, and that Ctrl-C would be lost.
+    Raising alone could lose a Ctrl-C: Ray forks when it starts, and Python ignores what a handler
+    raises inside a fork hook.
     """
 
     def __init__(self) -> None:
@@ -54,12 +54,12 @@ class StopSignals:
         self.listen()
 
     def listen(self) -> None:
-        """Again after ``ray.init``, which puts a handler of its own in place."""
+        """Handle both signals; to be called again after ``ray.init``, which takes them over."""
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._interrupt)
 
     def ignore(self) -> None:
-        """From now on."""
+        """Ignore both signals from now on."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -70,7 +70,7 @@ class StopSignals:
 
 @contextmanager
 def prepared_for_ray() -> Iterator[None]:
-    """Within, Ray may be imported and started, by this process and by those that it starts.
+    """Ray may be imported and started inside the block, by this process and those that it starts.
 
     What the operator has set stays. Raises ``InvalidSetting`` for a value that is not allowed and
     ``NotReady`` if a port is in use.
@@ -92,7 +92,7 @@ def prepared_for_ray() -> Iterator[None]:
 
 
 def _prepare_haproxy(stack: ExitStack) -> None:
-    """Choose HAProxy's command, files and ports; ``stack`` ends with the latter two."""
+    """Choose HAProxy's command, files and ports; closing ``stack`` gives up files and ports."""
     haproxy.head_seconds()  # an invalid value is reported here instead of in HAProxy's own log
     os.environ.setdefault(haproxy.COMMAND, haproxy.__file__)
     # The command's first line asks for any Python 3; this one has the packages.

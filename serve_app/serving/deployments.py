@@ -42,7 +42,7 @@ logger = logging.getLogger("whisper_ox.deployments")
 
 
 class _Replica:
-    """What the processes of both deployments have in common."""
+    """A process of either deployment."""
 
     _tracer: Tracer = NO_TRACER
 
@@ -115,7 +115,6 @@ class Transcriber(_Replica):
 
 
 def _load(settings: AppSettings, sink: metrics.Sink) -> Engine:
-    """Raises ``NotReady`` with the reason if the model's files or the device do not work."""
     try:
         return Engine(settings.engine, EngineTunables(), sink, settings.admission)
     except WhisperOxError:

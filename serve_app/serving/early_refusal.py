@@ -67,7 +67,7 @@ class EarlyRefusal:
             raise self._turn_away(first, kinds[refusals.index(first)], WINDOW_SECONDS)
 
     async def refused(self, error: Overloaded, demand: Demand) -> Overloaded:
-        """A replica has refused ``demand`` with ``error``. Returns what to tell the caller."""
+        """Note that a replica has refused ``demand``; returns what to tell the caller."""
         self._may_refuse = True
         await self._look()
         refusal = Refusal(error.message, error.retry_after_seconds or LEAST_RETRY_SECONDS)

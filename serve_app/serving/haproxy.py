@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Instead of this file's folder, whose modules are no top-level ones.
+    # Instead of this file's folder, whose modules would hide top-level ones.
     sys.path[0] = str(Path(__file__).parents[2])
 
 from serve_app.api.dialects import DIALECTS, NATIVE, Dialect
@@ -29,7 +29,7 @@ HEAD_SECONDS = "WHISPER_OX_HEAD_SECONDS"
 DEFAULT_HEAD_SECONDS, MOST_HEAD_SECONDS = 20.0, 3600.0
 
 _PUBLIC_HOST = "_WHISPER_OX_PUBLIC_HOST"
-"""A variable of our own processes; see :func:`listen_alone`."""
+"""Tells the command what :func:`listen_alone` was given."""
 
 TUNNEL = "1h"
 """How long a WebSocket may be silent; uvicorn's pings break it much earlier."""
@@ -71,8 +71,8 @@ few clients do after a POST."""
 def listen_alone(host: str) -> str:
     """Let HAProxy alone listen on ``host``; returns the address for the servers behind it.
 
-    Serve binds them to the address of HAProxy, although they have none of its limits. Call this
-    before Ray starts. Another command than ours in HAProxy's place leaves it at that.
+    Serve would bind them to the same address, although they have none of HAProxy's limits. Call
+    this before Ray starts. If the operator has chosen another command, ``host`` stays.
     """
     if os.environ.get(COMMAND) != __file__:
         return host

@@ -46,8 +46,8 @@ READY_POLL_SECONDS = 0.25
 DRAIN_POLL_SECONDS = 0.25
 DRAIN_TIMEOUT_SECONDS = 5.0
 ANSWER_SECONDS = 0.5
-"""How long after a replica has ended an answer it has surely reached its client; the way through
-the proxy takes milliseconds."""
+"""After this long an answer that has left its replica has reached the client for sure; the way
+through the proxy takes milliseconds."""
 
 FLUSH_TIMEOUT_SECONDS = 4.0
 EXIT_SECONDS = 3.0
@@ -130,7 +130,7 @@ def _start_ray(signals: StopSignals) -> None:
 
 
 def _deploy(profile: Profile, log: LogSettings, private_host: str) -> DeploymentHandle:
-    """Start the proxy and the deployments; returns a handle to Ingress without waiting for it."""
+    """Start the proxy and the deployments; returns a handle to Ingress, which is not up yet."""
     http = profile.config.http_options
     # Our access log says more in one line.
     quiet = {"encoding": log.format.upper(), "log_level": "WARNING", "enable_access_log": False}
@@ -163,7 +163,7 @@ def _own_url(host: str, port: int) -> str:
 
 
 def _wait_until_ready(url: str, signals: StopSignals) -> None:
-    """Return when ``/readyz`` says 200, after printing how long it took and how to send audio.
+    """Wait until ``/readyz`` says 200, then print how long it took and how to send audio.
 
     Raises ``NotReady`` once Serve has given up starting the model.
     """
@@ -211,7 +211,7 @@ def _drain(ingress: DeploymentHandle, settings: DrainSettings, signals: StopSign
 
 
 def _n_unfinished(ingress: DeploymentHandle, stage: DrainStage) -> int:
-    """Bring every HTTP replica to ``stage``; returns how many requests are left, at least.
+    """Bring every HTTP replica to ``stage``; returns how many requests are left, or 1 if unknown.
 
     An answer that has only just left a replica may still be in the proxy, so it counts.
     """
@@ -231,7 +231,7 @@ def _n_unfinished(ingress: DeploymentHandle, stage: DrainStage) -> int:
 
 
 def _flush_traces(application: str) -> None:
-    """Let every replica send the spans it has; what is not sent in a few seconds is lost."""
+    """Let every replica send the spans it has."""
     for deployment in (Transcriber, Ingress):
         with suppress(Exception):  # the server ends in any case
             handle = ray_serve.get_deployment_handle(deployment.__name__, application)
@@ -241,9 +241,9 @@ def _flush_traces(application: str) -> None:
 
 
 def _end_processes(signals: StopSignals) -> None:
-    """End Serve and Ray, ignoring a second Ctrl-C, which would leave processes behind.
+    """End Serve and Ray, and what Ray's processes have started: HAProxy would live on.
 
-    Ray ends its own processes but not what those have started: HAProxy would live on.
+    A second Ctrl-C is ignored, since it would leave processes behind.
     """
     signals.ignore()
     family = psutil.Process().children(recursive=True)

@@ -16,7 +16,7 @@ PROFILES = Path(__file__).parents[2] / "configs"
 """The profiles that come with Whisper OX, beside this package wherever it is installed."""
 
 USER_CONFIGS: dict[str, type[BaseModel] | None] = {"Ingress": None, "Transcriber": EngineTunables}
-"""What each deployment takes as ``user_config``. Its names are spelt out here because
+"""What each deployment takes as ``user_config``. The names are spelt out because importing
 :mod:`serve_app.serving.deployments` would load the engine."""
 
 
@@ -83,7 +83,7 @@ def load_profile(name: str) -> Profile:
 
 
 def _check(document: Any) -> Profile:
-    """Check all that can be known without starting. ``ValueError`` says what is wrong."""
+    """Raises ``ValueError`` with what is wrong, as far as that can be known without starting."""
     config = ServeDeploySchema.model_validate(document)
     unknown = [*_unknown_keys("", document, ServeDeploySchema)]
     if unknown:
@@ -108,8 +108,8 @@ def _unknown_keys(where: str, given: Any, annotation: Any) -> Iterator[str]:
     """Paths of the keys that no model in ``annotation`` has.
 
     Serve drops keys that it does not know, so a typing error would pass in silence. Some dicts
-    become models only when Serve starts. They are checked here; ``ValueError`` says which value is
-    wrong.
+    become models only when Serve starts, so their values are checked here; ``ValueError`` says
+    which is wrong.
     """
     models = [*_models(annotation)]
     if isinstance(given, list):
@@ -129,7 +129,6 @@ def _unknown_keys(where: str, given: Any, annotation: Any) -> Iterator[str]:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The pydantic models inside unions, lists and the like."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):

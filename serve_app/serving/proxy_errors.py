@@ -68,8 +68,6 @@ class ProxyErrors:
 
 
 class _Exchange:
-    """One HTTP request and its answer."""
-
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
         self._raw_receive = receive
@@ -129,7 +127,7 @@ def _cleaned(scope: Scope) -> Scope:
 
 
 def _is_text(start: Message) -> bool:
-    """Whether a response is plain text, as Serve's own are; errors of the application are JSON."""
+    # As Serve's own answers are; the application's errors are JSON.
     return any(
         name.lower() == b"content-type" and value.startswith(b"text/plain")
         for name, value in start["headers"]

@@ -11,7 +11,7 @@ import math
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -31,61 +31,40 @@ _NOTHING = math.ulp(0.0)
 """The smallest positive number, which vanishes in any sum: Ray refuses to count 0."""
 
 PATH = "/metrics"
-SOURCE_TIMEOUT_SECONDS = 8.0
+AGENT_TIMEOUT_SECONDS = 8.0
 """Below the 10 s after which Prometheus gives up on a scrape."""
 
 
 class RayMetrics(Sink):
-    """Records the metrics of one deployment.
+    """Records the metrics of one deployment. Create it inside a replica.
 
-    Create it inside a replica. Counters whose labels are known exist from the start, because
-    Prometheus sees no increase when a series appears with its first event. What Ray refuses to
-    record is logged once per metric, so that no request fails for a figure.
+    What Ray refuses to record is logged once per metric, so that no request fails for a figure.
     """
 
     def __init__(self, process: Process) -> None:
-        self._counters: dict[str, serve_metrics.Counter] = {}
-        self._gauges: dict[str, serve_metrics.Gauge] = {}
+        self._of_ray = {m.name: _declared(m) for m in METRICS if m.process == process}
         self._values: dict[tuple[Gauge, tuple[tuple[str, str], ...]], float] = {}
         self._values_lock = threading.Lock()
-        self._histograms: dict[str, serve_metrics.Histogram] = {}
         self._refused: set[str] = set()
-        for metric in METRICS:
-            if metric.process != process:
-                continue
-            name = PREFIX + metric.name
-            if isinstance(metric, Histogram):
-                self._histograms[metric.name] = serve_metrics.Histogram(
-                    name, metric.help, list(metric.buckets), metric.labels
-                )
-            elif isinstance(metric, Gauge):
-                self._gauges[metric.name] = serve_metrics.Gauge(name, metric.help, metric.labels)
-            else:
-                counter = serve_metrics.Counter(name, metric.help, metric.labels)
-                self._counters[metric.name] = counter
-                if not metric.labels:
-                    counter.inc(_NOTHING, {})
-                for value in metric.values:
-                    counter.inc(_NOTHING, {metric.labels[0]: value})
         threading.Thread(target=self._repeat_gauges, name="gauges", daemon=True).start()
 
     @override
     def count(self, metric: Counter, amount: float = 1.0, **labels: str) -> None:
         if amount > 0:
             with self._reported(metric):
-                self._counters[metric.name].inc(float(amount), labels)
+                self._of_ray[metric.name].inc(float(amount), labels)
 
     @override
     def set(self, metric: Gauge, value: float, **labels: str) -> None:
         # Without the lock a repeated value could follow a newer one.
         with self._reported(metric), self._values_lock:
-            self._gauges[metric.name].set(float(value), labels)
+            self._of_ray[metric.name].set(float(value), labels)
             self._values[metric, tuple(labels.items())] = float(value)
 
     @override
     def observe(self, metric: Histogram, value: float, **labels: str) -> None:
         with self._reported(metric):
-            self._histograms[metric.name].observe(float(value), labels)
+            self._of_ray[metric.name].observe(float(value), labels)
 
     @contextmanager
     def _reported(self, metric: Metric) -> Iterator[None]:
@@ -103,7 +82,24 @@ class RayMetrics(Sink):
             with self._values_lock:
                 for (metric, labels), value in self._values.items():
                     with self._reported(metric):
-                        self._gauges[metric.name].set(value, dict(labels))
+                        self._of_ray[metric.name].set(value, dict(labels))
+
+
+def _declared(metric: Metric) -> Any:
+    """Ray's own object for a metric."""
+    name = PREFIX + metric.name
+    if isinstance(metric, Histogram):
+        return serve_metrics.Histogram(name, metric.help, list(metric.buckets), metric.labels)
+    if isinstance(metric, Gauge):
+        return serve_metrics.Gauge(name, metric.help, metric.labels)
+    counter = serve_metrics.Counter(name, metric.help, metric.labels)
+    # Prometheus sees no increase when a series appears with its first event, so those whose labels
+    # are known exist from the start.
+    if not metric.labels:
+        counter.inc(_NOTHING, {})
+    for value in metric.values:
+        counter.inc(_NOTHING, {metric.labels[0]: value})
+    return counter
 
 
 class MetricsEndpoint:
@@ -126,11 +122,6 @@ class MetricsEndpoint:
         self.url = f"http://{shown}:{self._server.server_port}{PATH}"
         threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
 
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-
 
 class _Relay(BaseHTTPRequestHandler):
     source: int
@@ -140,29 +131,22 @@ class _Relay(BaseHTTPRequestHandler):
         if self.path.partition("?")[0] != PATH:
             self.send_error(HTTPStatus.NOT_FOUND, f"metrics are at {PATH}")
             return
-        try:
-            text, content_type = self._scrape()
-        except (OSError, http.client.HTTPException):
+        agent = http.client.HTTPConnection("127.0.0.1", self.source, timeout=AGENT_TIMEOUT_SECONDS)
+        text: bytes | None = None
+        with closing(agent), suppress(OSError, http.client.HTTPException):
+            agent.request("GET", PATH)
+            answer = agent.getresponse()
+            if answer.status == HTTPStatus.OK:
+                text = answer.read()
+                kind = answer.getheader("Content-Type", "text/plain; version=0.0.4")
+        if text is None:
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "Ray's metrics agent does not answer")
             return
         self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
-
-    def _scrape(self) -> tuple[bytes, str]:
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self.source, timeout=SOURCE_TIMEOUT_SECONDS
-        )
-        try:
-            connection.request("GET", PATH)
-            answer = connection.getresponse()
-            if answer.status != HTTPStatus.OK:
-                raise http.client.HTTPException(answer.status)
-            return answer.read(), answer.getheader("Content-Type", "text/plain; version=0.0.4")
-        finally:
-            connection.close()
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Log nothing: a scrape every few seconds is not an event."""

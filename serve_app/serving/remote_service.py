@@ -171,6 +171,6 @@ def why_not_ready() -> str:
 
 
 def _last_line(*messages: str) -> str:
-    """The end of the first message: Serve puts a whole traceback before the reason."""
+    # Serve puts a whole traceback before the reason.
     lines = messages[0].strip().splitlines()
     return lines[-1].removeprefix(f"{NotReady.__module__}.NotReady: ")[:500] if lines else ""

@@ -42,8 +42,8 @@ FLUSH_SECONDS: Final = 3.0
 """How long a collector that does not answer may delay the end of the server."""
 
 MAX_STEPS: Final = 1000
-"""Most steps of one span, so that a day of audio is not a burden; two hours have about 600. The SDK
-itself drops spans when more than 2048 wait to be sent."""
+"""The most steps of one span; two hours of audio have about 600. The SDK itself drops spans when
+more than 2048 wait to be sent."""
 
 ERROR_TYPE: Final = "error.type"
 STEPS_DROPPED: Final = "whisper_ox.steps_dropped"
@@ -98,8 +98,8 @@ class OpenTelemetryTracer(Tracer):
 
 @dataclass(frozen=True)
 class _Clock:
-    """Turns ``time.perf_counter()`` into nanoseconds since the epoch. A request has one clock, so
-    that its parts fit together even if the machine's clock is changed meanwhile.
+    """Turns ``time.perf_counter()`` into nanoseconds since the epoch. All parts of a request use
+    one clock, so that they fit together even if the machine's own is changed meanwhile.
     """
 
     epoch_ns: int
@@ -214,7 +214,6 @@ class OpenTelemetrySpan(Span):
 
 
 def _resource(deployment: str) -> Resource:
-    """Who sends the spans. What the environment says about that takes precedence."""
     ours: dict[str, str | int] = {
         "service.name": SERVICE_NAME,
         "service.version": __version__,

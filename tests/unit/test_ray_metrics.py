@@ -52,10 +52,8 @@ def test_the_endpoint_passes_on_what_rays_agent_says(source: int) -> None:
     assert answer.text == "ray_metric 1\n"
     assert answer.headers["content-type"] == "text/plain; version=0.0.4"
     assert httpx.get(endpoint.url.removesuffix("/metrics")).status_code == 404
-    endpoint.close()
 
 
 def test_the_endpoint_says_when_rays_agent_is_gone() -> None:
     unused = MetricsEndpoint("127.0.0.1", 0, 1)
     assert httpx.get(unused.url).status_code == 503
-    unused.close()

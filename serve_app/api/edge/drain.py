@@ -35,7 +35,10 @@ class InProgress:
 
 
 class Drain:
-    """The stage of one HTTP replica, and its POSTs and WebSockets. For one event loop only."""
+    """How far one HTTP replica has shut down, and how many POSTs and WebSockets it serves.
+
+    Not thread-safe: for one event loop.
+    """
 
     def __init__(self) -> None:
         self.stage = DrainStage.SERVING
@@ -43,14 +46,14 @@ class Drain:
         self._last_ended = float("-inf")
 
     def advance(self, stage: DrainStage) -> InProgress:
-        """Go on to ``stage``, never back; returns what is left to be done."""
+        """Go on to ``stage``, never back; returns what is still in progress."""
         self.stage = max(self.stage, stage)
         idle = 0.0 if self._requests else time.monotonic() - self._last_ended
         return InProgress(self._requests, idle)
 
     @contextmanager
     def counting(self, scope: Scope, state: RequestState) -> Iterator[None]:
-        """Let a request in for the length of the block. Raises ``NotReady`` where it may not."""
+        """Let a request in for the length of the block, or raise ``NotReady``."""
         counts = scope["type"] == "websocket" or scope["method"] == "POST"
         refused_from = DrainStage.CLOSED if counts else DrainStage.LEAVING
         if self.stage >= refused_from and (counts or state.path == "/readyz"):

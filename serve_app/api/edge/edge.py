@@ -1,8 +1,8 @@
-"""The edge: what every request passes before a facade sees it, in this order.
+"""The edge: what every request passes before a facade sees it.
 
-It gets an id and a record (metrics, span, log line); its head is checked, then whether the server
-still takes requests, then its API key; its body is counted and timed on its way in. Whatever is
-raised meanwhile becomes an answer here.
+In this order, it gets an id and a record (metrics, span, log line); its head is checked, then
+whether the server still takes requests, then its API key; its body is counted and timed as it
+comes. Whatever is raised meanwhile becomes an answer here.
 """
 
 from contextlib import ExitStack
@@ -62,9 +62,8 @@ class Edge:
                 await refuse(scope, receive, send, error)
 
     def _noting(self, send: Send, state: RequestState) -> Send:
-        """``send`` that notes the status of the answer.
-
-        While the server is leaving, it asks clients to connect anew, which may lead elsewhere.
+        """``send`` that notes the answer's status and, while the server is leaving, asks the client
+        to connect anew, which may lead to another server.
         """
 
         async def noting(message: Message) -> None:

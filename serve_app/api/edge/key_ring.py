@@ -62,8 +62,8 @@ class KeyRing:
     def find(self, candidates: Iterable[bytes]) -> NamedKey | None:
         """The valid key among ``candidates``: the first if there are several, None without one.
 
-        How long this takes depends on how many keys there are and on what is sent, not on how much
-        of a key was guessed: all digests are compared, each in constant time.
+        All digests are compared, each in constant time, so how long this takes tells nothing about
+        how much of a key was guessed.
         """
         self._look()
         found: NamedKey | None = None
@@ -75,7 +75,7 @@ class KeyRing:
         return found
 
     def _look(self) -> None:
-        """Read the file again: its time and size alone may not show a quick second change."""
+        # Its time and size alone would not show every change, so the file is read.
         now = self._clock()
         if self._path is None or now < self._next_look:
             return
@@ -91,7 +91,7 @@ class KeyRing:
                 self._problem = error.message
 
     def _read(self, path: Path) -> bool:
-        """Whether the file's content is new; its keys are valid then. Raises ``InvalidSetting``."""
+        """Take over the keys of the file; returns whether its content is new."""
         content = _content(path)
         digest = digest_of(content)
         if digest == self._digest:
@@ -112,7 +112,6 @@ def _own_key(api_key: ApiKey, quota: QuotaSettings) -> tuple[NamedKey, ...]:
 
 
 def _content(path: Path) -> bytes:
-    """Raises ``InvalidSetting``."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -123,7 +122,7 @@ def _content(path: Path) -> bytes:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open a pipe at once too, which would otherwise wait for a writer."""
+    # A pipe would otherwise wait for a writer.
     return os.open(path, flags | os.O_NONBLOCK)
 
 

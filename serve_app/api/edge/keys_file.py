@@ -70,7 +70,7 @@ def parse_keys(
 
 
 class _Problem(Exception):
-    """What is wrong with a line."""
+    """Something is wrong with a line."""
 
 
 def _parse_line(line: bytes, defaults: QuotaSettings) -> NamedKey | None:

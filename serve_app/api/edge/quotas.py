@@ -11,7 +11,7 @@ from serve_app.errors import QuotaExceeded
 
 MINUTE_SECONDS = 60.0
 ROUNDING_SECONDS = 0.001
-"""Six times ten seconds must make a minute, whatever floating point makes of them."""
+"""Tolerance for rounding errors: six times 10 s must fit into a minute."""
 
 
 class Quotas:
@@ -31,7 +31,7 @@ class Quotas:
 
     @contextmanager
     def running(self, key: NamedKey) -> Iterator[None]:
-        """A request of ``key`` runs for the length of the block. Raises ``QuotaExceeded``."""
+        """Count a request of ``key`` for the length of the block. Raises ``QuotaExceeded``."""
         most = key.quota.concurrent_requests
         if most is not None and self._running[key.name] >= most:
             raise QuotaExceeded(
@@ -48,10 +48,10 @@ class Quotas:
 
     @contextmanager
     def charging(self, key: NamedKey | None, audio_seconds: float) -> Iterator[None]:
-        """Charge audio that the block transcribes; it costs nothing if the block fails.
+        """Charge audio that the block transcribes, and pay it back if the block fails.
 
-        A block that is cancelled, because its caller left or its time is up, is charged. Raises
-        ``QuotaExceeded`` as :meth:`charge`.
+        A block that is cancelled, because its caller left or its time is up, is not paid back.
+        Raises ``QuotaExceeded`` as :meth:`charge` does.
         """
         cost = self.charge(key, audio_seconds)
         try:
@@ -64,9 +64,9 @@ class Quotas:
     def charge(self, key: NamedKey | None, audio_seconds: float) -> float:
         """Take audio from the key's minute; returns its cost, the seconds until that flows back.
 
-        Audio longer than the whole bucket is taken from a full one and paid off afterwards. Raises
-        ``QuotaExceeded`` with the time until there is enough; charging 0 s only asks whether
-        earlier audio has been paid off.
+        Audio longer than the whole bucket needs a full one and is paid off afterwards. Charging 0 s
+        only asks whether earlier audio has been paid off. Raises ``QuotaExceeded`` with the time
+        until there is enough.
         """
         rate = None if key is None else key.quota.audio_seconds_per_minute
         if key is None or rate is None:

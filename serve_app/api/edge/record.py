@@ -18,7 +18,7 @@ from serve_app.tracing.span import AUDIO_SECONDS, NO_SPAN, NO_TRACER, REQUEST_ID
 logger = logging.getLogger("whisper_ox.access")
 
 OTHER = "other"
-"""Stands for paths without a route and for odd methods: a client can make up any number of them."""
+"""Label for paths without a route and for unusual methods: clients can make up any number."""
 
 CLIENT_LEFT = 499
 """Status in the log of a request whose client left before an answer; the number is nginx's."""
@@ -84,7 +84,6 @@ def _traced(method: str) -> str:
 
 
 def _describe(state: RequestState, method: str, route: str | None) -> None:
-    """Tell the request's span what became of it."""
     span = state.span
     if route is not None:
         span.rename(f"{_traced(method)} {route}")
@@ -102,7 +101,7 @@ def _describe(state: RequestState, method: str, route: str | None) -> None:
 
 
 def _log(scope: Scope, state: RequestState) -> None:
-    """Write the request's line: at info, or at debug for a probe that found nothing wrong."""
+    # A probe that found nothing wrong is not worth a line every few seconds.
     level = logging.DEBUG if state.path in PROBES and state.status == 200 else logging.INFO
     shown = {
         "method": scope.get("method", "WS"),

@@ -13,14 +13,13 @@ from serve_app.caller import REQUEST_ID_PATTERN
 from serve_app.tracing.span import NO_SPAN, Span
 
 REQUEST_ID_HEADER = "X-Request-ID"
-"""Ray Serve, behind either proxy, makes one where the caller sent none and returns it in the
-answer."""
+"""Ray Serve, behind either proxy, adds one to a request that has none, and to the answer."""
 
 PROBES = frozenset({"/health", "/readyz"})
 """Paths that an orchestrator asks every few seconds."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""Those of HTTP that a request may have; a client can make up any number of others."""
+"""The methods of HTTP that are told apart and that routes may answer."""
 
 SHOWN_CHARACTERS = 200
 """The most that is logged or returned of any text that a caller sent."""

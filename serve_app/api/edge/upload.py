@@ -62,7 +62,10 @@ class HeldBytes:
 
 
 class Share:
-    """What one request holds of it; the end of its block gives everything back. Thread-safe."""
+    """The part of ``HeldBytes`` that one request takes. Leaving its block gives everything back.
+
+    Thread-safe.
+    """
 
     def __init__(self, held: HeldBytes) -> None:
         self._held = held
@@ -70,10 +73,10 @@ class Share:
         self._is_over = False
 
     def __call__(self, n_bytes: int) -> None:
-        """Hold ``n_bytes`` more. Raises ``Overloaded`` where there is no room for them.
+        """Hold ``n_bytes`` more. Raises ``Overloaded`` if there is no room for them.
 
-        Once the request is over it raises ``asyncio.CancelledError``, which ends threads that still
-        work on it.
+        Once the request is over it raises ``asyncio.CancelledError``, which ends a thread that is
+        still working on it.
         """
         with self._held.lock:
             if self._is_over:
@@ -96,7 +99,7 @@ class Share:
 
 
 class Upload:
-    """The body of one request on its way in, counted and timed, and the time of the work on it."""
+    """Counts and times the body of one request on its way in, and times the work on it."""
 
     def __init__(
         self, receive: Receive, limits: HttpSettings, held: HeldBytes, state: RequestState
@@ -114,8 +117,8 @@ class Upload:
     async def serve(self, app: ASGIApp, scope: Scope, send: Send) -> None:
         """Let ``app`` serve the request.
 
-        Raises ``UploadTimeout`` if time is up while ``app`` waits for the body, else
-        ``RequestTimeout``; ``app`` has been cancelled then. Inside ``app``, ``receive`` raises
+        When time is up, cancels ``app`` and raises ``UploadTimeout`` if that was waiting for the
+        body, else ``RequestTimeout``. Inside ``app``, ``receive`` raises
         ``BodyTooLarge`` and ``Overloaded``.
         """
         began = anyio.current_time()

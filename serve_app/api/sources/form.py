@@ -158,7 +158,7 @@ class _Parts:
         self._header_name, self._header_value = b"", b""
 
     def _open(self) -> None:
-        """The headers of a part are complete: decide whether it is a file or a text field."""
+        """The part's headers are complete: is it a file or a text field?"""
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
         if b"name" not in options:
             raise _broken("a part has no name in its Content-Disposition")
