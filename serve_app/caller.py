@@ -40,7 +40,7 @@ class Caller:
     """On whose behalf the server works: for log lines, quotas and the order of work.
 
     ``key`` is the name of the API key, "" if the server needs none. ``traceparent`` is the span of
-    the caller's request in the form of W3C Trace Context, "" if the request is not traced.
+    the request in the form of W3C Trace Context, "" if it is not traced.
     """
 
     request_id: str

@@ -26,9 +26,8 @@ _OTHERS = ("faster_whisper", "opentelemetry", "asyncio", "concurrent.futures", "
 """Loggers of this process that would otherwise print in their own formats."""
 
 _SAFE_MESSAGES = (MemoryError, RuntimeError, NotReady)
-"""Exceptions whose messages are about the machine (memory, CTranslate2, CUDA); Python's own
-``OSError`` s, which are about files, count as well. A ``KeyError`` or a ``ValueError`` may quote a
-prompt or a transcript."""
+"""Exceptions whose messages are about the machine (memory, CTranslate2, CUDA), besides Python's own
+``OSError``. A ``KeyError`` or a ``ValueError`` may quote a prompt or a transcript."""
 
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -42,10 +41,7 @@ _trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 
 @contextmanager
 def request_scope(request_id: str, trace_id: str = "") -> Iterator[None]:
-    """Put the ids on every line of the block, of its tasks, and of threads run in its context.
-
-    ``trace_id`` is "" if the request is not traced.
-    """
+    """Put the ids on every line of the block, of its tasks, and of threads run in its context."""
     token, trace_token = _request_id.set(request_id), _trace_id.set(trace_id)
     try:
         yield
@@ -74,10 +70,7 @@ def from_environment(settings: LogSettings) -> LogSettings:
 
 
 def configure_logging(settings: LogSettings) -> None:
-    """Send this process's log to stderr as :func:`from_environment` says.
-
-    Raises ``InvalidSetting``.
-    """
+    """Send this process's log to stderr, as :func:`from_environment` says."""
     chosen = from_environment(settings)
     formatter = _JsonLines if chosen.format == "json" else _TextLines
     handler = logging.StreamHandler(sys.stderr)
@@ -94,7 +87,7 @@ def configure_logging(settings: LogSettings) -> None:
 
 
 class _Lines(logging.Formatter):
-    """With ``messages``, exceptions of every kind are logged with their messages."""
+    """``messages``: log the message of every exception, not only of safe ones."""
 
     def __init__(self, *, messages: bool) -> None:
         super().__init__()
@@ -160,10 +153,10 @@ def _text(value: object) -> str:
 
 
 class _ServesFailures(logging.Filter):
-    """Changes how Serve logs an exception that leaves a deployment.
+    """Lets Serve log an exception that leaves a deployment with a traceback in our format.
 
-    One of ours is not logged: it is an answer to the caller, whom it may quote, and it has a line
-    in the access log. Any other is logged with a traceback in our format.
+    One of ours is not logged: it is an answer to the caller, whom it may quote, and has a line in
+    the access log.
     """
 
     def __init__(self, *, messages: bool) -> None:

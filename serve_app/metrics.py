@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from typing_extensions import override
+
 PREFIX: Final = "whisper_ox_"
 
 Process = Literal["Ingress", "Transcriber"]
@@ -22,9 +24,8 @@ Process = Literal["Ingress", "Transcriber"]
 class Metric:
     """What counters, gauges and histograms share.
 
-    ``name`` is without prefix, ``help`` names the unit. ``labels`` have few values each: templates
-    and names that the operator has given, nothing that a client can make up. Where all values of
-    a metric's only label are known, ``values`` lists them.
+    ``name`` is without prefix, ``help`` names the unit. ``labels`` have few values each, none of
+    which a client can make up; ``values`` lists those of an only label, where all are known.
     """
 
     name: str
@@ -44,8 +45,8 @@ class Counter(Metric):
     """A total that only grows, from each process's start."""
 
     @property
+    @override
     def exported_name(self) -> str:
-        """The name at the Prometheus endpoint."""
         return f"{super().exported_name}_total"
 
 
@@ -84,6 +85,7 @@ NO_KEY: Final = "anonymous"
 
 STAGES: Final = ("encode", "detect", "generate", "align")
 """Values of the label ``stage``, the names of ``serve_app.engine.queue.Stage``."""
+_BY_STAGE: Final = {"labels": ("stage",), "values": STAGES}
 
 # Upper bounds in seconds, each about twice the one before: from a refusal to a file of two hours on
 # a slow machine, and from one decoder call to the queue of many such files.
@@ -193,59 +195,50 @@ ENGINE_SECONDS = Histogram(
     "From the engine's receipt of a request to its last segment, in seconds.",
     buckets=_REQUEST_BUCKETS,
 )
-STAGE_BATCHES = Counter(
-    "stage_batches", "Transcriber", "Batches served, by stage.", ("stage",), STAGES
-)
+STAGE_BATCHES = Counter("stage_batches", "Transcriber", "Batches served, by stage.", **_BY_STAGE)
 STAGE_WINDOWS = Counter(
     "stage_windows",
     "Transcriber",
     "Windows served, by stage. Over stage_batches it is the mean batch, over stage_slots the fill.",
-    ("stage",),
-    STAGES,
+    **_BY_STAGE,
 )
 STAGE_SLOTS = Counter(
     "stage_slots",
     "Transcriber",
     "Windows that those batches had room for: the stage's limit, summed over batches.",
-    ("stage",),
-    STAGES,
+    **_BY_STAGE,
 )
 STAGE_BUSY_SECONDS = Counter(
     "stage_busy_seconds",
     "Transcriber",
     "Time in the model, in seconds, by stage, summed over workers.",
-    ("stage",),
-    STAGES,
+    **_BY_STAGE,
 )
 STAGE_WAIT_SECONDS = Counter(
     "stage_wait_seconds",
     "Transcriber",
     "Time that windows waited for a stage, in seconds, summed over windows.",
-    ("stage",),
-    STAGES,
+    **_BY_STAGE,
 )
 BATCH_WINDOWS = Histogram(
     "batch_windows",
     "Transcriber",
     "Windows in a batch, by stage.",
-    ("stage",),
-    STAGES,
+    **_BY_STAGE,
     buckets=_BATCH_BUCKETS,
 )
 BATCH_SECONDS = Histogram(
     "batch_seconds",
     "Transcriber",
     "Time of one batch in the model, in seconds, by stage.",
-    ("stage",),
-    STAGES,
+    **_BY_STAGE,
     buckets=_SHORT_BUCKETS,
 )
 QUEUE_WAIT_SECONDS = Histogram(
     "queue_wait_seconds",
     "Transcriber",
     "Time that one window waited for a stage, in seconds.",
-    ("stage",),
-    STAGES,
+    **_BY_STAGE,
     buckets=_SHORT_BUCKETS,
 )
 VAD_SECONDS = Histogram(

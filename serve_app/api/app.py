@@ -28,12 +28,6 @@ logger = logging.getLogger("whisper_ox.api")
 DOCS_TREES = ("/docs", "/openapi.json", "/static-offline-docs")
 """Where the documentation is. Switched off, these answer 404 without asking for a key."""
 
-_NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-
-DESCRIPTION = (
-    "Self-hosted Whisper speech to text. Audio stays on this network and is never written to disk."
-)
-
 
 def build_api(
     service: SpeechService,
@@ -78,11 +72,12 @@ def _application(*, with_docs: bool) -> FastAPI:
     app: FastAPI = kind(
         title="Whisper OX",
         version=__version__,
-        description=DESCRIPTION,
+        description="Self-hosted Whisper speech to text. Audio stays on this network and is never "
+        "written to disk.",
         # Behind a proxy that ends TLS, a redirect would take key and audio along to http://.
         redirect_slashes=False,
         # FastAPI's own spans and logs would hold query strings and the messages of exceptions.
-        telemetry=_NO_TELEMETRY,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         **more,
     )
     return app

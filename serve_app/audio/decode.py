@@ -88,7 +88,7 @@ def decode(
 class _Decoding:
     """One pass over a file: packets -> frames -> groups -> 16 kHz mono int16 in ``pcm``.
 
-    ``seconds`` and ``n_frames`` are decoded so far, at the file's own rate.
+    ``seconds`` and ``n_frames`` count what is decoded, at the file's own rate.
     """
 
     def __init__(self, kind: str, limits: AudioLimits, hold: Hold) -> None:

@@ -18,12 +18,11 @@ _MAX_ID3_TAGS = 100
 class Container:
     """One row of :data:`CONTAINERS`.
 
-    ``label`` is for people. Naming FFmpeg's ``demuxer`` keeps it from probing, so that its playlist
-    formats (hls, concat, dash ...), which open other files and URLs, are out of reach.
-    ``find_start`` gives the offset of the first structure, None if the file is something else. A
-    file name or content type is never trusted.
-    ``claimed_bytes`` and ``claimed_length`` are of :mod:`serve_app.audio.claims`. ``tells_length``
-    is whether header or last page tell FFmpeg the duration, which it guesses otherwise.
+    Naming FFmpeg's ``demuxer`` keeps it from probing, so that its playlist formats (hls, concat,
+    dash ...), which open other files and URLs, are out of reach. ``find_start`` gives the offset of
+    the first structure, None if the file is something else; names and content types are not
+    trusted. What a file claims is read by :mod:`serve_app.audio.claims`. Unless it
+    ``tells_length``, FFmpeg only guesses the duration.
     """
 
     label: str
@@ -58,7 +57,6 @@ CONTAINERS = {
 after the magic numbers, which are certain."""
 
 SUPPORTED_FORMATS = ", ".join(container.label for container in CONTAINERS.values())
-"""What an error message lists, for people."""
 
 
 class Plan(NamedTuple):
@@ -91,8 +89,8 @@ class Plan(NamedTuple):
 def inspect(payload: bytes | memoryview, *, is_whole: bool = True) -> Plan:
     """Look at an upload once, in microseconds: safe on an event loop.
 
-    If ``payload`` is only its start (``is_whole`` False), there is less to see: only what no
-    further byte can mend is refused, and the plan is good for its claims alone.
+    If ``payload`` is only its start (``is_whole`` False), only what no further byte can mend is
+    refused, and the plan is good for its claims alone.
 
     Raises ``InvalidAudio`` (``empty_audio``; ``truncated_audio`` or ``invalid_audio`` for a WAV
     header) or ``UnsupportedAudio`` (no container or WAV codec that this server reads).
@@ -116,8 +114,7 @@ def inspect(payload: bytes | memoryview, *, is_whole: bool = True) -> Plan:
 def check_start(head: memoryview, limits: AudioLimits) -> None:
     """Refuse an upload by its first 16 KiB, while the rest of it is still on its way.
 
-    Raises what :func:`inspect` raises, and ``AudioTooLarge`` if a WAV or FLAC header claims more
-    than ``limits``.
+    Raises what :func:`inspect` raises, and ``AudioTooLarge`` for what the header claims.
     """
     # An ID3 tag often holds a picture and can be longer than what is here.
     if bytes(head[:3]) != b"ID3":
@@ -155,10 +152,8 @@ def _inspect_wav(file: memoryview, offset: int, is_whole: bool) -> Plan:
 
 
 def _id3_bytes(view: memoryview) -> int:
-    """Length of the ID3v2 tags at the start of ``view``.
-
-    They say nothing about the sound, and FFmpeg unpacks compressed ID3 frames in full: a tag of
-    0.6 MB took 530 MB of memory.
+    """Length of the ID3v2 tags at the start of ``view``. FFmpeg does not get them, since it unpacks
+    compressed ones in full: a tag of 0.6 MB took 530 MB of memory.
     """
     end = 0
     for _ in range(_MAX_ID3_TAGS):

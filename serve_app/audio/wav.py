@@ -84,9 +84,8 @@ class Wave:
 def read_wav(view: memoryview, *, is_whole: bool = True) -> Wave | None:
     """Find format and samples of a RIFF, RF64 or BW64 WAVE file, without touching the samples.
 
-    Where ``view`` is only the start of the file (``is_whole`` False), ``n_bytes`` is what the
-    header claims, 0 if it leaves that open, and the result is None if the samples begin after
-    ``view``.
+    If ``view`` is only the start of the file (``is_whole`` False), ``n_bytes`` is what the header
+    claims, 0 if it leaves that open; None is returned if the samples begin after ``view``.
 
     Raises :class:`InvalidAudio`: ``truncated_audio`` if a whole file is shorter than it claims,
     ``invalid_audio`` if the header contradicts itself.

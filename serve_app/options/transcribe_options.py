@@ -55,9 +55,9 @@ class TranscribeOptions(BaseModel):
     """The arguments of faster-whisper 1.2's two ``transcribe`` methods that make sense over HTTP.
 
     These are all but ``audio``, which is the file, and ``log_progress``. The defaults are
-    faster-whisper's own. Both pipelines take those of ``vad_filter`` and ``batch_size`` from the
-    batched one. Values are read leniently (see :mod:`serve_app.options.kinds`); a wrong one raises
-    pydantic's ``ValidationError``, which ``build_options`` turns into ``InvalidOption``.
+    faster-whisper's own, those of ``vad_filter`` and ``batch_size`` the batched pipeline's. Values
+    are read leniently (see :mod:`serve_app.options.kinds`); a wrong one raises pydantic's
+    ``ValidationError``, which ``build_options`` turns into ``InvalidOption``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -209,8 +209,8 @@ class TranscribeOptions(BaseModel):
         return _OFF if threshold is None else threshold
 
     def for_the_log(self) -> dict[str, Any]:
-        """The options that differ from the defaults. Only the length of a text and of a prompt's
-        token ids is given, because they are the caller's words.
+        """The options that differ from the defaults; of texts and of token ids, which are the
+        caller's words, only the length.
         """
         return {
             name: f"({len(value)} long)" if name in self._texts() and value else value

@@ -59,13 +59,12 @@ _ERRORS = {
 or never ends, it answers with a page that no directive changes."""
 
 _NO_RESOLVERS = "resolvers default\n"
-"""Without this section HAProxy reads /etc/resolv.conf and opens sockets to the name servers there,
-although the addresses of all its servers are known."""
+"""Without this section HAProxy opens sockets to the name servers of /etc/resolv.conf, although it
+knows the addresses of all its servers."""
 
 _FRESH = "option http-server-close"
-"""A connection to a replica serves one request. If one that has served others breaks before the
-answer, HAProxy closes the client's connection without a word, so that the client tries again, which
-few clients do after a POST."""
+"""One request per connection to a replica. If one that has served others breaks before the answer,
+HAProxy just closes the client's connection, so that the client tries again; few do after a POST."""
 
 
 def listen_alone(host: str) -> str:
@@ -118,22 +117,17 @@ def edited(config: str, head_seconds: float, public_host: str = "") -> str:
         ),
         "http-after-response set-status 503 if { status 502 }",
     ]
-    config = re.sub(r"^ *errorfile 50[234] .*\n", "", config, flags=re.MULTILINE)
+    config = re.sub(r"(?m)^ *errorfile 50[234] .*\n", "", config)
     # Access lines for a syslog on this machine, with query strings, which may hold keys.
-    config = re.sub(r"^ *log .* local0 info\n", "", config, flags=re.MULTILINE)
+    config = re.sub(r"(?m)^ *log .* local0 info\n", "", config)
     # Its metrics and statistics, which Serve opens to everybody.
+    open_to_all = r"(?m)^((?:frontend prometheus|listen stats)\n *bind )\*?:"
+    config = re.sub(open_to_all, r"\g<1>127.0.0.1:", config)
+    config = re.sub(r"(?m)^defaults\n", f"defaults\n{_lines(defaults)}", config)
     config = re.sub(
-        r"^((?:frontend prometheus|listen stats)\n *bind )\*?:",
-        r"\g<1>127.0.0.1:",
-        config,
-        flags=re.MULTILINE,
-    )
-    config = re.sub(r"^defaults\n", f"defaults\n{_lines(defaults)}", config, flags=re.MULTILINE)
-    config = re.sub(
-        r"^(frontend http_frontend\n *bind )(.*)(:.*\n)",
+        r"(?m)^(frontend http_frontend\n *bind )(.*)(:.*\n)",
         lambda found: f"{found[1]}{public_host or found[2]}{found[3]}{_lines(frontend)}",
         config,
-        flags=re.MULTILINE,
     )
     config += _NO_RESOLVERS
     return re.sub(

@@ -42,8 +42,7 @@ OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Long clips pass through it from Ingress to Transcriber: 2.3 hours of 16 kHz PCM16 at once."""
 
 SHARED_MEMORY = Path("/dev/shm")
-READY_POLL_SECONDS = 0.25
-DRAIN_POLL_SECONDS = 0.25
+POLL_SECONDS = 0.25
 DRAIN_TIMEOUT_SECONDS = 5.0
 ANSWER_SECONDS = 0.5
 """After this long an answer that has left its replica has reached the client for sure; the way
@@ -173,7 +172,7 @@ def _wait_until_ready(url: str, signals: StopSignals) -> None:
         for application in ray_serve.status().applications.values():
             if application.status is ApplicationStatus.DEPLOY_FAILED:
                 raise NotReady(why_not_ready())
-        time.sleep(READY_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
     seconds = time.time() - psutil.Process().create_time()
     print(
         f"whisper-ox: ready after {seconds:.0f} s on {url} "
@@ -207,7 +206,7 @@ def _drain(ingress: DeploymentHandle, settings: DrainSettings, signals: StopSign
         if len(signals.received) > 1 or time.monotonic() > deadline:
             print(f"whisper-ox: {left} running requests are cut off", file=sys.stderr, flush=True)
             return
-        time.sleep(DRAIN_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _n_unfinished(ingress: DeploymentHandle, stage: DrainStage) -> int:

@@ -34,10 +34,10 @@ def require_free(host: str, port: int, option: str) -> None:
 
 
 class PortBlock:
-    """``BLOCK_PORTS`` free ports from ``first`` on, where nobody uses ``first`` itself.
+    """``BLOCK_PORTS`` free ports from ``first`` on. ``first`` itself is not for use: it stays bound
+    until :meth:`close`, so that another server goes on to the next block.
 
-    The block is this object's until :meth:`close`: it keeps ``first`` bound, and another server
-    that finds it bound goes on to the next block. Raises ``NotReady`` if no block is free.
+    Raises ``NotReady`` if no block is free.
     """
 
     def __init__(self) -> None:
@@ -57,5 +57,5 @@ class PortBlock:
         )
 
     def close(self) -> None:
-        """Let another server have the block."""
+        """Let other servers have the block."""
         self._held.close()

@@ -44,8 +44,8 @@ def require_checked_ray() -> None:
 def start_no_usage_reporter() -> None:
     """Call before ``ray.init``: Ray then leaves out its API server.
 
-    With the dashboard off, Ray starts that process for usage statistics alone. With these off too,
-    it still asks the metadata services of three clouds whether it runs there.
+    With the dashboard off, that serves usage statistics alone. With these off too, it still asks
+    the metadata services of three clouds whether it runs there.
     """
     require_checked_ray()
     services.start_api_server = lambda *args, **options: ("", None)
@@ -73,9 +73,9 @@ def listen_on_node_address_only() -> None:
 
 
 def inside_the_call(handle: DeploymentHandle) -> DeploymentHandle:
-    """``handle`` with arguments and results sent over Serve's gRPC instead of through Ray's core.
+    """``handle`` over Serve's gRPC instead of Ray's core, which saves 5 ms a call.
 
-    That saves 5 ms a call. A message may have up to 4 MiB.
+    A message may have up to 4 MiB.
     """
     require_checked_ray()
     return handle.options(_by_reference=False)

@@ -27,11 +27,8 @@ class Span:
     """
 
     is_recorded: bool = False
-    """Whether anybody will see it."""
-
     traceparent: str = ""
     """Its place in the trace in W3C's form, for a child elsewhere; "" while traces are off."""
-
     trace_id: str = ""
     """32 hexadecimal digits; "" while traces are off."""
 

@@ -35,10 +35,7 @@ class InProgress:
 
 
 class Drain:
-    """How far one HTTP replica has shut down, and how many POSTs and WebSockets it serves.
-
-    Not thread-safe: for one event loop.
-    """
+    """How far one HTTP replica has shut down, and its requests. Not thread-safe."""
 
     def __init__(self) -> None:
         self.stage = DrainStage.SERVING

@@ -20,9 +20,8 @@ _READING = frozenset({"GET", "HEAD"})
 
 
 class KeyCheck:
-    """Finds the API key of a request and holds it to its quota.
-
-    Anyone may read ``OPEN_PATHS`` and, with everything below them, ``open_trees``.
+    """Finds the API key of a request and holds it to its quota. Anyone may read ``OPEN_PATHS`` and,
+    with everything below them, ``open_trees``.
     """
 
     def __init__(self, ring: KeyRing, quotas: Quotas, open_trees: Collection[str] = ()) -> None:

@@ -31,10 +31,10 @@ _STATE = "whisper_ox"
 class RequestState:
     """One HTTP request or WebSocket. The edge makes it; whoever learns something adds it.
 
-    ``path`` is the one that routes are written with, below the prefix that Serve gives the
-    application. ``hold`` accounts for memory that the request takes besides its body, whose size is
-    ``body_bytes``. ``log`` holds further fields of its log line. ``status`` is 0 until the answer
-    begins, ``first_byte_seconds`` after the request's head; that of a WebSocket is its handshake's.
+    ``path`` is the one that routes are written with, without the prefix that Serve gives the
+    application. ``hold`` accounts for memory that the request takes besides its body of
+    ``body_bytes``. ``log`` holds further fields of its log line. ``status``, of a WebSocket its
+    handshake's, is 0 until the answer begins, ``first_byte_seconds`` after the request's head.
     """
 
     request_id: str

@@ -1,7 +1,4 @@
-"""Bounds on what a request may cost: its head, its body, its time.
-
-Neither of Ray Serve's proxies sets any of them.
-"""
+"""Bounds on what a request may cost: its head, its body, its time. Ray Serve sets none of them."""
 
 import asyncio
 import threading
