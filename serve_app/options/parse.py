@@ -103,7 +103,7 @@ def _unknown(key: str) -> str:
         names = [f"vad_parameters.{name}" for name in VadParameters.model_fields]
     close = difflib.get_close_matches(key[:_SHOWN_NAME], names, n=1)
     hint = f"the closest is {close[0]}" if close else f"allowed: {', '.join(sorted(names))}"
-    return f" is no option; {hint}"
+    return f" is not an option; {hint}"
 
 
 def _problem(error: ErrorDetails) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The whole application over a core that hears nothing: what is open, documented and logged."""
+"""The whole application over a service that hears nothing: what is open, documented and logged."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from serve_app.api.app import build_api
 from serve_app.api.edge.drain import Drain, DrainStage
 from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.settings import ApiKey, AppSettings, HttpSettings, QuotaSettings
-from tests.unit.deaf_core import DeafCore
+from tests.unit.deaf_service import DeafService
 
 KEY = "open-sesame"
 DOCS = ("/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css", "/docs/oauth2-redirect")
@@ -28,7 +28,9 @@ def build(
     **quota: Any,
 ) -> Any:
     settings = AppSettings(http=HttpSettings(docs=docs), quota=QuotaSettings(**quota))
-    return build_api(DeafCore(), settings, ApiKey(key=key or "", keys_file=keys_file), drain=drain)
+    return build_api(
+        DeafService(), settings, ApiKey(key=key or "", keys_file=keys_file), drain=drain
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What every call does, whatever its protocol, over a core that hears nothing."""
+"""What every call does, whatever its protocol, over a service that hears nothing."""
 
 import json
 import logging
@@ -14,14 +14,14 @@ from serve_app.caller import Priority
 from serve_app.errors import Overloaded
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import asked, http_scope
-from tests.unit.deaf_core import DeafCore
+from tests.unit.deaf_service import DeafService
 
 
 class Site:
     """An open server."""
 
-    def __init__(self, core: DeafCore) -> None:
-        self.app = build_api(core, AppSettings(), ApiKey())
+    def __init__(self, service: DeafService) -> None:
+        self.app = build_api(service, AppSettings(), ApiKey())
         self.client = TestClient(self.app)
 
     def post(self, options: object = None, **headers: str) -> Any:
@@ -34,18 +34,18 @@ class Site:
 
 
 @pytest.fixture
-def core() -> DeafCore:
-    return DeafCore()
+def service() -> DeafService:
+    return DeafService()
 
 
 @pytest.fixture
-def site(core: DeafCore) -> Site:
-    return Site(core)
+def site(service: DeafService) -> Site:
+    return Site(service)
 
 
-def test_a_core_that_refuses_is_asked_before_the_body_is_read() -> None:
-    core = DeafCore(Overloaded("Full.", retry_after_seconds=3))
-    answer = asked(Site(core).app, http_scope("/transcribe"), [1_000.0])  # the body never comes
+def test_a_service_that_refuses_is_asked_before_the_body_is_read() -> None:
+    service = DeafService(Overloaded("Full.", retry_after_seconds=3))
+    answer = asked(Site(service).app, http_scope("/transcribe"), [1_000.0])  # the body never comes
     assert (answer.status, answer.seconds, answer.headers["retry-after"]) == (429, 0, "3")
 
 
@@ -65,9 +65,9 @@ def test_ignored_options_are_named_up_to_twenty(site: Site) -> None:
 
 
 @pytest.mark.parametrize("sent", ["bulk", " BULK "])
-def test_a_priority_reaches_the_core(site: Site, core: DeafCore, sent: str) -> None:
+def test_a_priority_reaches_the_service(site: Site, service: DeafService, sent: str) -> None:
     site.post(**{"X-Priority": sent})
-    assert core.callers[0].priority is Priority.BULK
+    assert service.callers[0].priority is Priority.BULK
 
 
 def test_an_unknown_priority_is_refused_with_those_that_are_known(site: Site) -> None:

@@ -13,7 +13,7 @@ from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.serving.early_refusal import MINUTE_BYTES, TINY_BYTES, EarlyRefusal
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import asked, http_scope
-from tests.unit.deaf_core import DeafCore
+from tests.unit.deaf_service import DeafService
 
 CHUNK_BYTES = 480_000
 FILE_BYTES = 100_000_000
@@ -162,7 +162,7 @@ def test_the_message_says_when_to_come_back() -> None:
 def test_a_request_is_refused_before_a_byte_of_its_body_comes(
     error: WhisperOxError, status: int
 ) -> None:
-    app = build_api(DeafCore(error), AppSettings(), ApiKey())
+    app = build_api(DeafService(error), AppSettings(), ApiKey())
     head = http_scope("/transcribe", headers=[("content-length", str(FILE_BYTES).encode())])
     answer = asked(app, head, upload=[10.0, b"the rest"])
     assert (answer.status, answer.error["code"]) == (status, error.code)

@@ -102,8 +102,8 @@ def test_strict_refuses_unknown_keys_and_suggests_the_closest() -> None:
     text = '{"lang": "en", "vad_parameters": {"thresold": 1}}'
     _, field, message = refusal(text, strict=True)
     assert field == "generate_kwargs.lang"
-    assert "generate_kwargs.lang is no option; the closest is language. " in message
-    assert "generate_kwargs.vad_parameters.thresold is no option" in message
+    assert "generate_kwargs.lang is not an option; the closest is language. " in message
+    assert "generate_kwargs.vad_parameters.thresold is not an option" in message
 
 
 def test_strict_lists_the_options_when_none_is_close() -> None:
@@ -113,7 +113,7 @@ def test_strict_lists_the_options_when_none_is_close() -> None:
 def test_strict_shows_five_of_thousands_of_unknown_keys_and_counts_the_rest() -> None:
     unknown = {f"beam_size{n:04}": 5 for n in range(2_000)}
     _, _, message = refusal(json.dumps(unknown), strict=True)
-    assert message.count("is no option") == 5
+    assert message.count("is not an option") == 5
     assert message.endswith(". and 1995 more")
 
 

@@ -13,11 +13,11 @@ from serve_app.api.render.native import render
 from serve_app.errors import WhisperOxError
 from serve_app.settings import ApiKey, AppSettings
 from serve_app.transcript import Segment, Transcript, Word
-from tests.unit.deaf_core import DeafCore
+from tests.unit.deaf_service import DeafService
 
 
 def document(key: str | None = None) -> dict[str, Any]:
-    app = build_api(DeafCore(), AppSettings(), ApiKey(key=key or "", header="X-Own-Key"))
+    app = build_api(DeafService(), AppSettings(), ApiKey(key=key or "", header="X-Own-Key"))
     return app.openapi()
 
 

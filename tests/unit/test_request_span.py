@@ -24,7 +24,7 @@ SECRET = "hunter2"
 
 
 async def transcribe(request: Request) -> PlainTextResponse:
-    """Answers with what the core would be told."""
+    """Answers with what the service would be told."""
     state = RequestState.of(request.scope)
     state.log = {"audio_s": 1.5}
     return PlainTextResponse(state.span.traceparent)
@@ -132,12 +132,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from serve_app.api.app import build_api
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import asked, http_scope
-from tests.unit.deaf_core import DeafCore
+from tests.unit.deaf_service import DeafService
 
 exported = InMemorySpanExporter()
 trace.set_tracer_provider(TracerProvider())
 trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(exported))
-answer = asked(build_api(DeafCore(), AppSettings(), ApiKey()), http_scope("/health", "GET"))
+answer = asked(build_api(DeafService(), AppSettings(), ApiKey()), http_scope("/health", "GET"))
 print(answer.status, len(exported.get_finished_spans()))
 """
 

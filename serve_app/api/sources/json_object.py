@@ -20,7 +20,7 @@ def read_json_object(text: str | None, field: str, most_characters: int) -> dict
     try:
         value = json.loads(text or "null", parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as wrong:
-        problem = f"got {shown(text)}, which is no valid JSON: {_reason(wrong)}; {_ALLOWED}"
+        problem = f"got {shown(text)}, which is not valid JSON: {_reason(wrong)}; {_ALLOWED}"
         raise _refusal(field, problem) from None
     if value is None:
         return {}

@@ -1,4 +1,4 @@
-"""A core without an engine, for tests of what stands in front of it."""
+"""A service without an engine, for tests of what stands in front of it."""
 
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
@@ -7,7 +7,7 @@ from serve_app.options import ModelFacts, TranscribeOptions
 from serve_app.transcript import Transcript
 
 
-class DeafCore:
+class DeafService:
     """Hears nothing in any audio, or raises the ``error`` that it was given."""
 
     def __init__(self, error: Exception | None = None) -> None:
