@@ -140,6 +140,7 @@ class Engine:
             bulk_decode=tunables.bulk_decode_batch
             or (CPU_BULK_DECODE_BATCH if on_cpu else tunables.decode_batch),
             slack_seconds=tunables.slack_seconds,
+            spread=on_cpu,
         )
 
     def _choose_lone_decoding(self) -> None:

@@ -96,13 +96,16 @@ class BatchLimits:
 
     ``bulk_decode`` replaces ``decode`` for bulk work while interactive requests come in. Requests
     that are due within ``slack_seconds`` of virtual time share batches, and a decode waits for
-    their encodes.
+    their encodes. ``spread``: idle workers share what is ready. That is right for cores, each of
+    which takes only its own part of the work, and wrong for a GPU, where half a batch takes about
+    as long as a whole one.
     """
 
     encode: int = 1
     decode: int = 8
     bulk_decode: int = 8
     slack_seconds: float = 15.0
+    spread: bool = True
 
     def of(self, stage: Stage) -> int:
         """The largest batch of ``stage``."""
@@ -147,16 +150,17 @@ class FairQueue:
     def take(self, idle_workers: int = 1) -> list[Job]:
         """Remove and return the batch that a free worker should run now; [] if nothing waits.
 
-        ``idle_workers``, this one included, share what is ready, so that none stands idle beside
-        one that took a full batch. Virtual time advances as windows enter service.
+        If the limits say ``spread``, ``idle_workers``, this one included, share what is ready, so
+        that none stands idle beside one that took a full batch. Virtual time advances as windows
+        enter service.
         """
         if not self.jobs:
             return []
         contenders = self._contenders()
         head = self._head(contenders)
         mates = sorted((job for job in contenders if job.kind == head.kind), key=_order)
-        share = -(-len(mates) // max(1, idle_workers))
-        batch = mates[: min(self._largest(head), share)]
+        sharers = max(1, idle_workers) if self.limits.spread else 1
+        batch = mates[: min(self._largest(head), -(-len(mates) // sharers))]
         taken = {job.sequence for job in batch}
         self.jobs = [job for job in self.jobs if job.sequence not in taken]
         audio_seconds = sum(job.seconds for job in batch)

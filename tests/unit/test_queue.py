@@ -39,6 +39,7 @@ LIMITS = st.builds(
     BatchLimits,
     encode=st.integers(1, 4),
     decode=st.integers(1, 16),
+    spread=st.booleans(),
     slack_seconds=st.sampled_from([0.0, 15.0, 60.0]),
 )
 
@@ -242,6 +243,13 @@ def test_idle_workers_share_what_is_ready() -> None:
         queue.open(request)
         queue.add(Job(request, Step(Stage.GENERATE, "k")))
     assert [len(queue.take(idle)) for idle in (2, 1)] == [2, 2]
+
+
+@pytest.mark.parametrize(("spread", "batches"), [(True, [4, 4, 4, 4]), (False, [8, 8])])
+def test_on_a_gpu_idle_workers_do_not_make_half_batches(spread: bool, batches: list[int]) -> None:
+    limits = BatchLimits(encode=8, decode=8, spread=spread)
+    simulation = Simulation([Arrival(n, at=0, windows=1) for n in range(8)], 2, limits).run()
+    assert [len(batch) for _, batch in simulation.batches] == batches
 
 
 def test_a_window_that_is_encoded_again_is_charged_again() -> None:
