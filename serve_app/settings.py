@@ -54,6 +54,12 @@ class EngineSettings(_Settings):
         description="On a CPU, keep a second copy of the weights whose one worker uses every "
         "core, for a request that has the machine to itself.",
     )
+    cpu_isa: Literal["auto", "AVX512", "AVX2", "AVX", "NEON", "GENERIC"] = Field(
+        default="auto",
+        description="Instruction set of CTranslate2's kernels on a CPU. CTranslate2 takes at most "
+        "AVX2 by itself; auto: AVX512 instead where a measurement at start-up, of a second or "
+        "two, finds it faster. CT2_FORCE_CPU_ISA in the environment takes precedence.",
+    )
     bind_to_numa_node: bool = Field(
         default=False,
         description="On a CPU with several NUMA nodes, keep each replica's threads and memory to "

@@ -20,6 +20,7 @@ from serve_app.engine import hardware
 from serve_app.engine.admission import Admission
 from serve_app.engine.backend import WhisperBackend
 from serve_app.engine.hearing import Ear
+from serve_app.engine.kernels import choose_kernels
 from serve_app.engine.prompt import Vocabulary
 from serve_app.engine.queue import BatchLimits
 from serve_app.engine.request import Request
@@ -68,6 +69,8 @@ class Engine:
             max(1, cores // settings.threads_per_worker) if on_cpu else GPU_WORKERS
         )
         local = resolve(settings.model)
+        # CTranslate2 asks for this when its first model is loaded, and only then.
+        kernels = choose_kernels(settings.cpu_isa, self.compute_type) if on_cpu else None
         self.whisper = WhisperModel(
             str(local.path),
             device=self.device,
@@ -87,6 +90,9 @@ class Engine:
         self.facts = self._facts(local.name)
         self.backend = WhisperBackend(self.whisper.model, whole)
         self._choose_lone_decoding()
+        if kernels:
+            decoder = "every core" if self.backend.decodes_alone_on_every_core else "one worker"
+            logger.info("CPU kernels: %s; a lone request is decoded by %s", kernels, decoder)
         self.scheduler = Scheduler(
             self.backend,
             self._limits(),
