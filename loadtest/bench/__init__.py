@@ -1,0 +1,1 @@
+"""Measurements of one machine's hardware."""
