@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser().parse_args(arguments))
     signals = StopSignals()
     try:
-        with prepared_for_ray():
+        with prepared_for_ray(collects_metrics=options["metrics_port"] is not None):
             from serve_app.serving.local_server import serve  # imports Ray
 
             serve(signals, **options)

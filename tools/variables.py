@@ -156,6 +156,12 @@ RAYS = (
         "server uses 15 instead of 9 % of a core.",
     ),
     Variable(
+        "RAY_enable_metrics_collection",
+        "`0`: Ray collects no metrics, neither its own nor ours. A local server without "
+        "`--metrics-port` sets this, as nobody could read them.",
+        "1",
+    ),
+    Variable(
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
         "`0`: under `uv run`, Ray does not pack up the working directory.",
     ),

@@ -65,6 +65,19 @@ def test_nobody_else_may_give_haproxy_orders(environment: dict[str, str]) -> Non
     assert not folder.exists()
 
 
+def test_metrics_that_nobody_can_read_are_not_collected(environment: dict[str, str]) -> None:
+    with prepared_for_ray():
+        assert "RAY_enable_metrics_collection" not in environment  # Ray's default is to collect
+    with prepared_for_ray(collects_metrics=False):
+        assert environment["RAY_enable_metrics_collection"] == "0"
+
+
+def test_an_operator_may_collect_metrics_all_the_same(environment: dict[str, str]) -> None:
+    environment["RAY_enable_metrics_collection"] = "1"
+    with prepared_for_ray(collects_metrics=False):
+        assert environment["RAY_enable_metrics_collection"] == "1"
+
+
 def test_ports_that_the_operator_chose_stay(environment: dict[str, str]) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
