@@ -1,10 +1,10 @@
-"""Which instruction set CTranslate2 computes with on a CPU, found out before the model is loaded.
+"""The choice of the instruction set that CTranslate2 uses on a CPU, made before a model is loaded.
 
-CTranslate2 4.8 (src/cpu/cpu_isa.cc) takes AVX2 wherever there is one, and AVX-512 only if the
-environment variable :data:`VARIABLE` says so. It reads that once per process, when its first model
-is loaded. Which of the two is faster depends on the processor, so processes of their own measure
-both side by side. That takes about a second. ``python -m serve_app.engine.kernels MODEL
-COMPUTE_TYPE`` is such a process.
+CTranslate2 4.8 (src/cpu/cpu_isa.cc) takes AVX2 if the CPU has it, and AVX-512 only if the
+environment variable :data:`VARIABLE` says so. It reads the variable once per process, when the
+first model is loaded. Which of the two is faster depends on the processor, so two child processes
+measure both, side by side, in about a second. ``python -m serve_app.engine.kernels MODEL
+COMPUTE_TYPE`` is such a child process.
 """
 
 import os
@@ -40,7 +40,7 @@ GAIN = 1.02
 """AVX-512 has to be faster by this factor, more than the measurement errs by."""
 
 TIMEOUT_SECONDS = 15.0
-"""After so long the measurement is given up and CTranslate2 left to its own choice."""
+"""After this long the measurement is abandoned, and CTranslate2 makes its own choice."""
 
 Encode = Callable[[], float]
 """Encodes once; returns the seconds of CPU time that it took."""
@@ -48,9 +48,10 @@ Encode = Callable[[], float]
 
 @dataclass(frozen=True)
 class Kernels:
-    """``isa`` is what CTranslate2 is told to use, "" if nothing; ``reason`` says why, for people.
+    """A choice and its ``reason``, in words for the log.
 
-    ``gain`` is how many times as fast AVX-512 was as CTranslate2's choice, None if not measured.
+    ``isa`` is what CTranslate2 is told to use, or "" if it is left to choose. ``gain`` is how many
+    times as fast AVX-512 was as CTranslate2's choice; None if that was not measured.
     """
 
     isa: str
@@ -63,9 +64,10 @@ class Kernels:
 
 @cache
 def choose_kernels(wanted: str, compute_type: str) -> Kernels:
-    """Decide once per process and tell CTranslate2, before any model is loaded.
+    """Decide once per process, and tell CTranslate2. Call this before any model is loaded.
 
-    The operator's environment variable comes first, then ``wanted``; "auto" measures.
+    The operator's environment variable takes precedence over ``wanted``, where "auto" means to
+    measure.
     """
     if forced := os.environ.get(VARIABLE):
         return Kernels(forced, VARIABLE)
@@ -78,11 +80,11 @@ def choose_kernels(wanted: str, compute_type: str) -> Kernels:
 def fastest(compute_type: str) -> Kernels:
     """Measure whether AVX-512 is faster than CTranslate2's choice, where the CPU has it.
 
-    Nothing is measured on Intel's processors, where Intel's own library computes the products.
-    Whatever goes wrong is a reason to leave the choice to CTranslate2.
+    Nothing is measured on Intel's processors, where Intel's own library does the matrix products.
+    If anything goes wrong, the choice is left to CTranslate2.
     """
     if not may_gain(CPUINFO):
-        return Kernels("", "this CPU has none that may be faster")
+        return Kernels("", "this CPU has no other worth trying")
     try:
         gain = measured_gain("AVX512", compute_type)
     except (OSError, ValueError) as error:
@@ -92,7 +94,7 @@ def fastest(compute_type: str) -> Kernels:
 
 
 def may_gain(cpuinfo: Path) -> bool:
-    """Whether the CPU has AVX-512 and is not Intel's. Format: proc_cpuinfo(5)."""
+    """Whether the CPU has AVX-512 and was not made by Intel. Format: proc_cpuinfo(5)."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:  # not Linux, or a sandbox that hides it
@@ -106,7 +108,7 @@ def may_gain(cpuinfo: Path) -> bool:
 def measured_gain(isa: str, compute_type: str) -> float:
     """How many times as fast as CTranslate2's choice the encoder is with ``isa``.
 
-    Both take turns, so that other programs slow both alike, and the fastest turn of each counts.
+    They take turns, so that other programs slow both equally; the fastest turn of each counts.
     Raises ``OSError`` or ``ValueError`` if a process cannot be started or does not answer.
     """
     with ExitStack() as stack:
@@ -120,7 +122,7 @@ def measured_gain(isa: str, compute_type: str) -> float:
 
 @contextmanager
 def _encoder(folder: str, compute_type: str, environment: dict[str, str]) -> Iterator[Encode]:
-    """A process with an environment of its own that encodes when asked to."""
+    """Start a process with this environment added to ours, which encodes whenever it is asked."""
     with subprocess.Popen(
         [sys.executable, "-m", "serve_app.engine.kernels", folder, compute_type],
         cwd=Path(serve_app.__file__).parents[1],
