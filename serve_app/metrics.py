@@ -253,12 +253,17 @@ SPEECH_SECONDS = Counter(
 SPEECH_COVERED_SECONDS = Counter(
     "speech_covered_seconds",
     "Transcriber",
-    "The part of speech_seconds that segments cover, in seconds. Its share is the coverage.",
+    "The part of speech_seconds that words cover, in seconds. Its share is the coverage.",
 )
 SPEECH_RECOVERED_SECONDS = Counter(
     "speech_recovered_seconds",
     "Transcriber",
-    "Speech that segments cover only since it was decoded once more, in seconds.",
+    "Speech that words cover only since it was heard again, in seconds.",
+)
+RECOVERY_WINDOWS = Counter(
+    "recovery_windows",
+    "Transcriber",
+    "Windows cut from speech that no word covered, and heard on their own.",
 )
 FALLBACKS = Counter(
     "fallbacks", "Transcriber", "Attempts to decode a window at a temperature above 0."

@@ -88,22 +88,16 @@ class EngineTunables(_Settings):
         description="Windows per decoder call of requests longer than a minute while shorter ones "
         "come in, which wait for that call to end; 0: 2 on CPU, as decode_batch on a GPU.",
     )
-    context_margin_seconds: float | None = Field(
-        default=None,
-        ge=3,
-        le=30,
-        description="Encode a window's audio and this much of the silence that pads it to 30 s, "
-        "and in full only if that decodes badly; null: always in full.",
-    )
-    batched_fallback: bool = Field(
+    partial_context: bool = Field(
         default=True,
-        description="Decode windows of parallel requests that fail the compression-ratio or "
-        "log-probability check again at the next temperatures, as sequential ones are.",
+        description="Encode short windows without most of the silence that pads them to 30 s, and "
+        "in full only those that decode badly.",
     )
     recover_speech: bool = Field(
         default=True,
-        description="Decode speech that VAD heard but no segment covers once more, where windows "
-        "are decoded in parallel (batch_size above 1).",
+        description="Hear again what VAD heard but no word covers, and what fails the caller's "
+        "thresholds, where windows are decoded in parallel (batch_size above 1). Off: the text is "
+        "faster-whisper's to the letter. A request's own recover takes precedence.",
     )
     slack_seconds: float = Field(
         default=15.0,

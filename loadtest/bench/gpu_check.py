@@ -55,10 +55,10 @@ from serve_app.audio.limits import AudioLimits
 from serve_app.engine.backend import WhisperBackend
 from serve_app.engine.engine import Engine
 from serve_app.engine.hardware import pick_compute_type
-from serve_app.engine.hearing import hashable
 from serve_app.engine.queue import BatchLimits, Stage
 from serve_app.engine.random_model import Shape, write_random_model
 from serve_app.engine.scheduler import Scheduler
+from serve_app.engine.steps import hashable
 from serve_app.engine.transcription import transcribe
 from serve_app.engine.window import FULL_FRAMES
 from serve_app.options import TranscribeOptions, check_against_model

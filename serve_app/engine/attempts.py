@@ -4,24 +4,27 @@ The checks are faster-whisper's own, as pure functions. Formulas and thresholds:
 ``transcribe.py`` and ``decoding.py``, which faster-whisper 1.2.1 follows in
 ``generate_with_fallback``.
 
-A window that fails them is decoded again at higher temperatures. faster-whisper's sequential
-pipeline has this ladder, its batched one has none. Ours differs in one thing: samples that run away
-are stopped. A sampled hypothesis often never ends by itself. It repeats a phrase or babbles until
-the window's limit of 224 tokens, while the four beside it, long done, wait. So samples are first
-decoded up to a bound that most true texts keep. What has ended by then is judged as it is, and what
-has not ended but already fails the checks is out. Only if one that has not ended is sound is the
-window decoded again without the bound.
+A window that fails them is decoded again at higher temperatures, at most ``MOST_SAMPLINGS`` times.
+faster-whisper's sequential pipeline has this ladder, its batched one has none. Every attempt has a
+bound, because a bad one often never ends by itself: it repeats a phrase or babbles until the
+window's limit of 224 tokens, while the samples beside it, long done, wait.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from serve_app.options import TranscribeOptions
 
-FIRST_BOUND = 64
+BOUND_STEP = 64
 """Tokens: some 15 s of English. Bounds are multiples of it, so that windows share batches."""
+
+TOKENS_PER_SECOND = 16
+"""More than the fastest speaker of the tokens' costliest language needs."""
+
+MOST_SAMPLINGS = 2
 
 _PUNCTUATION = ".,!?;:…-\"'“”«»。、！？"
 _SHORTEST_REPETITION = 2
@@ -32,7 +35,8 @@ class Attempt:
     """One attempt at a window.
 
     ``tokens`` are ids of the model's vocabulary, timestamps included; ``text`` is what they spell,
-    without outer spaces. ``avg_logprob`` is per token, the end of the text included.
+    without outer spaces. ``avg_logprob`` is per token, the end of the text included. ``is_cut``:
+    the text had not ended when the attempt reached its bound.
     """
 
     tokens: tuple[int, ...]
@@ -40,6 +44,7 @@ class Attempt:
     avg_logprob: float
     no_speech_prob: float
     temperature: float = 0.0
+    is_cut: bool = False
 
     @property
     def compression_ratio(self) -> float:
@@ -81,7 +86,7 @@ class Checks:
         """Whether the window deserves another attempt."""
         if self.is_silence(attempt):
             return False
-        return self.is_repetitive(attempt) or self._is_unsure(attempt)
+        return attempt.is_cut or self.is_repetitive(attempt) or self._is_unsure(attempt)
 
     def _is_unsure(self, attempt: Attempt) -> bool:
         return self.log_prob is not None and attempt.avg_logprob < self.log_prob
@@ -124,42 +129,49 @@ def sampling_options(options: dict[str, Any], temperature: float, best_of: int) 
     }
 
 
-def first_bound(attempt: Attempt, checks: Checks) -> int:
+def samplings(temperatures: Sequence[float]) -> Sequence[float]:
+    """Of the temperatures above 0 that a caller allows, those that are tried: at most
+    ``MOST_SAMPLINGS``, spread evenly.
+    """
+    hot = [temperature for temperature in temperatures if temperature > 0]
+    if len(hot) <= MOST_SAMPLINGS:
+        return hot
+    return [hot[(2 * n + 1) * len(hot) // (2 * MOST_SAMPLINGS)] for n in range(MOST_SAMPLINGS)]
+
+
+def length_bound(seconds: float) -> int:
+    """Tokens at which to stop the first attempt at a window of so many seconds."""
+    return ceil(seconds * TOKENS_PER_SECOND / BOUND_STEP) * BOUND_STEP
+
+
+def sample_bound(attempt: Attempt, checks: Checks) -> int:
     """Tokens at which to stop samples of a window whose first attempt failed.
 
     The length of a text that repeats itself says nothing; otherwise half as much again is enough.
     """
     if checks.is_repetitive(attempt):
-        return FIRST_BOUND
-    return max(1, -(-3 * len(attempt.tokens) // (2 * FIRST_BOUND))) * FIRST_BOUND
+        return BOUND_STEP
+    return max(1, ceil(1.5 * len(attempt.tokens) / BOUND_STEP)) * BOUND_STEP
 
 
-def bounded(options: dict[str, Any], prompt_tokens: int, bound: int) -> dict[str, Any] | None:
-    """``options`` with a ``max_length`` for ``bound`` new tokens; None if they allow no more.
+def bounded(options: dict[str, Any], prompt_tokens: int, bound: int) -> dict[str, Any]:
+    """``options`` with a ``max_length`` for at most ``bound`` new tokens.
 
     CTranslate2 4.8 (src/models/whisper.cc) decodes at most half of ``max_length``, and no more than
     it leaves beside the prompt.
     """
     length = max(2 * bound, prompt_tokens + bound)
-    return None if length >= options["max_length"] else {**options, "max_length": length}
+    return {**options, "max_length": min(length, options["max_length"])}
 
 
-def settled(
-    samples: Sequence[Attempt], bound: int, fails: Callable[[Attempt], bool]
-) -> Attempt | None:
-    """The most probable sample that has ended within ``bound`` tokens, or else one that fails.
-
-    ``samples`` come most probable first. None if a more probable one has neither ended nor failed.
+def best_of_samples(samples: Sequence[Attempt], checks: Checks) -> Attempt:
+    """The most probable of ``samples``, which come most probable first, that passes; else the first
+    one.
     """
-    for sample in samples:
-        if len(sample.tokens) < bound:
-            return sample
-        if not fails(sample):
-            return None
-    return samples[0]
+    return next((sample for sample in samples if not checks.fails(sample)), samples[0])
 
 
 def best_of_failed(attempts: Sequence[Attempt], checks: Checks) -> Attempt:
-    """Of attempts that all failed, the most probable one that does not repeat itself."""
-    sound = [attempt for attempt in attempts if not checks.is_repetitive(attempt)]
+    """Of attempts that all failed, the most probable one that ends and does not repeat itself."""
+    sound = [one for one in attempts if not one.is_cut and not checks.is_repetitive(one)]
     return max(sound or attempts, key=lambda attempt: attempt.avg_logprob)

@@ -1,30 +1,31 @@
 """The parallel pipeline: speech -> windows -> hearings -> segments.
 
-It gives the text of faster-whisper's ``BatchedInferencePipeline``, without the barrier after each
-group of windows and without a second encoding to detect the language.
+Its plain text is that of faster-whisper's ``BatchedInferencePipeline``, without the barrier after
+each group of windows and without a second encoding to detect the language. Where VAD says where
+speech is, every word of it is looked for: :mod:`serve_app.engine.recovery`.
 """
 
 import asyncio
-import copy
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
-from typing import Any
+from itertools import chain
 
-from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
-from faster_whisper.transcribe import Segment, Word, get_suppressed_tokens
+from faster_whisper.transcribe import Segment, get_suppressed_tokens
 
-from serve_app.engine.attempts import Checks, compression_ratio
+from serve_app import metrics
+from serve_app.engine.attempts import Checks
+from serve_app.engine.coverage import Coverage, Interval, uncovered
 from serve_app.engine.engine import Engine
 from serve_app.engine.prompt import request_prompt
-from serve_app.engine.request import Request
+from serve_app.engine.recovery import MOST_ROUNDS, Gap, gaps_in, spliced
+from serve_app.engine.request import WINDOW_SECONDS, Request
+from serve_app.engine.segments import segments_of_window, segments_of_words
 from serve_app.engine.speech import Cut, Samples
-from serve_app.engine.window import MEL_FRAMES_PER_SECOND, Heard, Policy
+from serve_app.engine.window import Detection, Policy, context_seconds
+from serve_app.engine.words import Heard, HeardWord, spoken_times
 from serve_app.options import TranscribeOptions
-
-_NO_ALIGNMENT = SimpleNamespace(alignments=[], text_token_probs=[])
-"""The alignment of a window without text."""
 
 
 @dataclass(frozen=True)
@@ -36,60 +37,84 @@ class Language:
 
 
 class BatchedPipeline:
-    """Hears the windows of one request in parallel, ``batch_size`` of them at a time."""
+    """Hears the windows of one request in parallel, ``batch_size`` of them at a time.
 
-    def __init__(self, engine: Engine, request: Request, options: TranscribeOptions) -> None:
+    ``speech`` is what VAD has heard in the clip, None if it was not asked. ``recovers``: what is
+    lost or fails the checks is heard again; otherwise the text is faster-whisper's to the letter.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: Request,
+        options: TranscribeOptions,
+        samples: Samples,
+        speech: Sequence[Interval] | None,
+        *,
+        recovers: bool,
+    ) -> None:
         self._engine = engine
         self._request = request
         self._options = options
+        self._samples = samples
+        # What is lost is told from the text by alignment, which knows no translations.
+        self._speech = speech if recovers and options.task == "transcribe" else None
+        self._recovers = recovers
+        self._partial_context = recovers and engine.tunables.partial_context
         self._slots = asyncio.Semaphore(options.batch_size)
 
     async def hear(
-        self, samples: Samples, cuts: Sequence[Cut], language: Language | None
-    ) -> tuple[list[Segment], Language]:
-        """faster-whisper's segments of ``cuts``, on their own time line, and the language.
+        self, cuts: Sequence[Cut], language: Language | None
+    ) -> tuple[list[Segment], Language, Coverage | None]:
+        """The segments of ``cuts``, the language, and how much of the speech is covered, if known.
 
         ``language`` None: it is detected in the first windows.
         """
+        self._expect(cuts)
         heard: dict[int, Heard] = {}
         if language is None:
-            language, heard = await self._listen(samples, cuts)
+            language, heard = await self._listen(cuts)
         tokenizer = self._tokenizer(language.code)
-        policy = self._policy(tokenizer)
-        hearings = {
-            n: asyncio.ensure_future(self._hear_one(samples, cut, policy))
-            for n, cut in enumerate(cuts)
-            if n not in heard
-        }
-        try:
-            heard.update(zip(hearings, await asyncio.gather(*hearings.values()), strict=True))
-        finally:
-            for hearing in hearings.values():  # those that a failure leaves behind
-                hearing.cancel()
-        in_order = [heard[n] for n in range(len(cuts))]
-        return self._segments(cuts, in_order, tokenizer), language
+        policy = self._policy(tokenizer, self._detection(is_given=not heard))
+        rest = [n for n in range(len(cuts)) if n not in heard]
+        found = await self._hear_all([cuts[n] for n in rest], policy)
+        heard.update(zip(rest, found, strict=True))
+        in_order = [(cut, heard[n]) for n, cut in enumerate(cuts)]
+        if self._speech is None:
+            whisper, options = self._engine.whisper, self._options
+            split = (
+                segments_of_window(whisper, tokenizer, cut, one, options) for cut, one in in_order
+            )
+            return [*chain.from_iterable(split)], language, None
+        words = [word.in_clip(cut) for cut, one in in_order for word in one.words or ()]
+        lost = uncovered(self._speech, spoken_times(words))
+        # Much in the gaps is not speech: one attempt must do, or it is talked into words.
+        policy = replace(policy, temperatures=(), widens=False)
+        if policy.detection is Detection.ALWAYS:  # a second of speech tells too little
+            policy = replace(policy, detection=Detection.IN_DOUBT)
+        words = await self._recover(self._speech, words, policy)
+        missing = uncovered(self._speech, spoken_times(words))
+        coverage = Coverage.of(self._speech, lost, missing)
+        return segments_of_words(words, self._options), language, coverage
 
-    async def _listen(
-        self, samples: Samples, cuts: Sequence[Cut]
-    ) -> tuple[Language, dict[int, Heard]]:
-        """Detect the language in the first windows; also what was heard in them, by their number.
+    async def _listen(self, cuts: Sequence[Cut]) -> tuple[Language, dict[int, Heard]]:
+        """Detect the language in the first windows.
 
-        As in faster-whisper, one probability above the threshold settles it; if none of the windows
-        that may be listened to has one, the language found most often wins.
+        Returns it with what was heard in it meanwhile, by the number of the window. As in
+        faster-whisper, one probability above the threshold settles it; if none of the windows that
+        may be listened to has one, the language found most often wins.
         """
         vocabulary = self._engine.vocabulary
-        policy = replace(self._policy(self._tokenizer("en")), detects_language=True)
+        policy = self._policy(self._tokenizer("en"), Detection.ALWAYS)
         heard: list[Heard] = []
         for cut in cuts[: self._options.language_detection_segments]:
-            heard.append(await self._hear_one(samples, cut, policy))
+            heard += await self._hear_all([cut], policy)
             if heard[-1].language_probability > self._options.language_detection_threshold:
                 chosen = heard[-1]
                 break
         else:
-            found = [one.language for one in heard]
-            chosen = max(
-                heard, key=lambda one: (found.count(one.language), one.language_probability)
-            )
+            votes = Counter(one.language for one in heard)
+            chosen = max(heard, key=lambda one: (votes[one.language], one.language_probability))
         assert chosen.language is not None
         language = Language(vocabulary.language_code(chosen.language), chosen.language_probability)
         # What was heard in another language is heard again.
@@ -100,22 +125,70 @@ class BatchedPipeline:
         }
         return language, kept
 
-    async def _hear_one(self, samples: Samples, cut: Cut, policy: Policy) -> Heard:
+    async def _recover(
+        self, speech: Sequence[Interval], words: list[HeardWord], policy: Policy
+    ) -> list[HeardWord]:
+        """``words`` and those in speech that they leave out, until no sound ones come."""
+        tried: set[Gap] = set()
+        for _ in range(MOST_ROUNDS):
+            gaps = [gap for gap in gaps_in(speech, words) if gap not in tried]
+            if not gaps:
+                break
+            tried.update(gaps)
+            cuts = [gap.cut(len(self._samples)) for gap in gaps]
+            self._expect(cuts)
+            self._engine.sink.count(metrics.RECOVERY_WINDOWS, len(gaps))
+            heard = await self._hear_all(cuts, policy, again=True)
+            for gap, cut, one in zip(gaps, cuts, heard, strict=True):
+                words = spliced(words, gap, cut, one, policy.checks)
+        return words
+
+    def _expect(self, cuts: Sequence[Cut]) -> None:
+        """Tell the scheduler what work comes next."""
+        work_seconds = WINDOW_SECONDS * len(cuts)
+        if self._partial_context:
+            work_seconds = sum(context_seconds(cut.seconds) for cut in cuts)
+        self._engine.scheduler.expect(self._request, work_seconds)
+
+    async def _hear_all(
+        self, cuts: Iterable[Cut], policy: Policy, *, again: bool = False
+    ) -> list[Heard]:
+        """What is heard in each window, in order. ``again``: parts of windows heard before."""
+        hearings = [asyncio.ensure_future(self._hear_one(cut, policy, again)) for cut in cuts]
+        try:
+            return await asyncio.gather(*hearings)
+        finally:
+            for hearing in hearings:  # those that a failure leaves behind
+                hearing.cancel()
+
+    async def _hear_one(self, cut: Cut, policy: Policy, again: bool) -> Heard:
         engine = self._engine
         async with self._slots:
-            window = await engine.prepare(cut.window, samples, engine.whisper.feature_extractor)
-            return await engine.hear(self._request, window, policy)
+            extract = engine.whisper.feature_extractor
+            window = await engine.prepare(cut.window, self._samples, extract)
+            return await engine.hear(self._request, window, policy, again=again)
+
+    def _detection(self, *, is_given: bool) -> Detection:
+        """Whether windows choose their language themselves, as they do in faster-whisper if the
+        caller says ``multilingual``. A language that the caller names beside that is believed.
+        """
+        if not (self._options.multilingual and self._engine.facts.multilingual):
+            return Detection.NEVER
+        return Detection.IN_DOUBT if is_given and self._recovers else Detection.ALWAYS
 
     def _tokenizer(self, language: str) -> Tokenizer:
         whisper = self._engine.whisper
         multilingual = whisper.model.is_multilingual
         return Tokenizer(whisper.hf_tokenizer, multilingual, self._options.task, language)
 
-    def _policy(self, tokenizer: Tokenizer) -> Policy:
+    def _policy(self, tokenizer: Tokenizer, detection: Detection) -> Policy:
         options, engine = self._options, self._engine
-        without_timestamps = options.without_timestamps is not False
         prompt = request_prompt(
-            engine.whisper, tokenizer, options, without_timestamps=without_timestamps, batched=True
+            engine.whisper,
+            tokenizer,
+            options,
+            without_timestamps=options.without_timestamps is not False,
+            batched=True,
         )
         max_length = engine.whisper.max_length
         if options.max_new_tokens is not None:
@@ -137,84 +210,9 @@ class BatchedPipeline:
                 "no_repeat_ngram_size": options.no_repeat_ngram_size,
             },
             checks=Checks.of(options),
-            temperatures=options.temperature if engine.tunables.batched_fallback else (),
+            temperatures=options.temperature if self._recovers else (),
             best_of=options.best_of,
-            detects_language=options.multilingual,
-            context_margin_seconds=engine.tunables.context_margin_seconds,
-            aligns=options.word_timestamps,
+            detection=detection,
+            partial_context=self._partial_context,
+            aligns=options.word_timestamps or self._speech is not None,
         )
-
-    def _segments(
-        self, cuts: Sequence[Cut], heard: Sequence[Heard], tokenizer: Tokenizer
-    ) -> list[Segment]:
-        whisper = self._engine.whisper
-        windows = [_split(whisper, tokenizer, *pair) for pair in zip(cuts, heard, strict=True)]
-        if self._options.word_timestamps:
-            _add_words(whisper, tokenizer, windows, heard, self._options)
-        return [segment for window in windows for segment in map(_segment, window)]
-
-
-def _split(
-    whisper: WhisperModel, tokenizer: Tokenizer, cut: Cut, heard: Heard
-) -> list[dict[str, Any]]:
-    """The segments of one window; without timestamp tokens it is one."""
-    parts, _, _ = whisper._split_segments_by_timestamps(
-        tokenizer=tokenizer,
-        tokens=list(heard.best.tokens),
-        time_offset=cut.offset_seconds,
-        segment_size=0,  # only for where to seek next
-        segment_duration=cut.seconds,
-        seek=0,
-    )
-    best = heard.best
-    for part in parts:
-        part["text"] = tokenizer.decode(part["tokens"])
-        part["avg_logprob"] = best.avg_logprob
-        part["no_speech_prob"] = best.no_speech_prob
-        part["compression_ratio"] = compression_ratio(part["text"])
-        part["temperature"] = best.temperature
-        part["seek"] = int(cut.offset_seconds * MEL_FRAMES_PER_SECOND)
-    return list(parts)
-
-
-def _add_words(
-    whisper: WhisperModel,
-    tokenizer: Tokenizer,
-    windows: list[list[dict[str, Any]]],
-    heard: Sequence[Heard],
-    options: TranscribeOptions,
-) -> None:
-    """Give the segments their words, and the times that those imply.
-
-    faster-whisper asks the model to align the text and derives the words from that. Here the
-    alignments are there already, so the model that it asks only hands them out.
-    """
-    alignments = [one.alignment or _NO_ALIGNMENT for one in heard]
-    aligned = copy.copy(whisper)
-    aligned.model = SimpleNamespace(align=lambda *arguments, **options: alignments)
-    aligned.add_word_timestamps(
-        windows,
-        tokenizer,
-        encoder_output=None,
-        num_frames=0,
-        prepend_punctuations=options.prepend_punctuations,
-        append_punctuations=options.append_punctuations,
-        last_speech_timestamp=0.0,
-    )
-
-
-def _segment(part: dict[str, Any]) -> Segment:
-    words = part.get("words")
-    return Segment(
-        id=0,
-        seek=part["seek"],
-        start=round(part["start"], 3),
-        end=round(part["end"], 3),
-        text=part["text"],
-        tokens=part["tokens"],
-        avg_logprob=part["avg_logprob"],
-        compression_ratio=part["compression_ratio"],
-        no_speech_prob=part["no_speech_prob"],
-        words=None if words is None else [Word(**word) for word in words],
-        temperature=part["temperature"],
-    )

@@ -1,23 +1,47 @@
-"""Speech that VAD heard against what the segments cover: nothing may be lost in silence."""
+"""Speech that VAD heard against the words that were found in it: nothing may be lost in silence."""
 
-import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 
 Interval = tuple[float, float]
 """Start and end in seconds."""
 
-MIN_GAP_SECONDS = 3.0
-"""Shorter gaps are pauses, breath and the coarse edges of VAD and of timestamps: of 15 between 1
-and 3 s in the corpus' English, decoding again found "Um." in two and "And..." in one."""
+MIN_GAP_SECONDS = 0.8
+"""Shorter gaps are pauses, breath and the padding that VAD leaves around speech."""
 
 
-def uncovered(speech: Iterable[Interval], segments: Iterable[Interval]) -> list[Interval]:
-    """The parts of ``speech``, at least ``MIN_GAP_SECONDS`` long, that no segment overlaps.
-
-    ``speech`` is ascending without overlaps, as VAD gives it; ``segments`` in any order.
+@dataclass(frozen=True)
+class Coverage:
+    """How much speech there was, how much of it the first hearing left out, and how much is still
+    missing, in seconds.
     """
-    covers = sorted(segments)
+
+    speech_seconds: float
+    lost_seconds: float
+    missing_seconds: float
+
+    @classmethod
+    def of(
+        cls, speech: Sequence[Interval], lost: Sequence[Interval], missing: Sequence[Interval]
+    ) -> "Coverage":
+        """From the intervals themselves."""
+        return cls(*map(total_seconds, (speech, lost, missing)))
+
+    @property
+    def share(self) -> float:
+        """Share of the speech that is covered now, in [0, 1]; 1.0 if there was none."""
+        if self.speech_seconds <= 0:
+            return 1.0
+        return max(0.0, 1 - self.missing_seconds / self.speech_seconds)
+
+
+def uncovered(speech: Iterable[Interval], spoken: Iterable[Interval]) -> list[Interval]:
+    """The parts of ``speech``, at least ``MIN_GAP_SECONDS`` long, in which nothing is ``spoken``.
+
+    ``speech`` is ascending without overlaps, as VAD gives it; ``spoken`` are the times of words, in
+    any order.
+    """
+    covers = sorted(spoken)
     gaps: list[Interval] = []
     for start, end in speech:
         position = start
@@ -32,23 +56,6 @@ def uncovered(speech: Iterable[Interval], segments: Iterable[Interval]) -> list[
     return [(start, end) for start, end in gaps if end - start >= MIN_GAP_SECONDS]
 
 
-def coverage(speech: Sequence[Interval], gaps: Sequence[Interval]) -> float:
-    """Share of ``speech`` outside ``gaps``, in [0, 1]; 1.0 where nobody speaks."""
-    total = total_seconds(speech)
-    return 1.0 if total <= 0 else max(0.0, 1 - total_seconds(gaps) / total)
-
-
-def clips(gaps: Iterable[Interval], longest: float) -> list[Interval]:
-    """Gaps cut into pieces of at most ``longest`` seconds."""
-    pieces: list[Interval] = []
-    for start, end in gaps:
-        # A sum of floats may exceed a whole number of pieces by a rounding: no piece of no samples.
-        n_pieces = max(1, math.ceil((end - start) / longest - 1e-6))
-        edges = [start + n * longest for n in range(n_pieces)] + [end]
-        pieces += pairwise(edges)
-    return pieces
-
-
 def total_seconds(intervals: Iterable[Interval]) -> float:
-    """Their lengths together, in seconds."""
+    """The sum of their lengths, in seconds."""
     return sum(end - start for start, end in intervals)

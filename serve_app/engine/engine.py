@@ -25,7 +25,8 @@ from serve_app.engine.prompt import Vocabulary
 from serve_app.engine.queue import BatchLimits
 from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
-from serve_app.engine.window import FULL_FRAMES, Heard, Policy, Window
+from serve_app.engine.window import FULL_FRAMES, Policy, Window
+from serve_app.engine.words import Heard
 from serve_app.options import ModelFacts
 from serve_app.settings import AdmissionSettings, EngineSettings, EngineTunables
 
@@ -100,7 +101,7 @@ class Engine:
             sink,
             Admission(bounds, settings.max_concurrent_requests, self._workers),
         )
-        self._ear = Ear(self.vocabulary, sink)
+        self._ear = Ear(self.whisper, self.vocabulary, sink)
         self._preparation = ThreadPoolExecutor(cores, "preparation")
         # Speech detection and features of many long files at once would take every core from the
         # model, and much memory. What is short never waits for them.
@@ -109,12 +110,15 @@ class Engine:
         self.bulk_features = threading.Semaphore(n_bulk)
         self._sequences = ThreadPoolExecutor(settings.max_concurrent_requests, "sequence")
 
-    async def hear(self, request: Request, window: Window, policy: Policy) -> Heard:
-        """Hear one window of an open request.
+    async def hear(
+        self, request: Request, window: Window, policy: Policy, *, again: bool = False
+    ) -> Heard:
+        """Hear one window of an open request; ``again``: part of one that was heard before.
 
         Raises ``RequestClosed`` once the request is closed, and what the model raises.
         """
-        job = self.scheduler.hear(request, self._ear.hearing(window, policy))
+        hearing = self._ear.hearing(window, policy)
+        job = self.scheduler.hear(request, hearing, again=again)
         heard: Heard = await asyncio.wrap_future(job.heard)
         return heard
 

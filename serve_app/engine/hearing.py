@@ -1,15 +1,14 @@
-"""The one primitive: a window is encoded, its language detected, its text decoded and aligned.
+"""The one primitive: a window is encoded, its text decoded and checked, and its words aligned.
 
 Everything that turns speech into text is a caller of :meth:`Ear.hearing`.
 """
 
-from collections.abc import Generator, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 from math import ceil
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
 
 from serve_app import metrics
 from serve_app.engine.attempts import (
@@ -17,155 +16,177 @@ from serve_app.engine.attempts import (
     Checks,
     average_logprob,
     best_of_failed,
+    best_of_samples,
     bounded,
     ends_in_repetition,
-    first_bound,
+    length_bound,
+    sample_bound,
     sampling_options,
-    settled,
+    samplings,
 )
 from serve_app.engine.prompt import Vocabulary
-from serve_app.engine.queue import Stage, Step
+from serve_app.engine.queue import Step
+from serve_app.engine.steps import Encoded, align_step, detect_step, encode_step, generate_step
 from serve_app.engine.window import (
     FULL_FRAMES,
     MEL_FRAMES_PER_SECOND,
-    Heard,
+    Detection,
     Policy,
     Window,
+    context_frames,
 )
+from serve_app.engine.words import Heard, HeardWord, aligned_words, trimmed
 
-WIDEN = Checks(compression_ratio=2.4, log_prob=-1.0, no_speech=None)
+WIDEN = Checks(compression_ratio=2.4, log_prob=-0.5, no_speech=None)
 """When a window that was encoded in part is decoded again in full, whatever the caller's own
 thresholds: the text must not suffer from the cut."""
+
+SURE_LOGPROB = -0.25
+"""A text that is this probable per token is in the right language: nothing else is asked. Of 468
+windows decoded in a wrong one whose text was wrong as well, none was."""
+
+OTHER_LANGUAGE_PROBABILITY = 0.9
+OTHER_LANGUAGE_GAIN = 0.1
+"""Another language than the caller's is believed if the model detects it with this probability and
+the text in it is more probable per token by so much."""
 
 MEDIAN_FILTER_WIDTH = 7
 """Of the alignment, as faster-whisper sets it."""
 
-
-@dataclass(frozen=True)
-class Encoded:
-    """Encoder output, [1, n_frames / 2, d_model], of a window's first ``n_frames`` mel frames."""
-
-    output: npt.NDArray[Any]
-    n_frames: int
-
-
-def encode_step(mel: npt.NDArray[np.float32]) -> Step:
-    """Encode a padded window, float32 [1, n_mels, n_frames]; gives [1, n_frames / 2, d_model]."""
-    n_frames = mel.shape[-1]
-    return Step(Stage.ENCODE, mel.shape[1:], mel, n_frames / MEL_FRAMES_PER_SECOND)
-
-
-def detect_step(encoded: Encoded) -> Step:
-    """Detect the language: (language token, probability) pairs, best first."""
-    return Step(Stage.DETECT, ((), encoded.n_frames), (encoded.output, None))
-
-
-def generate_step(
-    encoded: Encoded,
-    prompt: Sequence[int],
-    options: Mapping[str, Any],
-    vocabulary: Vocabulary,
-) -> Step:
-    """Decode: a ``WhisperGenerationResult``."""
-    key = (hashable(options), vocabulary.prompt_shape(prompt), encoded.n_frames)
-    return Step(Stage.GENERATE, key, (encoded.output, list(prompt)))
-
-
-def align_step(
-    encoded: Encoded,
-    start_sequence: Sequence[int],
-    text_tokens: Sequence[int],
-    n_audio_frames: int,
-    options: Mapping[str, Any],
-) -> Step:
-    """Align ``text_tokens`` with the first ``n_audio_frames``: a ``WhisperAlignmentResult``."""
-    key = (hashable({**options, "start_sequence": start_sequence}), encoded.n_frames)
-    return Step(Stage.ALIGN, key, (encoded.output, (list(text_tokens), n_audio_frames)))
-
-
-def hashable(options: Mapping[str, Any]) -> Hashable:
-    """Options in an order of their own, lists as tuples."""
-    return tuple(
-        sorted(
-            (name, tuple(value) if isinstance(value, (list, tuple)) else value)
-            for name, value in options.items()
-        )
-    )
+Words = tuple[HeardWord, ...]
 
 
 class Ear:
     """Makes the hearings of one model."""
 
-    def __init__(self, vocabulary: Vocabulary, sink: metrics.Sink = metrics.NO_METRICS) -> None:
-        self._vocabulary = vocabulary
-        self._sink = sink
+    def __init__(
+        self,
+        whisper: WhisperModel,
+        vocabulary: Vocabulary,
+        sink: metrics.Sink = metrics.NO_METRICS,
+    ) -> None:
+        self.whisper = whisper
+        self.vocabulary = vocabulary
+        self.sink = sink
 
     def hearing(self, window: Window, policy: Policy) -> Generator[Step, Any, Heard]:
         """The steps of one window, and what was heard in it."""
-        n_frames = window.context_frames(policy.context_margin_seconds)
-        encoded = Encoded((yield encode_step(window.padded(n_frames))), n_frames)
-        prompt, language, probability = policy.prompt, None, 0.0
-        if policy.detects_language:
-            name, probability = (yield detect_step(encoded))[0]
-            language = self._vocabulary.tokenizer.token_to_id(name)
-            prompt = self._vocabulary.in_language(prompt, language)
-        encoded, best = yield from self._decode(window, encoded, prompt, policy)
-        alignment = None
-        words = self._vocabulary.words_of(best.tokens)
-        if policy.aligns and words:
-            alignment = yield align_step(
-                encoded,
-                self._start_sequence(prompt),
-                words,
-                # Whole seconds, as faster-whisper's batched pipeline has it.
-                ceil(window.seconds) * MEL_FRAMES_PER_SECOND,
-                {"median_filter_width": MEDIAN_FILTER_WIDTH},
-            )
-        return Heard(best, language, probability, alignment)
+        return _Hearing(self, window, policy).steps()
 
-    def _decode(
-        self, window: Window, encoded: Encoded, prompt: Sequence[int], policy: Policy
-    ) -> Generator[Step, Any, tuple[Encoded, Attempt]]:
-        """The best attempt at a window, and the encoding that it was made with."""
-        attempt = (yield from self._attempts(encoded, prompt, policy.options))[0]
-        if encoded.n_frames < FULL_FRAMES and _is_doubtful(attempt):
-            encoded = Encoded((yield encode_step(window.padded(FULL_FRAMES))), FULL_FRAMES)
-            attempt = (yield from self._attempts(encoded, prompt, policy.options))[0]
-        failed = []
-        bound = first_bound(attempt, policy.checks)
-        for temperature in policy.temperatures[1:]:
-            if not policy.checks.fails(attempt):
-                return encoded, attempt
-            if temperature > 0:  # at 0 the text stays the same
-                failed.append(attempt)
-                self._sink.count(metrics.FALLBACKS)
-                options = sampling_options(policy.options, temperature, policy.best_of)
-                attempt = yield from self._sample(encoded, prompt, options, bound, policy.checks)
-        if failed and policy.checks.fails(attempt):
-            attempt = best_of_failed([*failed, attempt], policy.checks)
-        return encoded, attempt
+    def tokenizer(self, language: str) -> Tokenizer:
+        """What splits a text in a language into words."""
+        whisper = self.whisper
+        return Tokenizer(
+            whisper.hf_tokenizer, whisper.model.is_multilingual, "transcribe", language
+        )
 
-    def _sample(
-        self,
-        encoded: Encoded,
-        prompt: Sequence[int],
-        options: dict[str, Any],
-        bound: int,
-        checks: Checks,
-    ) -> Generator[Step, Any, Attempt]:
-        """One attempt above temperature 0."""
-        stopped = bounded(options, len(prompt), bound)
-        if stopped is not None:
-            samples = yield from self._attempts(encoded, prompt, stopped)
-            if (sample := settled(samples, bound, checks.fails)) is not None:
-                return sample
-        return (yield from self._attempts(encoded, prompt, options))[0]
+
+class _Hearing:
+    """One window on its way through the model."""
+
+    def __init__(self, ear: Ear, window: Window, policy: Policy) -> None:
+        self._ear = ear
+        self._vocabulary = ear.vocabulary
+        self._window = window
+        self._policy = policy
+        self._prompt: Sequence[int] = policy.prompt
+        self._encoded: Encoded
+        self._is_decoded = False
+
+    def steps(self) -> Generator[Step, Any, Heard]:
+        policy = self._policy
+        is_partial = policy.partial_context
+        yield from self._encode(context_frames(self._window.seconds) if is_partial else FULL_FRAMES)
+        language, probability = None, 0.0
+        if policy.detection is Detection.ALWAYS:
+            language, probability = yield from self._detect()
+            self._prompt = self._vocabulary.in_language(self._prompt, language)
+        best = yield from self._decode()
+        if policy.widens and self._encoded.n_frames < FULL_FRAMES and _is_doubtful(best):
+            yield from self._encode(FULL_FRAMES)
+            best = yield from self._decode()
+        if policy.detection is Detection.IN_DOUBT and not _is_sure(best):
+            best = yield from self._other_language(best)
+        if policy.checks.fails(best):
+            best = yield from self._sample(best)
+        words = (yield from self._align(best)) if policy.aligns else None
+        return Heard(best, language, probability, words)
+
+    def _encode(self, n_frames: int) -> Generator[Step, Any, None]:
+        output = yield encode_step(self._window.padded(n_frames))
+        self._encoded = Encoded(output, n_frames)
+        self._is_decoded = False
+
+    def _detect(self) -> Generator[Step, Any, tuple[int, float]]:
+        """The token of the language that is most probable, and its probability."""
+        name, probability = (yield detect_step(self._encoded))[0]
+        return self._vocabulary.tokenizer.token_to_id(name), probability
+
+    def _decode(self) -> Generator[Step, Any, Attempt]:
+        """The first attempt with the encoding and the prompt at hand."""
+        bound = length_bound(self._encoded.n_frames / MEL_FRAMES_PER_SECOND)
+        return (yield from self._attempts(self._prompt, self._policy.options, bound))[0]
+
+    def _other_language(self, given: Attempt) -> Generator[Step, Any, Attempt]:
+        """``given``, the text in the caller's language, or one in a language that fits better.
+
+        A window of noise or names is easily detected as anything. So the model must be certain of
+        the other language, and its text clearly more probable as well.
+        """
+        token, probability = yield from self._detect()
+        prompt = self._vocabulary.in_language(self._prompt, token)
+        if prompt == self._prompt or probability < OTHER_LANGUAGE_PROBABILITY:
+            return given
+        callers, self._prompt = self._prompt, prompt
+        other = yield from self._decode()
+        gain = other.avg_logprob - given.avg_logprob
+        if gain > OTHER_LANGUAGE_GAIN or (_is_doubtful(given) and not _is_doubtful(other)):
+            return other
+        self._prompt = callers
+        return given
+
+    def _sample(self, first: Attempt) -> Generator[Step, Any, Attempt]:
+        """The best attempt where the first one fails: at a higher temperature, or itself."""
+        policy, bound = self._policy, sample_bound(first, self._policy.checks)
+        failed = [first]
+        for temperature in samplings(policy.temperatures[1:]):
+            self._ear.sink.count(metrics.FALLBACKS)
+            options = sampling_options(policy.options, temperature, policy.best_of)
+            samples = yield from self._attempts(self._prompt, options, bound)
+            best = best_of_samples(samples, policy.checks)
+            if not policy.checks.fails(best):
+                return best
+            failed.append(best)
+        return best_of_failed(failed, policy.checks)
+
+    def _align(self, attempt: Attempt) -> Generator[Step, Any, Words]:
+        """The words of an attempt, with their times in the window."""
+        tokens = self._vocabulary.words_of(attempt.tokens)
+        if not tokens:
+            return ()
+        alignment = yield align_step(
+            self._encoded,
+            self._vocabulary.start_sequence(self._prompt),
+            tokens,
+            # Whole seconds, as faster-whisper's batched pipeline has it.
+            ceil(self._window.seconds) * MEL_FRAMES_PER_SECOND,
+            {"median_filter_width": MEDIAN_FILTER_WIDTH},
+        )
+        tokenizer = self._ear.tokenizer(self._vocabulary.language_of(self._prompt))
+        words = aligned_words(self._ear.whisper, tokenizer, tokens, alignment, attempt)
+        return tuple(trimmed(words))
 
     def _attempts(
-        self, encoded: Encoded, prompt: Sequence[int], options: Mapping[str, Any]
+        self, prompt: Sequence[int], options: dict[str, Any], bound: int
     ) -> Generator[Step, Any, list[Attempt]]:
-        """All hypotheses of one decoding, most probable first."""
-        result = yield generate_step(encoded, prompt, options, self._vocabulary)
+        """All hypotheses of one decoding of at most ``bound`` tokens, most probable first."""
+        stopped = bounded(options, len(prompt), bound)
+        is_bounded = stopped["max_length"] < options["max_length"]
+        step = generate_step(
+            self._encoded, prompt, stopped, self._vocabulary, again=self._is_decoded
+        )
+        self._is_decoded = True
+        result = yield step
         return [
             Attempt(
                 tokens=tuple(tokens),
@@ -173,19 +194,15 @@ class Ear:
                 avg_logprob=average_logprob(score, len(tokens), options["length_penalty"]),
                 no_speech_prob=result.no_speech_prob,
                 temperature=options["sampling_temperature"],
+                is_cut=is_bounded and len(tokens) >= bound,
             )
             for tokens, score in zip(result.sequences_ids, result.scores, strict=True)
         ]
 
-    def _start_sequence(self, prompt: Sequence[int]) -> Sequence[int]:
-        """The control tokens of a prompt: start, language and task, without a prefix."""
-        start = prompt.index(self._vocabulary.sot)
-        end = next(
-            (n for n in range(start, len(prompt)) if prompt[n] == self._vocabulary.no_timestamps),
-            len(prompt),
-        )
-        return prompt[start:end]
+
+def _is_sure(attempt: Attempt) -> bool:
+    return attempt.avg_logprob > SURE_LOGPROB and not _is_doubtful(attempt)
 
 
 def _is_doubtful(attempt: Attempt) -> bool:
-    return WIDEN.fails(attempt) or ends_in_repetition(attempt.text)
+    return attempt.is_cut or WIDEN.fails(attempt) or ends_in_repetition(attempt.text)

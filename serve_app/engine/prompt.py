@@ -54,6 +54,19 @@ class Vocabulary:
         place = prompt.index(self.sot) + 1
         return (*prompt[:place], language, *prompt[place + 1 :])
 
+    def language_of(self, prompt: Sequence[int]) -> str:
+        """The code of the language that ``prompt`` names; English if the model knows no other."""
+        control = self.start_sequence(prompt)
+        return self.language_code(control[1]) if len(control) > 1 else "en"
+
+    def start_sequence(self, prompt: Sequence[int]) -> Sequence[int]:
+        """The control tokens that ``prompt`` ends in: the start, and for a multilingual model the
+        language and the task; not the one that forbids timestamps.
+        """
+        start = prompt.index(self.sot)
+        end = len(prompt) - (prompt[-1] == self.no_timestamps)
+        return prompt[start:end]
+
     def prompt_shape(self, prompt: Sequence[int]) -> tuple[int, int, bool]:
         """What must be equal in a batch (ctranslate2 4.8 src/models/whisper.cc).
 

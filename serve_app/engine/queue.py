@@ -43,12 +43,18 @@ class Stage(IntEnum):
     ALIGN = 3
 
 
+QUICK = frozenset({Stage.DETECT, Stage.ALIGN})
+"""Stages of a small part of a window's work. Their windows come from one decoder call, so a batch
+of them does not grow by waiting."""
+
+
 @dataclass(frozen=True)
 class Step:
     """What a window asks of the model next. Windows share a batch if ``stage`` and ``key`` agree.
 
     ``payload`` is what :class:`serve_app.engine.backend.WhisperBackend` takes for the stage.
-    ``seconds`` is the audio that an ENCODE step spans, padding included: what it is charged.
+    ``seconds`` is what the step is charged: the audio that an encoding spans, padding included, and
+    something for every decoding after the first.
     """
 
     stage: Stage
@@ -66,6 +72,8 @@ class Job:
     """One window in service: its place in the order, and the step that it waits for.
 
     ``seconds`` is the audio that the window spans, ``work_left`` the part of it not yet done.
+    ``n_passed`` counts the batches that passed it while it was due. ``is_again``: it is part of an
+    earlier window, with which somebody has waited long enough.
     ``hearing`` and ``heard`` are the scheduler's: what yields the steps, and its result.
     """
 
@@ -76,6 +84,8 @@ class Job:
     work_left: float = 0.0
     sequence: int = 0
     queued_at: float = 0.0
+    n_passed: int = 0
+    is_again: bool = False
     hearing: Hearing | None = None
     heard: "Future[Any]" = field(default_factory=Future)
 
@@ -139,10 +149,19 @@ class FairQueue:
         return dropped
 
     def add(self, job: Job) -> None:
-        """Queue a job; an ENCODE step begins a window and is charged to its request."""
-        if job.step.stage is Stage.ENCODE:
+        """Queue a job and charge its step.
+
+        A window keeps the place that its first step was given. What has to be heard again takes the
+        place of its request's latest window, so that it is not passed by all that came meanwhile.
+        """
+        if job.step.seconds:
+            is_new = not job.seconds
+            tag = self._charge(job.request, job.step.seconds, is_new=is_new)
+            if is_new:
+                job.tag = job.request.latest_tag if job.is_again else tag
+                job.request.latest_tag = job.tag
             job.seconds = job.work_left = job.step.seconds
-            job.tag = self._charge(job.request, job.seconds)
+        job.n_passed = 0
         job.sequence = self._next_sequence
         self._next_sequence += 1
         self.jobs.append(job)
@@ -162,26 +181,27 @@ class FairQueue:
         sharers = max(1, idle_workers) if self.limits.spread else 1
         batch = mates[: min(self._largest(head), -(-len(mates) // sharers))]
         taken = {job.sequence for job in batch}
+        due = min(contenders, key=_order)
+        due.n_passed += due not in batch
         self.jobs = [job for job in self.jobs if job.sequence not in taken]
-        audio_seconds = sum(job.seconds for job in batch)
-        if head.step.stage is Stage.ENCODE:
-            self.virtual_seconds += audio_seconds / max(1, self.n_open)
-        self._note(head, audio_seconds)
+        seconds = sum(job.step.seconds for job in batch)
+        self.virtual_seconds += seconds / max(1, self.n_open)
+        self._note(head, seconds)
         return batch
 
     def is_overdue(self, request: Request) -> bool:
         """Whether a request lags so far that newcomers with a head start no longer pass it."""
         return request.due_at <= self.virtual_seconds - HEAD_START_SECONDS
 
-    def _charge(self, request: Request, audio_seconds: float) -> float:
-        """Charge one window to a request; returns the window's tag."""
+    def _charge(self, request: Request, seconds: float, *, is_new: bool) -> float:
+        """Charge a step to its request; returns the tag of a window that begins with it."""
         earliest = self.virtual_seconds - HEAD_START_SECONDS
         # A request that falls behind its share catches up: newcomers pass ahead of it only until
         # it lags by as much as their head start.
         due_at = max(earliest, request.due_at)
         has_head_start = request.has_head_start
-        request.due_at = due_at + audio_seconds
-        request.queue(audio_seconds)
+        request.due_at = due_at + seconds
+        request.queue(seconds, expected=is_new)
         return max(earliest, due_at - HEAD_START_SECONDS) if has_head_start else due_at
 
     def _largest(self, head: Job) -> int:
@@ -195,13 +215,13 @@ class FairQueue:
             return min(limit, self.limits.bulk_decode)
         return limit
 
-    def _note(self, head: Job, audio_seconds: float) -> None:
+    def _note(self, head: Job, seconds: float) -> None:
         """Remember when a request that somebody waits for was last served."""
         if head.request.is_interactive:
             self._last_interactive = head.request
             self._quiet_seconds = 0.0
-        elif head.step.stage is Stage.ENCODE:
-            self._quiet_seconds += audio_seconds
+        else:
+            self._quiet_seconds += seconds
 
     def _contenders(self) -> list[Job]:
         """What is due about now: the first job, others of its request, and those within slack."""
@@ -212,9 +232,15 @@ class FairQueue:
     def _head(self, contenders: list[Job]) -> Job:
         """The job whose batch goes next.
 
-        Batches of later stages grow while earlier stages run, so the earliest stage goes first,
-        unless a later one already fills a batch.
+        What is quick goes first. Batches of the decoder grow while windows are encoded, so encoding
+        goes before decoding, unless a batch is full or the window that is due has waited enough.
         """
+        quick = [job for job in contenders if job.step.stage in QUICK]
+        if quick:
+            return min(quick, key=_order)
+        due = min(contenders, key=_order)
+        if due.n_passed >= self.limits.decode // self.limits.encode:
+            return due  # so many encoder calls would have filled its batch
         full = self._full_batch(contenders)
         return full or min(contenders, key=lambda job: (job.step.stage, *job.order))
 

@@ -39,7 +39,8 @@ NO_DEMAND = Demand()
 class Request:
     """An open request. The scheduler's lock guards it.
 
-    ``due_at`` is the virtual time at which its next window is due (:mod:`serve_app.engine.queue`).
+    ``due_at`` is the virtual time at which its next window is due (:mod:`serve_app.engine.queue`),
+    ``latest_tag`` the one at which the latest that is queued was due.
     ``expected_seconds`` is all the work that it is thought to bring, ``queued_seconds`` the work of
     the windows queued so far, ``done_seconds`` the part of that which is done.
     """
@@ -47,6 +48,7 @@ class Request:
     demand: Demand = NO_DEMAND
     span: Span = NO_SPAN
     due_at: float = 0.0
+    latest_tag: float = 0.0
     expected_seconds: float = 0.0
     queued_seconds: float = 0.0
     done_seconds: float = 0.0
@@ -87,7 +89,8 @@ class Request:
         total = self.total_seconds
         return self.demand.audio_seconds * self.left_seconds / total if total else 0.0
 
-    def queue(self, window_seconds: float) -> None:
-        """Count one more window; what it is shorter than a full one was expected in vain."""
-        self.queued_seconds += window_seconds
-        self.expected_seconds -= max(0.0, WINDOW_SECONDS - window_seconds)
+    def queue(self, seconds: float, *, expected: bool = True) -> None:
+        """Count work that is queued now; ``expected`` says whether it was counted on before."""
+        self.queued_seconds += seconds
+        if not expected:
+            self.expected_seconds += seconds

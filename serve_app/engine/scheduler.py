@@ -99,13 +99,21 @@ class Scheduler:
         with self._wake:
             request.expected_seconds = request.queued_seconds + work_seconds
 
-    def hear(self, request: Request, hearing: Hearing, after: Job | None = None) -> Job:
+    def hear(
+        self,
+        request: Request,
+        hearing: Hearing,
+        after: Job | None = None,
+        *,
+        again: bool = False,
+    ) -> Job:
         """Begin a hearing, whose result is the returned job's ``heard``; does not block.
 
         ``after`` is an earlier job of the same window, whose place in the order the new one keeps.
+        ``again``: it is part of an earlier window, and takes the place of the request's latest.
         The future raises :class:`RequestClosed` once the request is closed.
         """
-        job = Job(request, next(hearing), hearing=hearing)
+        job = Job(request, next(hearing), hearing=hearing, is_again=again)
         if after is not None:
             job.tag, job.seconds, job.work_left = after.tag, after.seconds, after.work_left
         # Running futures cannot be cancelled: whoever loses interest closes the request.

@@ -1,14 +1,114 @@
-"""faster-whisper's segments as ours: blank ones dropped, times in order and inside the audio."""
+"""Segments: from what was heard in windows, and faster-whisper's as ours.
+
+Blank ones are dropped, and times are in order and inside the audio.
+"""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import Segment as FasterSegment
+from faster_whisper.transcribe import Word as FasterWord
+
 from serve_app.audio.clip import AudioClip
+from serve_app.engine.attempts import Attempt, compression_ratio
+from serve_app.engine.coverage import Interval
+from serve_app.engine.speech import Cut
+from serve_app.engine.window import MEL_FRAMES_PER_SECOND
+from serve_app.engine.words import (
+    PAUSE_SECONDS,
+    Heard,
+    HeardWord,
+    joined_punctuation,
+    split_at_pauses,
+)
+from serve_app.options import TranscribeOptions
 from serve_app.transcript import Segment, Transcript, Word
 
 LOWEST_LOGPROB = -100.0
 """Stands for a log-probability of minus infinity, which JSON cannot carry."""
+
+
+def segments_of_window(
+    whisper: WhisperModel, tokenizer: Tokenizer, cut: Cut, heard: Heard, options: TranscribeOptions
+) -> list[FasterSegment]:
+    """faster-whisper's segments of one window: one, or as many as its timestamp tokens tell.
+
+    If words were asked for, a segment begins and ends with its words.
+    """
+    best = heard.best
+    parts, _, _ = whisper._split_segments_by_timestamps(
+        tokenizer=tokenizer,
+        tokens=list(best.tokens),
+        time_offset=0.0,
+        segment_size=0,  # only for where to seek next
+        segment_duration=cut.seconds,
+        seek=0,
+    )
+    words = deque(heard.words or ())
+    segments = []
+    for part in parts:
+        n_tokens = len([token for token in part["tokens"] if token < tokenizer.eot])
+        own: list[HeardWord] = []
+        while words and sum(len(word.tokens) for word in own) < n_tokens:
+            own.append(words.popleft().in_clip(cut))
+        own = joined_punctuation(own, options.prepend_punctuations, options.append_punctuations)
+        if own:
+            times = (own[0].start, own[-1].end)
+        else:
+            # The end of a stretch is not the start of the next one.
+            ends = cut.original(part["end"], among=part["end"] - 0.001)
+            times = (cut.original(part["start"], among=part["start"]), ends)
+        text = tokenizer.decode(part["tokens"])
+        segments.append(_faster_segment(times, text, part["tokens"], best, own))
+    return segments
+
+
+def segments_of_words(
+    words: Sequence[HeardWord], options: TranscribeOptions
+) -> list[FasterSegment]:
+    """Segments of words with times in the clip, split where the speech pauses.
+
+    Asked for explicitly, ``without_timestamps`` gives one segment for every hearing.
+    """
+    pause_seconds = math.inf if options.without_timestamps else PAUSE_SECONDS
+    marks = (options.prepend_punctuations, options.append_punctuations)
+    return [
+        _faster_segment(
+            (run[0].start, run[-1].end),
+            "".join(word.text for word in run),
+            [token for word in run for token in word.tokens],
+            run[0].attempt,
+            run if options.word_timestamps else [],
+        )
+        for run in split_at_pauses(joined_punctuation(words, *marks), pause_seconds)
+    ]
+
+
+def _faster_segment(
+    times: Interval,
+    text: str,
+    tokens: list[int],
+    attempt: Attempt,
+    words: Sequence[HeardWord],
+) -> FasterSegment:
+    start, end = times
+    return FasterSegment(
+        id=0,
+        seek=int(start * MEL_FRAMES_PER_SECOND),
+        start=start,
+        end=end,
+        text=text,
+        tokens=tokens,
+        avg_logprob=attempt.avg_logprob,
+        compression_ratio=compression_ratio(text),
+        no_speech_prob=attempt.no_speech_prob,
+        words=[FasterWord(w.start, w.end, w.text, w.probability) for w in words] or None,
+        temperature=attempt.temperature,
+    )
 
 
 def to_transcript(

@@ -19,14 +19,21 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import Segment, TranscriptionInfo
 
 from serve_app.engine.engine import Engine
-from serve_app.engine.hearing import Encoded, align_step, detect_step, encode_step, generate_step
 from serve_app.engine.prompt import request_prompt, room_beside
 from serve_app.engine.queue import Job, Step
 from serve_app.engine.request import Request
 from serve_app.engine.speech import Samples, clips_within
+from serve_app.engine.steps import Encoded, align_step, detect_step, encode_step, generate_step
 from serve_app.options import TranscribeOptions
 
-_OURS = {"batch_size", "vad_filter", "vad_parameters", "clip_timestamps", "without_timestamps"}
+_OURS = {
+    "batch_size",
+    "clip_timestamps",
+    "recover",
+    "vad_filter",
+    "vad_parameters",
+    "without_timestamps",
+}
 """Options that are not passed on as they are: some are not the pipeline's, some are ours to do."""
 
 

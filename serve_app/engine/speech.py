@@ -3,9 +3,10 @@
 Voice activity detection is Silero VAD as faster-whisper runs it. Positions are in samples, 16 kHz.
 """
 
-import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
+from serve_app.engine.coverage import Interval
 from serve_app.engine.request import WINDOW_SECONDS
-from serve_app.engine.window import Window
+from serve_app.engine.window import Window, context_seconds
 from serve_app.options import TranscribeOptions
 
 SILENCE_PEAK = 8 / 32768
@@ -50,9 +52,23 @@ class Cut:
         """Its stretches of ``samples``, joined."""
         return np.concatenate([samples[start:end] for start, end in self.stretches])
 
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        """Its stretches from the start of the window, in seconds."""
+        edges = [0.0, *accumulate((end - start) / SAMPLE_RATE_HZ for start, end in self.stretches)]
+        return tuple(pairwise(edges))
+
+    def original(self, seconds: float, among: float) -> float:
+        """Where a time of the window lies in the clip, in the stretch that holds ``among``."""
+        ends = [end for _, end in self.intervals]
+        place = min(bisect_right(ends, among), len(ends) - 1)
+        start, end = self.stretches[place]
+        inside = start / SAMPLE_RATE_HZ + seconds - self.intervals[place][0]
+        return min(max(inside, start / SAMPLE_RATE_HZ), end / SAMPLE_RATE_HZ)
+
     def window(self, samples: Samples, extract: FeatureExtractor) -> Window:
         """Compute the window's features; takes 10 ms and more."""
-        return Window(extract(self.audio(samples))[..., :-1], self.seconds)
+        return Window(extract(self.audio(samples))[..., :-1], self.intervals)
 
 
 def audible(clip: AudioClip) -> Samples | None:
@@ -141,9 +157,16 @@ def is_batched(options: TranscribeOptions, seconds: float) -> bool:
     return options.vad_filter or seconds < longest_window(options)
 
 
-def expected_work_seconds(options: TranscribeOptions, seconds: float) -> float:
+def expected_work_seconds(
+    options: TranscribeOptions, seconds: float, *, partial_context: bool = False
+) -> float:
     """Window seconds that ``seconds`` of speech take at least, padding included."""
-    longest = longest_window(options) if is_batched(options, seconds) else WINDOW_SECONDS
+    batched = is_batched(options, seconds)
+    longest = longest_window(options) if batched else WINDOW_SECONDS
     clips = clips_within(options, seconds)
     lengths = [seconds] if clips is None else [end - start for start, end in clips]
-    return WINDOW_SECONDS * sum(math.ceil(length / longest) for length in lengths)
+    n_full = sum(int(length // longest) for length in lengths)
+    rests = [rest for length in lengths if (rest := length % longest)]
+    if not (batched and partial_context):
+        return WINDOW_SECONDS * (n_full + len(rests))
+    return n_full * context_seconds(longest) + sum(map(context_seconds, rests))

@@ -3,18 +3,16 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from faster_whisper.transcribe import Segment, restore_speech_timestamps
 
 from serve_app import metrics
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
 from serve_app.caller import Priority
-from serve_app.engine.attempts import Attempt, Checks
 from serve_app.engine.batched import BatchedPipeline, Language
-from serve_app.engine.coverage import Interval, clips, coverage, total_seconds, uncovered
+from serve_app.engine.coverage import Coverage, Interval, uncovered
 from serve_app.engine.engine import Engine
-from serve_app.engine.request import WINDOW_SECONDS, Demand, Request
+from serve_app.engine.request import Demand, Request
 from serve_app.engine.segments import to_transcript
 from serve_app.engine.sequential import hear_in_sequence
 from serve_app.engine.speech import (
@@ -50,10 +48,13 @@ async def transcribe(
     leaves the decoder no room. Cancelling the call drops the request's queued windows at once.
     """
     received = time.perf_counter()
-    demand = Demand(clip.seconds, expected_work_seconds(options, clip.seconds), priority)
+    recovers = engine.tunables.recover_speech if options.recover is None else options.recover
+    partial_context = recovers and engine.tunables.partial_context
+    work_seconds = expected_work_seconds(options, clip.seconds, partial_context=partial_context)
+    demand = Demand(clip.seconds, work_seconds, priority)
     request = engine.scheduler.open_request(demand, span)
     try:
-        transcript = await _Transcription(engine, request, clip, options).run()
+        transcript = await _Transcription(engine, request, clip, options, recovers=recovers).run()
     finally:
         engine.scheduler.close_request(request)
     seconds = time.perf_counter() - received
@@ -66,12 +67,19 @@ class _Transcription:
     """One open request."""
 
     def __init__(
-        self, engine: Engine, request: Request, clip: AudioClip, options: TranscribeOptions
+        self,
+        engine: Engine,
+        request: Request,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        *,
+        recovers: bool,
     ) -> None:
         self._engine = engine
         self._request = request
         self._clip = clip
         self._options = options
+        self._recovers = recovers
 
     async def run(self) -> Transcript:
         samples = await self._engine.prepare(audible, self._clip)
@@ -100,22 +108,24 @@ class _Transcription:
         return speech
 
     async def _in_parallel(self, samples: Samples, speech: list[Stretch] | None) -> Transcript:
-        cuts = self._cuts(samples, speech)
+        cuts = self._cuts(speech)
         if not cuts:
             return self._empty(None if speech is None else 1.0)
-        self._engine.scheduler.expect(self._request, WINDOW_SECONDS * len(cuts))
-        pipeline = BatchedPipeline(self._engine, self._request, self._options)
-        segments, language = await pipeline.hear(samples, cuts, self._language())
-        share = None
-        if speech is not None:
-            segments = _restored(segments, speech)
-            segments, share = await self._covered(samples, speech, segments, language)
+        pipeline = BatchedPipeline(
+            self._engine,
+            self._request,
+            self._options,
+            samples,
+            None if speech is None else _intervals(speech),
+            recovers=self._recovers,
+        )
+        segments, language, coverage = await pipeline.hear(cuts, self._language())
         return to_transcript(
             segments,
             language=language.code,
             language_probability=language.probability,
             speech_seconds=sum(cut.seconds for cut in cuts),
-            speech_coverage=share,
+            speech_coverage=self._noted(coverage),
             clip=self._clip,
         )
 
@@ -128,21 +138,22 @@ class _Transcription:
         segments, info = await self._engine.sequence(
             hear_in_sequence, self._engine, self._request, heard, self._options
         )
-        share = None
+        coverage = None
         if speech is not None:
-            segments = _restored(segments, speech)
+            segments = list(restore_speech_timestamps(segments, as_dicts(speech), SAMPLE_RATE_HZ))
             # These segments stay faster-whisper's to the letter; the caller is only told.
-            share = self._note_coverage(speech, _gaps(speech, segments), [])
+            gaps = uncovered(_intervals(speech), _spoken(segments))
+            coverage = Coverage.of(_intervals(speech), gaps, gaps)
         return to_transcript(
             segments,
             language=info.language,
             language_probability=info.language_probability,
             speech_seconds=seconds,
-            speech_coverage=share,
+            speech_coverage=self._noted(coverage),
             clip=self._clip,
         )
 
-    def _cuts(self, samples: Samples, speech: list[Stretch] | None) -> list[Cut]:
+    def _cuts(self, speech: list[Stretch] | None) -> list[Cut]:
         if speech is not None:
             return cut_speech(speech, longest_window(self._options))
         clips = clips_within(self._options, self._clip.seconds)
@@ -158,68 +169,28 @@ class _Transcription:
         language = self._options.language or "en"
         return to_transcript([], language=language, clip=self._clip, speech_coverage=coverage)
 
-    async def _covered(
-        self,
-        samples: Samples,
-        speech: Sequence[Stretch],
-        segments: list[Segment],
-        language: Language,
-    ) -> tuple[list[Segment], float]:
-        """``segments`` with what is heard in speech that they leave out, and their coverage."""
-        lost = gaps = _gaps(speech, segments)
-        if gaps and self._engine.tunables.recover_speech:
-            segments = await self._recovered(samples, segments, gaps, language)
-            gaps = _gaps(speech, segments)
-        return segments, self._note_coverage(speech, gaps, lost)
-
-    async def _recovered(
-        self,
-        samples: Samples,
-        segments: list[Segment],
-        gaps: Sequence[Interval],
-        language: Language,
-    ) -> list[Segment]:
-        """``segments`` and what another attempt at ``gaps`` yields, if it passes every check.
-
-        Much of what VAD hears and Whisper does not transcribe is not speech: music, breath,
-        crosstalk. An unsure text there would be an invention.
-        """
-        options = self._options.model_copy(update={"initial_prompt": None})
-        pipeline = BatchedPipeline(self._engine, self._request, options)
-        cuts = cut_clips(clips(gaps, WINDOW_SECONDS))
-        found, _ = await pipeline.hear(samples, cuts, language)
-        checks = Checks.of(self._options)
-        sound = [s for s in found if s.text.strip() and _is_sound(s, checks)]
-        return sorted([*segments, *sound], key=lambda segment: (segment.start, segment.end))
-
-    def _note_coverage(
-        self, speech: Sequence[Stretch], gaps: Sequence[Interval], lost: Sequence[Interval]
-    ) -> float:
-        """Count the speech, what is covered of it, and what is covered only now; its coverage.
-
-        ``lost`` are the gaps before another attempt was made at them.
-        """
-        sink, heard = self._engine.sink, total_seconds(_intervals(speech))
-        missing = total_seconds(gaps)
-        sink.count(metrics.SPEECH_SECONDS, heard)
-        sink.count(metrics.SPEECH_COVERED_SECONDS, max(0.0, heard - missing))
-        sink.count(metrics.SPEECH_RECOVERED_SECONDS, max(0.0, total_seconds(lost) - missing))
-        return coverage(_intervals(speech), gaps)
-
-
-def _restored(segments: Sequence[Segment], speech: Sequence[Stretch]) -> list[Segment]:
-    """Segments of the speech alone, with their times in the audio that it was cut from."""
-    return list(restore_speech_timestamps(segments, as_dicts(speech), SAMPLE_RATE_HZ))
+    def _noted(self, coverage: Coverage | None) -> float | None:
+        """Count the speech and what became of it; the share of it that is covered, if known."""
+        if coverage is None:
+            return None
+        sink, speech = self._engine.sink, coverage.speech_seconds
+        covered = max(0.0, speech - coverage.missing_seconds)
+        recovered = max(0.0, coverage.lost_seconds - coverage.missing_seconds)
+        sink.count(metrics.SPEECH_SECONDS, speech)
+        sink.count(metrics.SPEECH_COVERED_SECONDS, covered)
+        sink.count(metrics.SPEECH_RECOVERED_SECONDS, recovered)
+        return coverage.share
 
 
 def _intervals(speech: Sequence[Stretch]) -> list[Interval]:
     return [(start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ) for start, end in speech]
 
 
-def _gaps(speech: Sequence[Stretch], segments: Sequence[Any]) -> list[Interval]:
-    return uncovered(_intervals(speech), [(s.start, s.end) for s in segments if s.text.strip()])
-
-
-def _is_sound(segment: Segment, checks: Checks) -> bool:
-    attempt = Attempt((), segment.text, segment.avg_logprob, segment.no_speech_prob)
-    return not checks.fails(attempt) and not checks.hears_nobody(attempt)
+def _spoken(segments: Sequence[Segment]) -> list[Interval]:
+    """When something is said: the times of words if they are known, else those of segments."""
+    return [
+        (part.start, part.end)
+        for segment in segments
+        if segment.text.strip()
+        for part in segment.words or [segment]
+    ]

@@ -103,7 +103,7 @@ class TranscribeOptions(BaseModel):
     temperature: Annotated[tuple[float, ...], Temperatures()] = Field(
         default=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
         description="Sampling temperature, or a list whose next one is tried when a window fails "
-        "a threshold; in batches only if the server's batched_fallback is on, as by default.",
+        "a threshold; in batches at most two of them are, and none if recover is false.",
     )
     compression_ratio_threshold: Annotated[float | None, Number(0, 1000, off=True)] = Field(
         default=2.4, description="A text that compresses better than this fails."
@@ -173,6 +173,12 @@ class TranscribeOptions(BaseModel):
     # Not above 30: Whisper hears 30 s at a time, and anything after that would be lost.
     chunk_length: Annotated[int | None, Whole(1, 30)] = Field(
         default=None, description="Seconds of audio per window; null: 30, as the model has them."
+    )
+    recover: Annotated[bool | None, Flag()] = Field(
+        default=None,
+        description="Hear again speech that no word covers and windows that fail a threshold; "
+        "false: faster-whisper's own text, to the letter; null: as the server's recover_speech "
+        "says, true by default (batch_size above 1).",
     )
     clip_timestamps: Annotated[tuple[ClipTimes, ...] | None, ClipTimestamps()] = Field(
         default=None, description="Decode only these stretches of the audio, in seconds."

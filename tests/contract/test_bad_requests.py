@@ -28,6 +28,7 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
         ({"task": "translate"}, "generate_kwargs.task", "knows English only"),
         ({"beam_size": 0}, "generate_kwargs.beam_size", "1"),
         ({"beam_size": "many"}, "generate_kwargs.beam_size", "many"),
+        ({"recover": "perhaps"}, "generate_kwargs.recover", "true or false"),
         ({"vad_parameters": {"threshold": 7}}, "generate_kwargs.vad_parameters.threshold", "1"),
         ("{", "generate_kwargs", "JSON"),
         ("[1]", "generate_kwargs", "object"),

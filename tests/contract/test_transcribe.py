@@ -9,6 +9,7 @@ import pytest
 
 from loadtest.server import Server
 from loadtest.speech import registry_clips
+from serve_app.api.call import COVERAGE_HEADER
 from tests.contract.wire import encoded, post, silence, wav, words_of
 
 CONTRACT_OPTIONS: dict[str, Any] = {
@@ -101,6 +102,37 @@ def test_times_are_those_of_the_received_audio_after_vad(tiny_en: Server, hello:
     body = post(f"{tiny_en.url}/transcribe", wav(padded)).json()
     assert body["segments"][0]["start"] == pytest.approx(6.0, abs=0.5)
     assert body["segments"][-1]["end"] <= body["duration"] == pytest.approx(7.143, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_told"),
+    [
+        ({}, True),
+        ({"recover": True}, True),
+        ({"recover": None}, True),
+        ({"batch_size": 1}, True),
+        ({"recover": False}, False),
+        ({"recover": "false"}, False),
+        ({"vad_filter": False}, False),
+    ],
+)
+def test_the_answer_says_how_much_of_the_speech_is_covered_where_that_is_known(
+    tiny_en: Server, hello: bytes, options: dict[str, Any], is_told: bool
+) -> None:
+    response = post(f"{tiny_en.url}/transcribe", hello, options)
+    assert words_of(response) == "hello world"
+    assert response.headers.get(COVERAGE_HEADER) == ("1.000" if is_told else None)
+
+
+def test_utterances_with_pauses_between_them_are_segments_of_their_own(
+    tiny_en: Server, hello: bytes
+) -> None:
+    speech = np.frombuffer(hello[44:], np.int16)
+    pause = np.zeros(16_000, np.int16)
+    response = post(f"{tiny_en.url}/transcribe", wav(np.concatenate([speech, pause, speech])))
+    first, second = response.json()["segments"]
+    assert words_of(response).split() == ["hello", "world"] * 2
+    assert first["end"] < 1.143 + 0.5 < second["start"]
 
 
 def test_an_absent_language_is_detected(base: Server) -> None:

@@ -15,6 +15,9 @@ from serve_app.engine.scheduler import Backend, Scheduler
 
 WORKERS = 2
 
+TIME_STEPS_PER_SECOND = 50
+"""In which CTranslate2 counts the times of an alignment."""
+
 Detected = tuple[str, float]
 """A language's code and its probability."""
 
@@ -38,12 +41,14 @@ class Asked:
 class ScriptedModel:
     """A backend. ``says`` gives the tokens of a window that is decoded with a prompt.
 
-    ``languages`` are detected in the windows in the order in which they are encoded. Batches wait
-    for ``gate``; ``entered`` counts those that have begun.
+    ``languages`` are detected in the windows in the order in which they are encoded. Tokens are
+    aligned one after the other, ``token_seconds`` each, from the start of their window. Batches
+    wait for ``gate``; ``entered`` counts those that have begun.
     """
 
     says: Callable[[int, Sequence[int]], Sequence[int]]
     languages: Sequence[Detected] = ()
+    token_seconds: float = 0.2
     asked: list[Asked] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -92,7 +97,10 @@ class ScriptedModel:
     def _align(self, step: Asked) -> Any:
         tokens, _ = step.argument
         return SimpleNamespace(
-            alignments=[(n, 10 * n) for n in range(len(tokens) + 1)],
+            alignments=[
+                (n, round(n * self.token_seconds * TIME_STEPS_PER_SECOND))
+                for n in range(len(tokens) + 1)
+            ],
             text_token_probs=[0.5] * len(tokens),
         )
 

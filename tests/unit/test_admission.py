@@ -263,16 +263,22 @@ def test_held_audio_is_let_go_of_when_requests_end() -> None:
     assert both_must_end.value.retry_after_seconds == pytest.approx(3_600 / 30)
 
 
-def test_padding_that_is_not_encoded_is_not_waited_for() -> None:
+def test_work_that_turns_out_to_be_less_is_not_waited_for() -> None:
     admission = loaded()
     request = opened(admission, bulk(600.0))
-    for _ in range(10):  # half of each window was padding
-        request.queue(15.0)
-    assert load_of(admission).bulk_wait_seconds == pytest.approx(450 / 30)
-    for _ in range(10):
-        request.queue(15.0)
+    request.expected_seconds = 300.0  # half of it was silence
+    assert load_of(admission).bulk_wait_seconds == pytest.approx(300 / 30)
+    request.queue(300.0)
     request.done_seconds = 300.0
     assert load_of(admission).queued_audio_seconds == 0.0
+
+
+def test_what_is_heard_again_is_waited_for() -> None:
+    admission = loaded()
+    request = opened(admission, bulk(600.0))
+    request.queue(600.0)
+    request.queue(150.0, expected=False)
+    assert load_of(admission).bulk_wait_seconds == pytest.approx(750 / 30)
 
 
 def test_the_load_says_what_newcomers_would_be_told() -> None:

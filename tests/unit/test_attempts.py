@@ -1,16 +1,42 @@
 """Whether an attempt at a window is good enough, and how far the next ones may run."""
 
-import pytest
+import itertools
 
-from serve_app.engine.attempts import Attempt, Checks, bounded, ends_in_repetition, first_bound
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.engine.attempts import (
+    BOUND_STEP,
+    MOST_SAMPLINGS,
+    TOKENS_PER_SECOND,
+    Attempt,
+    Checks,
+    best_of_failed,
+    best_of_samples,
+    bounded,
+    ends_in_repetition,
+    length_bound,
+    sample_bound,
+    samplings,
+)
 
 CHECKS = Checks(compression_ratio=2.4, log_prob=-1.0, no_speech=0.6)
 
 
+REPETITION = "go " * 60
+
+
 def attempt(
-    text: str = "Hello there.", avg_logprob: float = -0.2, no_speech_prob: float = 0.0
+    text: str = "Hello there.",
+    avg_logprob: float = -0.2,
+    no_speech_prob: float = 0.0,
+    *,
+    n_tokens: int = 0,
+    is_cut: bool = False,
 ) -> Attempt:
-    return Attempt((), text, avg_logprob, no_speech_prob)
+    tokens = tuple(range(n_tokens))
+    return Attempt(tokens, text, avg_logprob, no_speech_prob, is_cut=is_cut)
 
 
 @pytest.mark.parametrize(
@@ -18,13 +44,15 @@ def attempt(
     [
         (attempt(), False),
         (attempt(avg_logprob=-1.1), True),
-        (attempt("go " * 60), True),
+        (attempt(REPETITION), True),
+        (attempt(is_cut=True), True),
         (attempt(no_speech_prob=0.9), False),
         (attempt(avg_logprob=-1.1, no_speech_prob=0.9), False),
-        (attempt("go " * 60, avg_logprob=-1.1, no_speech_prob=0.9), False),
+        (attempt(REPETITION, avg_logprob=-1.1, no_speech_prob=0.9), False),
+        (attempt(is_cut=True, avg_logprob=-1.1, no_speech_prob=0.9), False),
     ],
 )
-def test_what_is_unsure_or_repeats_itself_fails_unless_nobody_speaks(
+def test_what_is_unsure_or_cut_or_repeats_itself_fails_unless_nobody_speaks(
     of: Attempt, fails: bool
 ) -> None:
     assert CHECKS.fails(of) is fails
@@ -32,7 +60,7 @@ def test_what_is_unsure_or_repeats_itself_fails_unless_nobody_speaks(
 
 def test_a_check_without_a_threshold_is_off() -> None:
     off = Checks(compression_ratio=None, log_prob=None, no_speech=None)
-    assert not off.fails(attempt("go " * 60, avg_logprob=-9.0, no_speech_prob=1.0))
+    assert not off.fails(attempt(REPETITION, avg_logprob=-9.0, no_speech_prob=1.0))
     assert not off.hears_nobody(attempt(no_speech_prob=1.0))
 
 
@@ -50,32 +78,95 @@ def test_a_text_that_repeats_its_end_is_told(text: str, repeats: bool) -> None:
     assert ends_in_repetition(text) is repeats
 
 
-OPTIONS = {"max_length": 448}
+TEMPERATURES = st.lists(st.floats(0.01, 2.0), max_size=10)
 
 
-def failed(n_tokens: int, text: str = "") -> Attempt:
-    return Attempt(tuple(range(n_tokens)), text, avg_logprob=-9.0, no_speech_prob=0.0)
+@given(TEMPERATURES)
+def test_no_more_temperatures_are_sampled_than_the_bound(temperatures: list[float]) -> None:
+    assert len(samplings(temperatures)) == min(MOST_SAMPLINGS, len(temperatures))
+
+
+@given(TEMPERATURES)
+def test_the_temperatures_that_are_sampled_are_the_callers_in_their_order(
+    temperatures: list[float],
+) -> None:
+    assert tuple(samplings(temperatures)) in itertools.combinations(
+        temperatures, MOST_SAMPLINGS
+    ) or (list(samplings(temperatures)) == temperatures)
+
+
+def test_nothing_is_sampled_at_temperature_0() -> None:
+    assert samplings([]) == []
+    assert samplings([0.0, 0.0]) == []
+    assert samplings([0.0, 0.4]) == [0.4]
+
+
+def test_of_the_default_ladder_neither_only_the_coolest_nor_the_hottest_are_sampled() -> None:
+    low, high = samplings([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert low < 0.6 <= high
+
+
+@given(st.floats(0.01, 30.0))
+def test_a_first_attempt_has_room_for_the_fastest_speaker(seconds: float) -> None:
+    bound = length_bound(seconds)
+    assert bound % BOUND_STEP == 0
+    assert seconds * TOKENS_PER_SECOND <= bound <= seconds * TOKENS_PER_SECOND + BOUND_STEP
+
+
+@given(st.integers(0, 224))
+def test_a_sample_has_room_for_half_as_much_again_as_the_first_attempt(n_tokens: int) -> None:
+    bound = sample_bound(attempt(n_tokens=n_tokens), CHECKS)
+    assert bound % BOUND_STEP == 0
+    assert max(1, 1.5 * n_tokens) <= bound < 1.5 * n_tokens + BOUND_STEP + 1
+
+
+def test_the_length_of_a_repetition_says_nothing() -> None:
+    assert sample_bound(attempt(REPETITION, n_tokens=224), CHECKS) == BOUND_STEP
+
+
+@given(st.integers(3, 220), st.sampled_from([64, 128, 192, 256]))
+def test_a_bound_counts_new_tokens_only(prompt_tokens: int, bound: int) -> None:
+    length = bounded({"max_length": 10_000}, prompt_tokens, bound)["max_length"]
+    # What CTranslate2 makes of it.
+    assert min(length // 2, length - prompt_tokens) == bound
+
+
+def test_a_bound_never_allows_more_than_the_caller() -> None:
+    assert bounded({"max_length": 50, "beam_size": 5}, 3, 64) == {"max_length": 50, "beam_size": 5}
+
+
+UNSURE, MORE_UNSURE = attempt("eh", -5.0), attempt("em", -9.0)
+CUT = attempt("and so on and", is_cut=True)
 
 
 @pytest.mark.parametrize(
-    ("n_tokens", "bound"), [(0, 64), (10, 64), (42, 64), (43, 128), (85, 128), (224, 384)]
+    ("samples", "best"),
+    [
+        ([attempt(), attempt("Less probable.")], attempt()),
+        ([UNSURE, attempt()], attempt()),
+        ([CUT, attempt()], attempt()),
+        ([attempt(REPETITION), CUT, attempt()], attempt()),
+        ([UNSURE, MORE_UNSURE], UNSURE),
+        ([CUT, UNSURE], CUT),
+    ],
 )
-def test_a_bound_leaves_half_as_much_again(n_tokens: int, bound: int) -> None:
-    assert first_bound(failed(n_tokens), CHECKS) == bound
+def test_of_samples_the_most_probable_one_that_passes_is_taken(
+    samples: list[Attempt], best: Attempt
+) -> None:
+    assert best_of_samples(samples, CHECKS) is samples[samples.index(best)]
 
 
-def test_a_repetition_has_the_smallest_bound() -> None:
-    assert first_bound(failed(224, "go " * 100), CHECKS) == 64
-
-
-@pytest.mark.parametrize(("prompt_tokens", "length"), [(3, 128), (64, 128), (100, 164)])
-def test_a_bound_counts_new_tokens_only(prompt_tokens: int, length: int) -> None:
-    options = bounded(OPTIONS, prompt_tokens, 64)
-    assert options is not None
-    assert options["max_length"] == length
-    assert min(length // 2, length - prompt_tokens) == 64
-
-
-def test_there_is_no_bound_where_the_options_allow_no_more() -> None:
-    assert bounded(OPTIONS, 3, 256) is None
-    assert bounded({"max_length": 50}, 3, 64) is None
+@pytest.mark.parametrize(
+    ("attempts", "best"),
+    [
+        ([MORE_UNSURE, UNSURE], UNSURE),
+        ([CUT, UNSURE], UNSURE),
+        ([attempt(REPETITION), MORE_UNSURE, CUT], MORE_UNSURE),
+        ([attempt(REPETITION, -0.3), CUT], CUT),
+        ([CUT], CUT),
+    ],
+)
+def test_of_failed_attempts_the_most_probable_sound_one_is_taken(
+    attempts: list[Attempt], best: Attempt
+) -> None:
+    assert best_of_failed(attempts, CHECKS) is best

@@ -1,60 +1,82 @@
-"""Speech against the segments that cover it."""
+"""Speech against the words that cover it."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.engine.coverage import MIN_GAP_SECONDS, clips, coverage, uncovered
+from serve_app.engine.coverage import MIN_GAP_SECONDS, Coverage, total_seconds, uncovered
 
 TIMES = st.lists(st.floats(0, 600, allow_nan=False), max_size=20, unique=True).map(sorted)
 INTERVALS = TIMES.map(lambda times: list(zip(times[::2], times[1::2], strict=False)))
 
 
+ALL = (0.0, 10.0)
+LITTLE = MIN_GAP_SECONDS - 0.01
+MUCH = MIN_GAP_SECONDS + 0.01
+
+
 @pytest.mark.parametrize(
-    ("segments", "gaps"),
+    ("spoken", "gaps"),
     [
-        ([(0.0, 10.0)], []),
-        ([], [(0.0, 10.0)]),
-        ([(0.0, 4.0), (4.5, 10.0)], []),
+        ([ALL], []),
+        ([], [ALL]),
+        ([(0.0, 4.0), (4.0 + LITTLE, 10.0)], []),
+        ([(0.0, 4.0), (4.0 + MUCH, 10.0)], [(4.0, 4.0 + MUCH)]),
+        ([(LITTLE, 10.0)], []),
         ([(5.0, 10.0)], [(0.0, 5.0)]),
+        ([(0.0, 5.0)], [(5.0, 10.0)]),
         ([(6.0, 7.0), (0.0, 3.0)], [(3.0, 6.0), (7.0, 10.0)]),
-        ([(6.0, 8.0), (0.0, 4.0)], []),
+        ([(0.0, 8.0), (1.0, 2.0)], [(8.0, 10.0)]),
         ([(-5.0, 2.0), (9.5, 99.0)], [(2.0, 9.5)]),
     ],
 )
-def test_gaps_are_what_no_segment_overlaps(
-    segments: list[tuple[float, float]], gaps: list[tuple[float, float]]
+def test_gaps_are_what_no_word_overlaps(
+    spoken: list[tuple[float, float]], gaps: list[tuple[float, float]]
 ) -> None:
-    assert uncovered([(0.0, 10.0)], segments) == gaps
+    assert uncovered([ALL], spoken) == gaps
+
+
+def test_each_stretch_of_speech_is_looked_at_by_itself() -> None:
+    speech = [(0.0, 2.0), (3.0, 3.0 + LITTLE), (5.0, 7.0)]
+    assert uncovered(speech, [(0.5, 1.5)]) == [(5.0, 7.0)]
+    assert uncovered(speech, [(1.0, 6.0)]) == [(0.0, 1.0), (6.0, 7.0)]
 
 
 @given(INTERVALS, INTERVALS)
-def test_gaps_lie_in_speech_and_outside_segments(
-    speech: list[tuple[float, float]], segments: list[tuple[float, float]]
+def test_gaps_ascend_in_speech_and_outside_words(
+    speech: list[tuple[float, float]], spoken: list[tuple[float, float]]
 ) -> None:
-    gaps = uncovered(speech, segments)
+    gaps = uncovered(speech, spoken)
+    assert gaps == sorted(gaps)
     for start, end in gaps:
         assert end - start >= MIN_GAP_SECONDS
         assert any(s <= start and end <= e for s, e in speech)
-        assert all(e <= start or s >= end for s, e in segments if s < e)
-    assert 0.0 <= coverage(speech, gaps) <= 1.0
+        assert all(e <= start or s >= end for s, e in spoken if s < e)
 
 
-def test_coverage_is_the_share_of_speech() -> None:
-    assert coverage([(0.0, 6.0), (8.0, 12.0)], [(3.0, 6.0)]) == pytest.approx(0.7)
-    assert coverage([], []) == 1.0
+@given(INTERVALS, INTERVALS)
+def test_all_speech_is_spoken_or_in_a_gap_or_too_short_for_one(
+    speech: list[tuple[float, float]], spoken: list[tuple[float, float]]
+) -> None:
+    said = [*spoken, *uncovered(speech, spoken)]
+    assert uncovered(speech, said) == []
 
 
-def test_a_gap_of_one_window_and_a_rounding_is_one_piece() -> None:
-    end = 2.3 + 30.000000000000004
-    assert end - 2.3 > 30.0
-    assert clips([(2.3, end)], longest=30.0) == [(2.3, end)]
+@given(INTERVALS, INTERVALS)
+def test_coverage_is_a_share_of_the_speech(
+    speech: list[tuple[float, float]], spoken: list[tuple[float, float]]
+) -> None:
+    gaps = uncovered(speech, spoken)
+    found = Coverage.of(speech, gaps, gaps)
+    assert 0.0 <= found.share <= 1.0
+    assert found.missing_seconds == found.lost_seconds == total_seconds(gaps)
 
 
-def test_long_gaps_are_cut_into_windows() -> None:
-    assert clips([(1.0, 66.0), (70.0, 72.0)], longest=30.0) == [
-        (1.0, 31.0),
-        (31.0, 61.0),
-        (61.0, 66.0),
-        (70.0, 72.0),
-    ]
+def test_what_is_still_missing_is_not_covered() -> None:
+    found = Coverage.of([(0.0, 6.0), (8.0, 12.0)], [(3.0, 6.0), (8.0, 12.0)], [(3.0, 6.0)])
+    assert (found.speech_seconds, found.lost_seconds, found.missing_seconds) == (10.0, 7.0, 3.0)
+    assert found.share == pytest.approx(0.7)
+
+
+def test_where_nobody_speaks_everything_is_covered() -> None:
+    assert Coverage.of([], [], []).share == 1.0

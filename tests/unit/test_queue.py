@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_app.caller import Priority
-from serve_app.engine.queue import HEAD_START_SECONDS, BatchLimits, FairQueue, Job, Stage, Step
+from serve_app.engine.queue import (
+    HEAD_START_SECONDS,
+    QUICK,
+    BatchLimits,
+    FairQueue,
+    Job,
+    Stage,
+    Step,
+)
 from serve_app.engine.request import Demand, Request
 from tests.unit.simulation import COST, STAGES, Arrival, Simulation
 
@@ -252,17 +260,160 @@ def test_on_a_gpu_idle_workers_do_not_make_half_batches(spread: bool, batches: l
     assert [len(batch) for _, batch in simulation.batches] == batches
 
 
-def test_a_window_that_is_encoded_again_is_charged_again() -> None:
-    queue, request = FairQueue(BatchLimits()), Request()
+def queued(queue: FairQueue, request: Request, seconds: float = 15.0) -> Job:
+    """A window of a request, which waits to be encoded."""
+    job = Job(request, Step(Stage.ENCODE, seconds=seconds))
+    queue.add(job)
+    return job
+
+
+def go_on(queue: FairQueue, job: Job, stage: Stage, seconds: float = 0.0) -> None:
+    """Serve a job that waits, and queue its next step."""
+    assert job in queue.take()
+    job.step = Step(stage, "k", seconds=seconds)
+    queue.add(job)
+
+
+@pytest.mark.parametrize(
+    ("stage", "seconds"), [(Stage.ENCODE, 30.0), (Stage.GENERATE, 7.5), (Stage.GENERATE, 0.0)]
+)
+def test_what_a_window_asks_for_again_is_charged_again(stage: Stage, seconds: float) -> None:
+    queue, request = FairQueue(BatchLimits()), Request(Demand(work_seconds=15.0))
     queue.open(request)
-    job = Job(request, Step(Stage.ENCODE, seconds=15.0))
-    queue.add(job)
-    job.step = Step(Stage.GENERATE, "k")
-    queue.add(job)
-    assert request.queued_seconds == 15.0
-    job.step = Step(Stage.ENCODE, seconds=30.0)
-    queue.add(job)
-    assert request.queued_seconds == 45.0
+    job = queued(queue, request, 15.0)
+    go_on(queue, job, Stage.GENERATE)
+    assert request.queued_seconds == request.total_seconds == 15.0
+    go_on(queue, job, stage, seconds)
+    # Nobody expected it: the request becomes so much longer.
+    assert request.queued_seconds == request.total_seconds == 15.0 + seconds
+    assert request.due_at == 15.0 + seconds
+
+
+def test_windows_that_were_expected_do_not_make_a_request_longer() -> None:
+    queue, request = FairQueue(BatchLimits()), Request(Demand(work_seconds=60.0))
+    queue.open(request)
+    for _ in range(2):
+        queued(queue, request, 30.0)
+        assert request.total_seconds == 60.0
+    queued(queue, request, 30.0)
+    assert request.total_seconds == 90.0
+
+
+def test_a_further_decoding_costs_the_next_windows_of_its_request_their_place() -> None:
+    queue = FairQueue(BatchLimits(slack_seconds=0.0))
+    costly, cheap = (Request(Demand(priority=Priority.BULK)) for _ in range(2))
+    for request in (costly, cheap):
+        queue.open(request)
+    first = queued(queue, costly)
+    go_on(queue, first, Stage.GENERATE, 15.0)
+    queue.take()
+    queued(queue, costly)
+    other = queued(queue, cheap)
+    assert queue.take() == [other]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(Stage), st.sampled_from([0.0, 7.5, 30.0])), max_size=6),
+    st.integers(0, 5),
+    PRIORITIES,
+)
+def test_a_window_keeps_its_place_whatever_it_asks_for(
+    steps: list[tuple[Stage, float]], n_others: int, priority: Priority
+) -> None:
+    queue, request = FairQueue(BatchLimits()), Request(Demand(priority=priority))
+    queue.open(request)
+    job = queued(queue, request)
+    place = job.tag
+    for stage, seconds in steps:
+        queue.jobs.remove(job)
+        for _ in range(n_others):
+            queued(queue, request)
+        job.step = Step(stage, "k", seconds=seconds)
+        queue.add(job)
+        assert job.tag == place
+        assert all(other.tag >= place for other in queue.jobs)
+
+
+@pytest.mark.parametrize("quick", sorted(QUICK))
+@pytest.mark.parametrize("others", [Stage.ENCODE, Stage.GENERATE])
+def test_what_is_quick_goes_first(quick: Stage, others: Stage) -> None:
+    limits = BatchLimits(decode=4)
+    queue, request = FairQueue(limits), Request()
+    queue.open(request)
+    for _ in range(limits.decode):  # a full batch
+        queue.add(Job(request, Step(others, "k")))
+    last = Job(request, Step(quick, "k"))
+    queue.add(last)
+    assert queue.take() == [last]
+
+
+def test_what_is_quick_does_not_pass_a_request_that_is_due_before_it() -> None:
+    queue = FairQueue(BatchLimits(slack_seconds=15.0))
+    file, chunk = Request(Demand(priority=Priority.BULK)), Request()
+    for request in (file, chunk):
+        queue.open(request)
+    go_on(queue, queued(queue, file), Stage.ALIGN)
+    due = queued(queue, chunk)
+    assert queue.take() == [due]
+
+
+@given(st.integers(1, 4), st.integers(1, 16))
+def test_a_window_that_is_due_lets_only_so_many_batches_pass(encode: int, decode: int) -> None:
+    queue, request = FairQueue(BatchLimits(encode=encode, decode=decode)), Request()
+    queue.open(request)
+    due = queued(queue, request)
+    go_on(queue, due, Stage.GENERATE)
+    for _ in range(encode * (decode + 1)):
+        queued(queue, request)
+    passed = 0
+    while due not in queue.take():
+        passed += 1
+    # A batch of one is full at once.
+    assert passed == (decode // encode if decode > 1 else 0)
+
+
+def test_what_waits_for_a_fuller_batch_may_wait_as_long_at_its_next_step() -> None:
+    queue, request = FairQueue(BatchLimits(encode=1, decode=2)), Request()
+    queue.open(request)
+    due = queued(queue, request)
+    for _ in range(2):
+        go_on(queue, due, Stage.GENERATE)
+        for _ in range(3):
+            queued(queue, request)
+        assert [due in queue.take() for _ in range(2)] == [False, False]
+
+
+@pytest.mark.parametrize(("is_again", "goes_first"), [(True, "again"), (False, "other")])
+def test_what_is_heard_again_is_not_passed_by_what_came_meanwhile(
+    is_again: bool, goes_first: str
+) -> None:
+    queue = FairQueue(BatchLimits(slack_seconds=0.0))
+    request, newcomer = (Request(Demand(priority=Priority.BULK)) for _ in range(2))
+    queue.open(request)
+    queued(queue, request)
+    queue.take()
+    queue.open(newcomer)
+    jobs = {
+        "other": queued(queue, newcomer),
+        "again": Job(request, Step(Stage.ENCODE, seconds=15.0), is_again=is_again),
+    }
+    queue.add(jobs["again"])
+    assert queue.take() == [jobs[goes_first]]
+
+
+@given(st.integers(1, 8), st.integers(1, 8), PRIORITIES)
+def test_what_is_heard_again_has_the_place_of_the_latest_window_and_is_charged(
+    n_windows: int, n_again: int, priority: Priority
+) -> None:
+    queue, request = FairQueue(BatchLimits()), Request(Demand(priority=priority))
+    queue.open(request)
+    latest = [queued(queue, request) for _ in range(n_windows)][-1]
+    for _ in range(n_again):
+        again = Job(request, Step(Stage.ENCODE, seconds=15.0), is_again=True)
+        queue.add(again)
+        assert again.tag == latest.tag
+    assert request.queued_seconds == request.due_at == 15.0 * (n_windows + n_again)
 
 
 def test_a_long_file_is_decoded_in_small_batches_only_while_short_requests_come_in() -> None:

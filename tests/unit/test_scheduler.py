@@ -279,6 +279,22 @@ def test_a_later_hearing_of_a_window_keeps_its_place_and_is_not_charged(
     assert request.queued_seconds == request.done_seconds == 30.0
 
 
+def test_a_part_of_a_window_that_is_heard_again_keeps_its_place_and_is_charged(
+    single: Scheduler, backend: Doubler
+) -> None:
+    backend.gate.clear()  # no time passes between them
+    request = single.open_request(BULK)
+    first, again, new = (
+        single.hear(request, encoding(n), again=again)
+        for n, again in enumerate((False, True, False))
+    )
+    backend.gate.set()
+    for job in (first, again, new):
+        job.heard.result(timeout=10)
+    assert first.tag == again.tag < new.tag
+    assert request.queued_seconds == 90.0
+
+
 def test_a_lone_window_may_use_every_core_at_every_step(
     scheduler: Scheduler, backend: Doubler
 ) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of faster-whisper's segments."""
+"""How segments are made of what was heard, and what becomes of faster-whisper's."""
 
 import math
 from dataclasses import dataclass, field
@@ -6,13 +6,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import Segment, Word
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
-from serve_app.engine.segments import LOWEST_LOGPROB, to_transcript
+from serve_app.engine.attempts import Attempt
+from serve_app.engine.engine import Engine
+from serve_app.engine.segments import (
+    LOWEST_LOGPROB,
+    segments_of_window,
+    segments_of_words,
+    to_transcript,
+)
+from serve_app.engine.speech import Cut
+from serve_app.engine.words import PAUSE_SECONDS, Heard, HeardWord
+from serve_app.options import TranscribeOptions
 from serve_app.transcript import Transcript
+from tests.unit.heard_words import ascending_words, spoken, word
 
 
 def heard(text: str = " Hello", **given: Any) -> Segment:
@@ -108,3 +120,110 @@ def test_times_that_are_possible_already_stay(start_ms: int, length_ms: int) -> 
     start, end = start_ms / 1000, (start_ms + length_ms) / 1000
     segment = transcript_of(heard(start=start, end=end), seconds=60.0).segments[0]
     assert (segment.start, segment.end) == (start, end)
+
+
+# From words
+
+
+OPTIONS = TranscribeOptions(word_timestamps=True)
+PAUSE = PAUSE_SECONDS + 0.1
+
+
+def said(segments: list[Segment]) -> list[str]:
+    return [segment.text for segment in segments]
+
+
+def test_a_pause_in_speech_ends_a_segment() -> None:
+    words = [*spoken("we went out", 1.0), *spoken("and came back", 1.9 + PAUSE)]
+    first, second = segments_of_words(words, OPTIONS)
+    assert said([first, second]) == [" we went out", " and came back"]
+    assert (first.start, first.end) == pytest.approx((1.0, 1.9))
+    assert (second.start, second.end) == pytest.approx((1.9 + PAUSE, 2.8 + PAUSE))
+
+
+def test_words_without_a_pause_are_one_segment() -> None:
+    assert said(segments_of_words(spoken("we went out"), OPTIONS)) == [" we went out"]
+
+
+@pytest.mark.parametrize(
+    ("without_timestamps", "segments"),
+    [
+        (None, [" we went", " out", " and back"]),
+        (False, [" we went", " out", " and back"]),
+        (True, [" we went out", " and back"]),
+    ],
+)
+def test_without_timestamps_a_hearing_is_one_segment_whatever_its_pauses(
+    without_timestamps: bool | None, segments: list[str]
+) -> None:
+    again = Attempt((), "and back", avg_logprob=-0.2, no_speech_prob=0.0)
+    words = [
+        *(*spoken("we went"), word(" out", 0.6 + PAUSE, 0.9 + PAUSE)),
+        *(word(" and", 1.0 + PAUSE, 1.2 + PAUSE, again), word(" back", 1.2 + PAUSE, 2.0, again)),
+    ]
+    options = TranscribeOptions(without_timestamps=without_timestamps)
+    assert said(segments_of_words(words, options)) == segments
+
+
+def test_a_mark_stays_with_its_sentence_however_late_it_is() -> None:
+    words = [*spoken("we went out"), word(".", 0.9 + PAUSE, 1.0 + PAUSE)]
+    assert said(segments_of_words(words, OPTIONS)) == [" we went out."]
+
+
+def test_a_segment_says_what_it_was_decoded_in() -> None:
+    retried = Attempt((), "", avg_logprob=-0.7, no_speech_prob=0.4, temperature=0.2)
+    [segment] = segments_of_words([word(" yes", 0.0, 0.3, retried)], OPTIONS)
+    assert (segment.avg_logprob, segment.no_speech_prob, segment.temperature) == (-0.7, 0.4, 0.2)
+    assert segment.tokens == list(b" yes")
+
+
+@pytest.mark.parametrize("word_timestamps", [True, False])
+def test_words_are_told_to_callers_who_ask_for_them(word_timestamps: bool) -> None:
+    options = TranscribeOptions(word_timestamps=word_timestamps)
+    [segment] = segments_of_words(spoken("we went"), options)
+    told = [(one.word, one.start, one.end) for one in segment.words or ()]
+    assert told == ([(" we", 0.0, 0.3), (" went", 0.3, 0.6)] if word_timestamps else [])
+
+
+@given(ascending_words())
+def test_segments_hold_all_words_in_order(words: list[HeardWord]) -> None:
+    segments = segments_of_words(words, OPTIONS)
+    assert "".join(said(segments)) == "".join(one.text for one in words)
+    edges = [time for segment in segments for time in (segment.start, segment.end)]
+    assert edges == sorted(edges)
+    assert all(
+        (segment.words[0].start, segment.words[-1].end) == (segment.start, segment.end)
+        for segment in segments
+        if segment.words
+    )
+
+
+# From windows, as faster-whisper has them
+
+
+STRETCHES = ((32_000, 64_000), (128_000, 160_000))  # 2 to 4 s and 8 to 10 s
+
+
+def heard_in_window(engine: Engine, *parts: str | float) -> list[Segment]:
+    """What becomes of a window of two stretches, decoded to texts and timestamps."""
+    tokenizer = Tokenizer(engine.whisper.hf_tokenizer, False, task="transcribe", language="en")
+    tokens: list[int] = []
+    for part in parts:
+        if isinstance(part, str):
+            tokens += tokenizer.encode(part)
+        else:
+            tokens.append(tokenizer.timestamp_begin + round(part * 50))
+    heard = Heard(Attempt(tuple(tokens), "", avg_logprob=-0.2, no_speech_prob=0.0))
+    return segments_of_window(engine.whisper, tokenizer, Cut(STRETCHES, 0.0), heard, OPTIONS)
+
+
+def test_a_window_without_timestamps_is_one_segment_over_all_of_it(tiny_en: Engine) -> None:
+    [segment] = heard_in_window(tiny_en, " Good day.")
+    assert (segment.text, segment.start, segment.end) == (" Good day.", 2.0, 10.0)
+
+
+def test_timestamps_divide_a_window_into_segments(tiny_en: Engine) -> None:
+    segments = heard_in_window(tiny_en, 0.5, " Good", 2.0, 2.0, " day.", 3.0)
+    times = [(segment.start, segment.end) for segment in segments]
+    assert said(segments) == [" Good", " day."]
+    assert times == [pytest.approx((2.5, 4.0)), pytest.approx((8.0, 9.0))]

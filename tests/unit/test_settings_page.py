@@ -46,7 +46,8 @@ def test_every_setting_is_there() -> None:
         '| `engine.device` | `auto`, `cpu`, `cuda` | `"auto"` |',
         "| `http.extra_transcribe_paths` | list of text | `[]` |",
         "| `quota.concurrent_requests` | whole number from 1 or null | `null` |",
-        "| `context_margin_seconds` | number from 3 to 30 or null | `null` |",
+        "| `slack_seconds` | number from 0 to 600 | `15.0` |",
+        "| `partial_context` | true, false | `true` |",
     ],
 )
 def test_it_says_what_is_allowed(row: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.vad import VadOptions, collect_chunks, get_speech_timestamps
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from serve_app.engine.speech import (
     total_samples,
     uses_vad,
 )
+from serve_app.engine.window import context_seconds
 from serve_app.options import TranscribeOptions, VadParameters
 from tests.unit.clips import sentences
 
@@ -162,6 +164,55 @@ def test_a_window_of_several_stretches_holds_them_one_after_the_other() -> None:
     assert cut.seconds == 3 / SAMPLE_RATE_HZ
 
 
+def test_a_window_knows_its_stretches_on_its_own_time_line() -> None:
+    samples = np.zeros(10 * SAMPLE_RATE_HZ, np.float32)
+    window = TWO_STRETCHES.window(samples, FeatureExtractor(feature_size=80))
+    assert window.speech == TWO_STRETCHES.intervals == ((0.0, 1.0), (1.0, 3.0))
+    assert window.seconds == 3.0
+    assert window.mel.shape == (80, 300)
+
+
+TWO_STRETCHES = Cut(
+    ((2 * SAMPLE_RATE_HZ, 3 * SAMPLE_RATE_HZ), (7 * SAMPLE_RATE_HZ, 9 * SAMPLE_RATE_HZ)), 40.0
+)
+"""2 to 3 s and 7 to 9 s of a clip."""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "among", "original"),
+    [
+        (0.0, 0.0, 2.0),
+        (0.75, 0.75, 2.75),
+        (1.5, 1.5, 7.5),
+        # Where two stretches meet, what else is said there decides.
+        (1.0, 0.9, 3.0),
+        (1.0, 1.1, 7.0),
+        (1.0, 1.0, 7.0),
+        # Nothing lies outside its stretch.
+        (1.2, 0.9, 3.0),
+        (0.8, 1.1, 7.0),
+        (-1.0, -1.0, 2.0),
+        (9.0, 9.0, 9.0),
+    ],
+)
+def test_a_time_of_a_window_lies_in_a_stretch_of_the_clip(
+    seconds: float, among: float, original: float
+) -> None:
+    assert TWO_STRETCHES.original(seconds, among) == pytest.approx(original)
+
+
+@given(stretches(), st.data())
+def test_times_of_a_window_keep_their_order_in_the_clip(
+    speech: list[Stretch], data: st.DataObject
+) -> None:
+    cut = Cut(tuple(speech), 0.0)
+    seconds = sorted(data.draw(st.lists(st.floats(0.0, cut.seconds), max_size=8)))
+    found = [cut.original(time, among=time) for time in seconds]
+    assert found == sorted(found)
+    for time in found:
+        assert any(start - 1e-6 <= time * SAMPLE_RATE_HZ <= end + 1e-6 for start, end in speech)
+
+
 LONG = 300.0
 
 
@@ -227,6 +278,24 @@ def test_work_is_expected_in_whole_windows(
     given: dict[str, Any], seconds: float, windows: int
 ) -> None:
     assert expected_work_seconds(options(**given), seconds) == windows * WINDOW_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds", "windows"),
+    [
+        ({}, 5.0, [5.0]),
+        ({}, 0.0, []),
+        ({}, 61.0, [30.0, 30.0, 1.0]),
+        ({"chunk_length": 10}, 24.0, [10.0, 10.0, 4.0]),
+        ({"clip_timestamps": ((0.0, 5.0), (50.0, 65.0))}, 90.0, [5.0, 15.0]),
+        ({"batch_size": 1}, 31.0, [30.0, 30.0]),
+    ],
+)
+def test_with_partial_context_short_windows_are_less_work(
+    given: dict[str, Any], seconds: float, windows: list[float]
+) -> None:
+    work = expected_work_seconds(options(**given), seconds, partial_context=True)
+    assert work == sum(map(context_seconds, windows))
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])

@@ -1,6 +1,7 @@
 """One request from samples to transcript."""
 
 import asyncio
+import copy
 import itertools
 import threading
 from collections.abc import Callable, Sequence
@@ -13,9 +14,11 @@ from serve_app import metrics
 from serve_app.audio.clip import AudioClip
 from serve_app.engine.engine import Engine
 from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
+from serve_app.engine.recovery import BEFORE_SECONDS, MOST_ROUNDS
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.sequential import hear_in_sequence
 from serve_app.engine.transcription import transcribe
+from serve_app.engine.window import MEL_FRAMES_PER_SECOND, context_seconds
 from serve_app.options import TranscribeOptions, VadParameters
 from serve_app.settings import EngineTunables
 from serve_app.transcript import Transcript
@@ -162,6 +165,7 @@ def test_an_unknown_language_takes_no_second_encoding(base: Engine, language: st
             return base.backend.run(stage, *arguments, **options)
 
     with scripted(base, Counting()) as engine:
+        engine.tunables = EngineTunables(partial_context=False)  # nothing to be widened
         transcript = run(engine, real_speech(language), TranscribeOptions(language=None))
     assert transcript.language == language
     assert transcript.segments
@@ -214,12 +218,27 @@ def test_with_multilingual_every_window_keeps_its_own_language(base: Engine) -> 
     assert len(model.of(Stage.ENCODE)) == len(model.of(Stage.DETECT)) == 2
 
 
-def test_a_language_that_is_given_is_not_detected(base: Engine) -> None:
-    model = ScriptedModel(greeting(base))
+@pytest.mark.parametrize("multilingual", [False, True])
+def test_a_language_that_is_given_is_believed(base: Engine, multilingual: bool) -> None:
+    model = ScriptedModel(greeting(base), [("en", 0.99)] * 2)
     with scripted(base, model) as engine:
-        transcript = run(engine, noise(10.0), windows(2, language="de"))
+        options = windows(2, language="de", multilingual=multilingual)
+        transcript = run(engine, noise(10.0), options)
     assert (transcript.language, transcript.language_probability) == ("de", 1.0)
+    assert texts(transcript) == ["Guten Tag."] * 2
     assert model.of(Stage.DETECT) == []
+
+
+@pytest.mark.parametrize("multilingual", [False, True])
+def test_without_recovery_multilingual_means_what_it_means_in_faster_whisper(
+    base: Engine, multilingual: bool
+) -> None:
+    model = ScriptedModel(greeting(base), [("en", 0.99)] * 2)
+    with scripted(base, model) as engine:
+        options = windows(2, language="de", multilingual=multilingual, recover=False)
+        transcript = run(engine, noise(10.0), options)
+    assert texts(transcript) == ["Good day." if multilingual else "Guten Tag."] * 2
+    assert len(model.of(Stage.DETECT)) == (2 if multilingual else 0)
 
 
 # Words
@@ -314,7 +333,171 @@ def _watch_sequences(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return ended
 
 
+# How much of a window is encoded
+
+
+def encoded_seconds(model: ScriptedModel) -> list[float]:
+    return [one.key[-1] / MEL_FRAMES_PER_SECOND for one in model.of(Stage.ENCODE)]
+
+
+@pytest.mark.parametrize(
+    ("partial_context", "given", "expected"),
+    [
+        (True, {}, context_seconds(WINDOW_SECONDS)),
+        (False, {}, 30.0),
+        (True, {"recover": False}, 30.0),
+        (True, {"batch_size": 1}, 30.0),
+    ],
+)
+def test_a_short_window_is_encoded_in_part_unless_that_is_switched_off(
+    tiny_en: Engine, partial_context: bool, given: dict[str, Any], expected: float
+) -> None:
+    model = ScriptedModel(saying(tiny_en))
+    with scripted(tiny_en, model) as engine:
+        engine.tunables = EngineTunables(partial_context=partial_context)
+        run(engine, noise(WINDOW_SECONDS), windows(1, **given))
+    assert encoded_seconds(model) == [expected]
+
+
 # Speech that was not heard, and what is measured
+
+
+ONE_STRETCH = {"vad_parameters": VadParameters(min_silence_duration_ms=2000)}
+WORD_SECONDS = 0.9
+START = " one two"
+REST = " three four five six seven eight nine ten"
+
+
+def hear_speech(
+    engine: Engine, says: Callable[[int, Sequence[int]], str], sink: Ledger, **given: Any
+) -> tuple[Transcript, ScriptedModel]:
+    """Nine seconds of speech in one window, in which ``says`` puts words of ``WORD_SECONDS``.
+
+    ``says`` is told the number of the window and its prompt.
+    """
+    model = ScriptedModel(
+        lambda window, prompt: tokens(engine, says(window, prompt)), token_seconds=WORD_SECONDS
+    )
+    with scripted(engine, model, sink) as view:
+        options = TranscribeOptions(**{**ONE_STRETCH, **given})
+        return run(view, real_speech("en", times=3), options), model
+
+
+def first_words_only(window: int, prompt: Sequence[int]) -> str:
+    """The first window ends early; the next one is cut from what it left out."""
+    return START if window == 0 else REST
+
+
+def test_speech_that_no_word_covers_is_heard_again(tiny_en: Engine) -> None:
+    ledger = Ledger()
+    transcript, _ = hear_speech(tiny_en, first_words_only, ledger)
+    assert texts(transcript) == [START.strip(), REST.strip()]
+    assert transcript.speech_coverage is not None
+    assert transcript.speech_coverage > 0.95
+    assert ledger.total(metrics.RECOVERY_WINDOWS) == 1
+    recovered, covered, spoken = (
+        ledger.total(one)
+        for one in (
+            metrics.SPEECH_RECOVERED_SECONDS,
+            metrics.SPEECH_COVERED_SECONDS,
+            metrics.SPEECH_SECONDS,
+        )
+    )
+    assert spoken / 2 < recovered < spoken - len(START.split()) * WORD_SECONDS + 0.1
+    assert covered / spoken == pytest.approx(transcript.speech_coverage)
+
+
+def test_words_found_again_have_their_times_in_the_audio(tiny_en: Engine) -> None:
+    transcript, _ = hear_speech(tiny_en, first_words_only, Ledger(), word_timestamps=True)
+    first, second = transcript.segments
+    assert second.words is not None
+    assert [word.word.strip() for word in second.words] == REST.split()
+    assert first.end == pytest.approx(len(START.split()) * WORD_SECONDS, abs=0.1)
+    assert second.start == pytest.approx(first.end - BEFORE_SECONDS, abs=0.1)
+    lengths = [word.end - word.start for word in second.words]
+    assert lengths == pytest.approx([WORD_SECONDS] * len(lengths), abs=0.02)
+
+
+def test_lost_speech_is_heard_again_in_one_attempt(tiny_en: Engine) -> None:
+    doubtful = f"{REST} eight nine ten"
+    transcript, model = hear_speech(
+        tiny_en, lambda window, _: doubtful if window else START, Ledger()
+    )
+    assert len(texts(transcript)) > 1
+    assert len(model.of(Stage.ENCODE)) == len(model.of(Stage.GENERATE)) == 2
+
+
+def in_parts(size: int) -> Callable[[int, Sequence[int]], str]:
+    """Every window holds the next ``size`` words."""
+    words = (START + REST).split()
+
+    def says(window: int, prompt: Sequence[int]) -> str:
+        return "".join(f" {one}" for one in words[window * size : (window + 1) * size])
+
+    return says
+
+
+def test_speech_is_heard_again_until_nothing_is_left(tiny_en: Engine) -> None:
+    ledger = Ledger()
+    transcript, model = hear_speech(tiny_en, in_parts(4), ledger)
+    assert ledger.total(metrics.RECOVERY_WINDOWS) == len(model.of(Stage.ENCODE)) - 1 > 1
+    assert transcript.speech_coverage == 1.0
+    assert " ".join(texts(transcript)) == (START + REST).strip()
+    starts = [segment.start for segment in transcript.segments]
+    assert starts == sorted(starts)
+
+
+def test_speech_is_not_heard_again_for_ever(tiny_en: Engine) -> None:
+    ledger = Ledger()
+    transcript, model = hear_speech(tiny_en, in_parts(1), ledger)
+    assert ledger.total(metrics.RECOVERY_WINDOWS) == len(model.of(Stage.ENCODE)) - 1 == MOST_ROUNDS
+    assert transcript.speech_coverage is not None
+    assert transcript.speech_coverage < 0.9
+
+
+def test_speech_in_which_nothing_is_heard_is_tried_once(tiny_en: Engine) -> None:
+    ledger = Ledger()
+    transcript, _ = hear_speech(tiny_en, lambda window, _: "" if window else START, ledger)
+    assert texts(transcript) == [START.strip()]
+    assert ledger.total(metrics.RECOVERY_WINDOWS) == 1
+    assert transcript.speech_coverage is not None
+    assert transcript.speech_coverage < 0.5
+    assert ledger.total(metrics.SPEECH_RECOVERED_SECONDS) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("setting", "option", "recovers"),
+    [
+        (True, None, True),
+        (False, None, False),
+        (True, False, False),
+        (False, True, True),
+    ],
+)
+def test_a_request_may_differ_from_the_server_in_whether_speech_is_heard_again(
+    tiny_en: Engine, setting: bool, option: bool | None, recovers: bool
+) -> None:
+    view = copy.copy(tiny_en)
+    view.tunables = EngineTunables(recover_speech=setting)
+    transcript, model = hear_speech(view, first_words_only, Ledger(), recover=option)
+    assert texts(transcript) == ([START.strip(), REST.strip()] if recovers else [START.strip()])
+    assert (transcript.speech_coverage is not None) is recovers
+    assert bool(model.of(Stage.ALIGN)) is recovers
+
+
+def test_a_translation_is_not_asked_which_speech_it_covers(base: Engine) -> None:
+    transcript, model = hear_speech(
+        base, first_words_only, Ledger(), language="de", task="translate"
+    )
+    assert texts(transcript) == [START.strip()]
+    assert transcript.speech_coverage is None
+    assert model.of(Stage.ALIGN) == []
+
+
+def test_without_vad_nobody_knows_how_much_is_covered(tiny_en: Engine) -> None:
+    model = ScriptedModel(saying(tiny_en))
+    with scripted(tiny_en, model) as engine:
+        assert run(engine, noise(10.0), windows(2)).speech_coverage is None
 
 
 def half_heard(tiny_en: Engine) -> Callable[[int, Sequence[int]], list[int]]:
@@ -325,27 +508,6 @@ def half_heard(tiny_en: Engine) -> Callable[[int, Sequence[int]], list[int]]:
         return [zero, *said, zero + 50] if window == 0 else [zero, *said]
 
     return says
-
-
-@pytest.mark.parametrize("recovers", [True, False])
-def test_speech_without_text_is_heard_again_unless_that_is_switched_off(
-    tiny_en: Engine, recovers: bool
-) -> None:
-    ledger, model = Ledger(), ScriptedModel(half_heard(tiny_en))
-    options = TranscribeOptions(
-        without_timestamps=False, vad_parameters=VadParameters(min_silence_duration_ms=2000)
-    )
-    with scripted(tiny_en, model, ledger) as engine:
-        engine.tunables = EngineTunables(recover_speech=recovers)
-        transcript = run(engine, real_speech("en", times=3), options)
-    assert texts(transcript) == (["One", "One"] if recovers else ["One"])
-    assert transcript.speech_coverage is not None
-    assert (transcript.speech_coverage > 0.95) is recovers
-    assert (ledger.total(metrics.SPEECH_RECOVERED_SECONDS) > 3.0) is recovers
-    covered, spoken = (
-        ledger.total(one) for one in (metrics.SPEECH_COVERED_SECONDS, metrics.SPEECH_SECONDS)
-    )
-    assert covered / spoken == pytest.approx(transcript.speech_coverage)
 
 
 def test_the_sequential_pipeline_only_tells_of_speech_without_text(tiny_en: Engine) -> None:

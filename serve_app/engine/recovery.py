@@ -1,0 +1,94 @@
+"""Speech that no word covers: where it is, and how words found in it join the others.
+
+A chunk of dictation holds several utterances, and Whisper often writes down the first ones only. So
+what VAD heard and no word covers is heard again as a window of its own, with the same checks as
+any other. Much of it is not speech after all, but music, breath or crosstalk: an unsure text there
+would be an invention, and is left out.
+"""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import NamedTuple
+
+from serve_app.audio.clip import SAMPLE_RATE_HZ
+from serve_app.engine.attempts import Checks, ends_in_repetition
+from serve_app.engine.coverage import Interval, uncovered
+from serve_app.engine.request import WINDOW_SECONDS
+from serve_app.engine.speech import Cut
+from serve_app.engine.words import Heard, HeardWord, spoken_times, without_seam
+
+BEFORE_SECONDS, AFTER_SECONDS = 0.3, 0.4
+"""Audio around a gap that is heard with it: alignment is exact to about so much."""
+
+JOINED_SECONDS = 1.0
+"""Gaps with a shorter pause and no word between them are one: they are often one lost utterance."""
+
+MOST_ROUNDS = 3
+"""What a gap's words still leave out is a gap of its own, and so on, but not for ever."""
+
+SOUND_LOGPROB, SURE_LOGPROB = -0.85, -0.25
+"""Least average log-probability of a text that is found in a gap, whatever the caller allows; the
+second one where the model says that nobody speaks."""
+
+SLACK_SECONDS = 0.15
+"""How far outside a gap the middle of a word that was found in it may lie."""
+
+
+class Gap(NamedTuple):
+    """Speech without words; ``start`` and ``end`` in seconds of the clip."""
+
+    start: float
+    end: float
+
+    def cut(self, n_samples: int) -> Cut:
+        """The window around it in a clip of so many samples."""
+        start = max(0, round((self.start - BEFORE_SECONDS) * SAMPLE_RATE_HZ))
+        end = min(n_samples, round((self.end + AFTER_SECONDS) * SAMPLE_RATE_HZ))
+        return Cut(((start, end),), start / SAMPLE_RATE_HZ)
+
+    @property
+    def middle(self) -> float:
+        """The time that no word outside the gap is near to."""
+        return (self.start + self.end) / 2
+
+    def holds(self, seconds: float) -> bool:
+        """Whether a word whose middle is at this time belongs to the gap."""
+        return self.start - SLACK_SECONDS < seconds < self.end + SLACK_SECONDS
+
+
+def gaps_in(speech: Sequence[Interval], words: Sequence[HeardWord]) -> list[Gap]:
+    """The gaps that ``words``, with times in the clip, leave in ``speech``."""
+    longest = WINDOW_SECONDS - BEFORE_SECONDS - AFTER_SECONDS
+    return [
+        Gap(start + n * longest, min(end, start + (n + 1) * longest))
+        for start, end in _joined(uncovered(speech, spoken_times(words)), words)
+        for n in range(ceil((end - start) / longest))
+    ]
+
+
+def _joined(lost: Sequence[Interval], words: Sequence[HeardWord]) -> list[Interval]:
+    joined: list[Interval] = []
+    for start, end in lost:
+        last_start, last_end = joined[-1] if joined else (start, start - 2 * JOINED_SECONDS)
+        is_apart = start - last_end > JOINED_SECONDS
+        if is_apart or any(last_end <= word.middle <= start for word in words):
+            joined.append((start, end))
+        else:
+            joined[-1] = (last_start, end)
+    return joined
+
+
+def spliced(
+    words: Sequence[HeardWord], gap: Gap, cut: Cut, heard: Heard, checks: Checks
+) -> list[HeardWord]:
+    """``words`` with those that were heard in the window around ``gap``, if they are sound."""
+    least = SURE_LOGPROB if checks.hears_nobody(heard.best) else SOUND_LOGPROB
+    if checks.fails(heard.best) or heard.best.avg_logprob < least:
+        return list(words)
+    found = [word.in_clip(cut) for word in heard.words or ()]
+    found = [word for word in found if gap.holds(word.middle)]
+    if ends_in_repetition(heard.best.text):  # what is said once too often gets no time
+        found = [word for word in found if word.start < word.end]
+    before = [word for word in words if word.middle < gap.middle]
+    after = [word for word in words if word.middle >= gap.middle]
+    return [*before, *without_seam(before, found, after), *after]

@@ -1,0 +1,70 @@
+"""The steps of a window: what it asks of the model, and which windows may share a batch."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serve_app.engine.prompt import Vocabulary
+from serve_app.engine.queue import Stage, Step
+from serve_app.engine.window import MEL_FRAMES_PER_SECOND
+
+DECODING_SHARE = 0.5
+"""What a further decoding of a window is charged: decoding costs about as much as encoding."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Encoder output, [1, n_frames / 2, d_model], of a window's first ``n_frames`` mel frames."""
+
+    output: npt.NDArray[Any]
+    n_frames: int
+
+
+def encode_step(mel: npt.NDArray[np.float32]) -> Step:
+    """Encode a padded window, float32 [1, n_mels, n_frames]; gives [1, n_frames / 2, d_model]."""
+    n_frames = mel.shape[-1]
+    return Step(Stage.ENCODE, mel.shape[1:], mel, n_frames / MEL_FRAMES_PER_SECOND)
+
+
+def detect_step(encoded: Encoded) -> Step:
+    """Detect the language: (language token, probability) pairs, best first."""
+    return Step(Stage.DETECT, ((), encoded.n_frames), (encoded.output, None))
+
+
+def generate_step(
+    encoded: Encoded,
+    prompt: Sequence[int],
+    options: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    *,
+    again: bool = False,
+) -> Step:
+    """Decode: a ``WhisperGenerationResult``. ``again``: the encoding was decoded before."""
+    key = (hashable(options), vocabulary.prompt_shape(prompt), encoded.n_frames)
+    seconds = DECODING_SHARE * encoded.n_frames / MEL_FRAMES_PER_SECOND if again else 0.0
+    return Step(Stage.GENERATE, key, (encoded.output, list(prompt)), seconds)
+
+
+def align_step(
+    encoded: Encoded,
+    start_sequence: Sequence[int],
+    text_tokens: Sequence[int],
+    n_audio_frames: int,
+    options: Mapping[str, Any],
+) -> Step:
+    """Align ``text_tokens`` with the first ``n_audio_frames``: a ``WhisperAlignmentResult``."""
+    key = (hashable({**options, "start_sequence": start_sequence}), encoded.n_frames)
+    return Step(Stage.ALIGN, key, (encoded.output, (list(text_tokens), n_audio_frames)))
+
+
+def hashable(options: Mapping[str, Any]) -> Hashable:
+    """Options in an order of their own, lists as tuples."""
+    return tuple(
+        sorted(
+            (name, tuple(value) if isinstance(value, (list, tuple)) else value)
+            for name, value in options.items()
+        )
+    )
