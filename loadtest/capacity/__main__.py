@@ -100,11 +100,13 @@ def _calibrate(given: argparse.Namespace) -> int:
     profile = calibrate.calibrate(given)
     path = given.output or profile_path(profile.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(profile.model_dump_json(indent=1) + "\n")
-    for row in profile.decode_table:
-        print(f"decode batch {row.windows:>2}: {row.seconds:.3f} s a call, RTFx {row.rtfx:.1f}")
-    encode = profile.loaded.encode.seconds(1)
-    print(f"encode {encode:.3f} s a window, solo speed {profile.solo_speed:.2f}; {path}")
+    path.write_text(profile.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+    for row in profile.evidence:
+        print(
+            f"{row.stage:<8} {row.context_seconds:4.0f} s of context, {row.windows:>2} windows: "
+            f"{row.seconds:.3f} s a call"
+        )
+    print(f"alone {profile.alone}, solo speed {profile.solo_speed:.2f}; {path}")
     return 0
 
 

@@ -19,14 +19,14 @@ import psutil
 
 from loadtest.capacity.fit import (
     TimedCall,
-    decode_rows,
-    lone_costs,
+    evidence,
+    lone_factors,
     mean_error,
     prepare_cost,
     stage_costs,
 )
 from loadtest.capacity.probe import speed_of
-from loadtest.capacity.profile import MachineProfile, Recipe, ServerCost
+from loadtest.capacity.profile import MachineProfile, Recipe, ServerCost, StageCosts
 from loadtest.client import TIMEOUT_SECONDS, transcribe
 from loadtest.load import machine
 from loadtest.memory import REPLICA_TITLE
@@ -40,7 +40,6 @@ from serve_app.serving.profile import load_profile
 
 DECODE_BATCHES = (1, 2, 4, 8, 16)
 CHUNK_SECONDS = (5.0, 15.0, 30.0)
-TABLE_SECONDS = 15.0
 SERVER_REQUESTS, SERVER_WARM_UPS = 10, 3
 IDLE_SECONDS = 10.0
 TRANSCRIBER = f"{REPLICA_TITLE}Transcriber"
@@ -54,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chunk-seconds", type=float, nargs="+", default=CHUNK_SECONDS)
     parser.add_argument("--last-pieces", type=int, default=40, help="shorter ones, of any length")
     parser.add_argument("--decode-batch", type=int, nargs="+", default=DECODE_BATCHES)
-    parser.add_argument("--windows", type=int, default=24, help="at least, at each decode batch")
+    parser.add_argument(
+        "--windows", type=int, default=24, help="at least, at each decode batch and context"
+    )
 
 
 def calibrate(given: argparse.Namespace) -> MachineProfile:
@@ -85,10 +86,15 @@ def profile_of(
         for name in ("loaded", "lone", "solo")
     )
     loaded = stage_costs(loaded_calls)
-    alone = None
+    alone = {}
     if found["device"] == "cpu" and about["cores"] > 1:
-        on_every_core = found["lone_decoding_uses_every_core"]
-        alone = lone_costs(lone_calls, loaded.decode if on_every_core else None)
+        alone = lone_factors(lone_calls, loaded)
+        if not found["lone_decoding_uses_every_core"]:
+            alone.pop("generate", None)
+    errors = ", ".join(
+        f"{stage} {mean_error(loaded_calls, loaded, stage):.0%}"
+        for stage in ("encode", "generate", "align")
+    )
     audio, besides = zip(*found["prepared"], strict=True)
     cores = about["cores"]
     batch = load_profile(given.config).deployment_options["Transcriber"].get("user_config") or {}
@@ -97,8 +103,7 @@ def profile_of(
         kind="measured",
         basis=(
             f"python -m loadtest.capacity calibrate --model {given.model} --config {given.config}; "
-            f"the decoder's fit is off by {mean_error(loaded_calls, loaded):.0%} of a call's time "
-            "on average"
+            f"the fits are off by so much of a call's time on average: {errors}"
         ),
         model=given.model,
         compute_type=found["compute_type"],
@@ -107,29 +112,26 @@ def profile_of(
         workers=workers,
         encode_batch=batch.get("encode_batch") or 1,
         decode_batch=batch.get("decode_batch") or 8,
-        solo_speed=solo_speed(loaded_calls, solo_calls),
+        solo_speed=solo_speed(solo_calls, loaded),
         loaded=loaded,
         alone=alone,
         prepare=prepare_cost(audio, besides),
         server=serving,
         recipes=tuple(Recipe.model_validate(recipe) for recipe in found["recipes"]),
-        decode_table=tuple(decode_rows(loaded_calls, loaded, workers, TABLE_SECONDS)),
+        evidence=tuple(evidence(loaded_calls)),
         machine=dict(about),
     )
 
 
-def solo_speed(loaded: Sequence[TimedCall], solo: Sequence[TimedCall]) -> float:
-    """How much faster one worker encodes while the others rest; at least 1."""
-
-    def encoding(calls: Sequence[TimedCall]) -> float:
-        return statistics.mean(c.seconds / c.windows for c in calls if c.stage == "encode")
-
-    return max(1.0, encoding(loaded) / encoding(solo))
+def solo_speed(solo: Sequence[TimedCall], loaded: StageCosts) -> float:
+    """How much faster than ``loaded`` one worker encodes while the others rest; at least 1."""
+    encoding = [call for call in solo if call.stage == "encode"]
+    return max(1.0, 1 / lone_factors(encoding, loaded)["encode"])
 
 
 def server_cost(server: Server, model: str) -> ServerCost:
     """What ``server``, which nobody else uses, needs besides the engine."""
-    audio, options = speech_wav(TABLE_SECONDS), contract_options(model, "en", batch_size=8)
+    audio, options = speech_wav(15.0), contract_options(model, "en", batch_size=8)
     with httpx.Client(timeout=TIMEOUT_SECONDS) as http:
 
         def overheads(count: int) -> list[float]:
@@ -172,7 +174,6 @@ def _measured(given: argparse.Namespace, workers: int) -> dict[str, Any]:
     flags = {
         "model": [given.model],
         "workers": [workers],
-        "encode-batch": [1],
         "decode-batch": given.decode_batch,
         "chunk-seconds": given.chunk_seconds,
         "last-pieces": [given.last_pieces],

@@ -2,8 +2,9 @@
 
 A worker that decodes n windows at a time spends ``A + B / n`` seconds on each: A is the encoder and
 what the decoder does for each window, B what each of its calls costs whatever the batch. A least
-squares fit over the decode batches gives both. How A is shared between encoder and decoder does not
-change a rate; half of a lone window's time is taken to be the encoder's.
+squares fit over the decode batches gives both. Half of a lone window's time is taken to be the
+encoder's. The ceiling's windows all have 30 s of context and are not aligned; those of the server
+have only the context that they need, and every text is aligned.
 """
 
 from collections import defaultdict
@@ -15,21 +16,30 @@ import numpy as np
 from loadtest.capacity.profile import (
     Call,
     CallCost,
-    DecodeCost,
-    DecodeRow,
     MachineProfile,
     PrepareCost,
     Recipe,
     StageCosts,
 )
+from serve_app.engine.request import WINDOW_SECONDS
+from serve_app.engine.window import context_seconds
 from serve_app.errors import WhisperOxError
 
 ENCODED_SHARE = 0.5
 """Of a lone window's time, about so on a CPU."""
 
+LINEAR_SHARE = 0.36
+"""Of the encoder's time for 30 s, the part that is proportional to the context; the rest grows with
+its square (base, int8, one thread: 0.065 s for 10 s, 0.18 for 20, 0.34 for 30)."""
+
+ALIGNED_SHARE = 0.08
+"""What alignment takes, of a window's time."""
+
 BASIS = (
-    "derived from the rates of loadtest.engine_ceiling by decode batch; every window alike, no "
-    "second attempts; serving costs from its serving efficiency where that was measured"
+    "derived from the rates of loadtest.engine_ceiling by decode batch, for the context that its "
+    f"chunks need, with {ALIGNED_SHARE:.0%} of a window's time for alignment; every window alike, "
+    "no second attempts and no speech heard again; serving costs are the rest of the time that "
+    "a served chunk took, where that was measured"
 )
 
 
@@ -58,7 +68,22 @@ def from_ceiling(document: Mapping[str, Any], name: str) -> MachineProfile:
     )
     each, call = (float(each), float(call)) if call > 0 else (float(np.mean(per_window)), 0.0)
     encode = min(each, ENCODED_SHARE * (each + call))
-    decode = DecodeCost(call=call, window=each - encode)
+    loaded = StageCosts(
+        encode=CallCost(
+            second=LINEAR_SHARE * encode / WINDOW_SECONDS,
+            square=(1 - LINEAR_SHARE) * encode / WINDOW_SECONDS**2,
+        ),
+        generate=CallCost(call=call, window=each - encode),
+        align=CallCost(window=ALIGNED_SHARE * each),
+    )
+    context = context_seconds(min(WINDOW_SECONDS, audio))
+    window = (
+        Call(stage="encode", context_seconds=context, charged_seconds=context),
+        Call(stage="generate", context_seconds=context),
+        Call(stage="align", context_seconds=context),
+    )
+    batch = int(best["decode_batch"])
+    model = sum(loaded.of(step.stage).seconds([0] * batch, context) / batch for step in window)
     return MachineProfile(
         name=name,
         kind="derived",
@@ -69,30 +94,16 @@ def from_ceiling(document: Mapping[str, Any], name: str) -> MachineProfile:
         workers=workers,
         threads_per_worker=threads,
         encode_batch=1,
-        loaded=StageCosts(encode=CallCost(window=encode), decode=decode),
-        prepare=PrepareCost(call=_serving_seconds(document, workers, audio)),
-        recipes=(Recipe(audio_seconds=min(30.0, audio), calls=_CALLS),),
-        decode_table=tuple(
-            DecodeRow(
-                windows=n,
-                calls=len(rates[n]),
-                seconds=call + n * decode.window or 1e-9,
-                rtfx=float(np.mean(rates[n])),
-            )
-            for n in batches
-        ),
+        loaded=loaded,
+        prepare=PrepareCost(call=max(0.0, _served_seconds(document) - model)),
+        recipes=(Recipe(audio_seconds=min(WINDOW_SECONDS, audio), told=(((window,),),)),),
         machine=dict(document["machine"]),
     )
 
 
-_CALLS = (Call(stage="encode"), Call(stage="generate"))
-
-
-def _serving_seconds(document: Mapping[str, Any], workers: int, audio: float) -> float:
-    """Core seconds per request that the server needs beyond the raw calls; 0.0 if not measured."""
-    serving = document.get("serving")
-    if not serving:
+def _served_seconds(document: Mapping[str, Any]) -> float:
+    """Seconds of a worker that the server took for a chunk; 0.0 if not measured."""
+    if not (serving := document.get("serving")):
         return 0.0
     served = float(np.mean(serving["served_rtfx_per_round"]))
-    raw = float(np.mean(serving["ceiling_rtfx_per_round"]))
-    return max(0.0, workers * audio * (1 / served - 1 / raw))
+    return int(document["ceiling"]["workers"]) * float(document["chunk_seconds"]) / served

@@ -13,6 +13,7 @@ from loadtest.capacity.work import Workload
 from loadtest.dictation import Piece
 from loadtest.load import Span, latency_percentiles, rate_between
 from serve_app.engine.queue import BatchLimits, Stage
+from serve_app.settings import EngineTunables
 
 CPU_BULK_DECODE = 2
 """As :data:`serve_app.engine.engine.CPU_BULK_DECODE_BATCH`, without loading the model library."""
@@ -73,6 +74,8 @@ class Cluster:
             encode=profile.encode_batch,
             decode=profile.decode_batch,
             bulk_decode=CPU_BULK_DECODE if on_cpu else profile.decode_batch,
+            slack_seconds=EngineTunables().slack_seconds,
+            spread=on_cpu,
         )
         self._replicas = [
             Replica(profile, limits, self._later, self._ended, bounds) for _ in range(replicas)
@@ -121,8 +124,7 @@ class Cluster:
         heapq.heappush(self._events, (max(at, self._now), next(self._order), event))
 
     def _send(self, piece: Piece, now: float) -> None:
-        windows = self._workload.windows(piece.seconds, piece.pick)
-        request = Request(now, piece.seconds, windows)
+        request = Request(now, piece.seconds, self._workload.rounds(piece.seconds, piece.pick))
         self._requests.append(request)
         self._route().send(request, now)
 

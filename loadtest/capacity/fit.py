@@ -1,7 +1,7 @@
 """From timed calls to the costs of a profile: least squares without negative costs."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
 
 import numpy as np
@@ -10,12 +10,19 @@ from pydantic import BaseModel, ConfigDict
 
 from loadtest.capacity.profile import (
     CallCost,
-    DecodeCost,
-    DecodeRow,
-    LoneCosts,
+    MeasuredCalls,
     PrepareCost,
     StageCosts,
+    StageName,
 )
+
+TERMS: Mapping[StageName, Sequence[str]] = {
+    "encode": ("call", "second", "square"),
+    "detect": ("call", "second"),
+    "generate": ("call", "window", "second", "step", "token", "token_second"),
+    "align": ("call", "window", "second", "step", "token", "token_second"),
+}
+"""Which terms of a :class:`~loadtest.capacity.profile.CallCost` a stage has."""
 
 
 class TimedCall(BaseModel):
@@ -23,7 +30,8 @@ class TimedCall(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stage: str
+    stage: StageName
+    context_seconds: float
     tokens: tuple[int, ...]
     seconds: float
 
@@ -44,74 +52,42 @@ def least_squares(table: Sequence[Sequence[float]], seconds: Sequence[float]) ->
     weights = 1 / target
     while columns:
         weighted = np.asarray(table, dtype=float)[:, columns] * weights[:, None]
-        best, *_ = np.linalg.lstsq(weighted, target * weights, rcond=None)
+        scale = np.linalg.norm(weighted, axis=0)
+        scale[scale == 0] = 1.0
+        best, *_ = np.linalg.lstsq(weighted / scale, target * weights, rcond=None)
         if best.min() >= 0:
-            found[columns] = best
+            found[columns] = best / scale
             break
         columns.pop(int(best.argmin()))
     return [float(value) for value in found]
 
 
-def call_cost(calls: Sequence[TimedCall]) -> CallCost:
-    """Of the encoder or of language detection; free where there are no calls."""
+def call_cost(stage: StageName, calls: Sequence[TimedCall]) -> CallCost:
+    """Of one stage, over batches of several sizes and contexts; free where there are no calls."""
     if not calls:
         return CallCost()
-    if len({call.windows for call in calls}) == 1:
-        return CallCost(window=mean(call.seconds / call.windows for call in calls))
-    call, window = least_squares(
-        [[1.0, call.windows] for call in calls], [call.seconds for call in calls]
-    )
-    return CallCost(call=call, window=window)
-
-
-def decode_cost(calls: Sequence[TimedCall]) -> DecodeCost:
-    """Of the decoder, over batches of several sizes."""
-    call, window, step, token = least_squares(
-        [[1.0, one.windows, max(one.tokens), sum(one.tokens)] for one in calls],
-        [one.seconds for one in calls],
-    )
-    return DecodeCost(call=call, window=window, step=step, token=token)
+    terms = TERMS[stage]
+    # What each term alone would cost is what its coefficient is multiplied by.
+    ones = [CallCost.model_validate({term: 1.0}) for term in terms]
+    table = [[one.seconds(call.tokens, call.context_seconds) for one in ones] for call in calls]
+    found = least_squares(table, [call.seconds for call in calls])
+    return CallCost.model_validate(dict(zip(terms, found, strict=True)))
 
 
 def stage_costs(calls: Sequence[TimedCall]) -> StageCosts:
     """Of a worker, all of its calls."""
-    by_stage: dict[str, list[TimedCall]] = defaultdict(list)
+    return StageCosts.model_validate(
+        {stage: call_cost(stage, [c for c in calls if c.stage == stage]) for stage in TERMS}
+    )
+
+
+def lone_factors(calls: Sequence[TimedCall], loaded: StageCosts) -> dict[StageName, float]:
+    """How many times as long as ``loaded`` says lone calls took, by stage."""
+    ratios: dict[StageName, list[float]] = defaultdict(list)
     for call in calls:
-        by_stage[call.stage].append(call)
-    return StageCosts(
-        encode=call_cost(by_stage["encode"]),
-        detect=call_cost(by_stage["detect"]),
-        decode=decode_cost(by_stage["generate"]),
-    )
-
-
-def lone_costs(calls: Sequence[TimedCall], decode: DecodeCost | None) -> LoneCosts:
-    """Of the whole-machine worker, from calls over one window; ``decode`` as of a busy worker, None
-    where lone batches are not decoded on every core.
-    """
-    return LoneCosts(
-        encode=call_cost([c for c in calls if c.stage == "encode" and c.windows == 1]),
-        detect=call_cost([c for c in calls if c.stage == "detect" and c.windows == 1]),
-        decode=decode and _lone_decode_cost(calls, decode),
-    )
-
-
-def _lone_decode_cost(calls: Sequence[TimedCall], busy: DecodeCost) -> DecodeCost:
-    """What grows with a batch cannot be told from one window: it is shared out as in ``busy``."""
-    single = [c for c in calls if c.stage == "generate" and c.windows == 1]
-    fixed, each = least_squares([[1.0, c.tokens[0]] for c in single], [c.seconds for c in single])
-    fixed_share = _share(busy.call, busy.window)
-    step_share = _share(busy.step, busy.token)
-    return DecodeCost(
-        call=fixed * fixed_share,
-        window=fixed * (1 - fixed_share),
-        step=each * step_share,
-        token=each * (1 - step_share),
-    )
-
-
-def _share(first: float, second: float) -> float:
-    return first / (first + second) if first + second > 0 else 1.0
+        expected = loaded.of(call.stage).seconds(call.tokens, call.context_seconds)
+        ratios[call.stage].append(call.seconds / expected)
+    return {stage: mean(found) for stage, found in ratios.items()}
 
 
 def prepare_cost(audio_seconds: Sequence[float], seconds: Sequence[float]) -> PrepareCost:
@@ -122,30 +98,24 @@ def prepare_cost(audio_seconds: Sequence[float], seconds: Sequence[float]) -> Pr
     return PrepareCost(call=call, audio_second=each)
 
 
-def decode_rows(
-    calls: Sequence[TimedCall], loaded: StageCosts, workers: int, audio_seconds: float
-) -> list[DecodeRow]:
-    """Measured decoder calls by batch, with the RTFx of windows of ``audio_seconds``."""
-    by_size: dict[int, list[float]] = defaultdict(list)
+def evidence(calls: Sequence[TimedCall]) -> list[MeasuredCalls]:
+    """Mean times of calls that are alike."""
+    alike: dict[tuple[StageName, float, int], list[float]] = defaultdict(list)
     for call in calls:
-        if call.stage == "generate":
-            by_size[call.windows].append(call.seconds)
-    rows = []
-    for windows, seconds in sorted(by_size.items()):
-        detect = loaded.detect.seconds(windows)
-        whole = windows * loaded.encode.seconds(1) + detect + mean(seconds)
-        rtfx = workers * windows * audio_seconds / whole
-        rows.append(
-            DecodeRow(windows=windows, calls=len(seconds), seconds=mean(seconds), rtfx=rtfx)
+        alike[call.stage, call.context_seconds, call.windows].append(call.seconds)
+    return [
+        MeasuredCalls(
+            stage=stage, context_seconds=c, windows=n, calls=len(found), seconds=mean(found)
         )
-    return rows
+        for (stage, c, n), found in sorted(alike.items())
+    ]
 
 
-def mean_error(calls: Sequence[TimedCall], costs: StageCosts) -> float:
-    """Mean relative error of the decoder's fit, without sign."""
+def mean_error(calls: Sequence[TimedCall], costs: StageCosts, stage: StageName) -> float:
+    """Mean relative error of a stage's fit, without sign."""
     errors = [
-        abs(costs.decode.seconds(call.tokens) / call.seconds - 1)
+        abs(costs.of(stage).seconds(call.tokens, call.context_seconds) / call.seconds - 1)
         for call in calls
-        if call.stage == "generate"
+        if call.stage == stage
     ]
     return mean(errors) if errors else 0.0

@@ -1,9 +1,10 @@
 """Timed calls of this machine's engine, as JSON on stdout; ``calibrate`` runs it as a child.
 
 In its own process, since malloc and BLAS read the Transcriber's environment once, at the start.
-First requests one at a time through the real pipeline, whose calls are recorded: which stages, how
-many tokens, how long with every core, and how long besides. Then the same windows again, every
-worker at it at once, in decoder batches of several sizes; then one worker with the others at rest.
+First requests one at a time through the real pipeline, whose calls are recorded: which stages, with
+which context, how many tokens, how long with every core, and how long besides. Then the same
+windows again, every worker at it at once, in decoder batches of several sizes; then one worker with
+the others at rest.
 """
 
 import argparse
@@ -13,20 +14,27 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from typing_extensions import override
+
 from loadtest.capacity.fit import TimedCall
+from loadtest.capacity.profile import Call, Recipe, Rounds, StageName
 from loadtest.dictation import Habit
-from loadtest.options import contract_options
+from loadtest.options import english_options
 from loadtest.utterances import Utterance, speech_of
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
+from serve_app.engine import request as engine
+from serve_app.engine.backend import WhisperBackend
 from serve_app.engine.engine import Engine
-from serve_app.engine.queue import BatchLimits, Stage
-from serve_app.engine.scheduler import Backend, Scheduler
+from serve_app.engine.queue import BatchLimits, Hearing, Job, Stage, Step
+from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.transcription import transcribe
+from serve_app.engine.window import MEL_FRAMES_PER_SECOND
 from serve_app.options import TranscribeOptions, check_against_model
 from serve_app.settings import EngineSettings, EngineTunables
 
@@ -37,29 +45,40 @@ WARM_UPS = 3
 TIMES_AGAIN = 7
 """So often is sent again what fell back: one such window may cost as much as ten others."""
 
+NAMES: dict[Stage, StageName] = {
+    Stage.ENCODE: "encode",
+    Stage.DETECT: "detect",
+    Stage.GENERATE: "generate",
+    Stage.ALIGN: "align",
+}
 
-@dataclass
+
+@dataclass(frozen=True)
 class Recorded:
-    """One call as the scheduler made it."""
+    """A step as it was taken, ``alone`` or not."""
 
-    stage: Stage
-    key: Hashable
-    payloads: Sequence[Any]
-    tokens: tuple[int, ...]
-    seconds: float
+    step: Step
+    timed: TimedCall
+    alone: bool
 
     @property
-    def timed(self) -> TimedCall:
-        """Without the payloads."""
-        return TimedCall(stage=self.stage.name.lower(), tokens=self.tokens, seconds=self.seconds)
+    def is_sample(self) -> bool:
+        """Whether it is left to chance: the next time it will be another."""
+        key: Any = self.step.key
+        return self.step.stage is Stage.GENERATE and dict(key[0])["sampling_temperature"] > 0
+
+
+Hearings = list[list[list[Recorded]]]
+"""The steps of each window of a request, by rounds."""
 
 
 @dataclass
 class Recorder:
     """Passes calls on to ``backend`` and keeps them."""
 
-    backend: Backend
-    calls: list[Recorded] = field(default_factory=list)
+    backend: WhisperBackend
+    calls: list[TimedCall] = field(default_factory=list)
+    latest_is_alone: bool = False
 
     def run(
         self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
@@ -68,40 +87,70 @@ class Recorder:
         began = time.perf_counter()
         results = self.backend.run(stage, key, payloads, alone=alone)
         seconds = time.perf_counter() - began
-        self.calls.append(Recorded(stage, key, payloads, _tokens(stage, results), seconds))
+        n_frames: int = key[-1]  # type: ignore[index]  # every key ends with it, see steps.py
+        self.calls.append(
+            TimedCall(
+                stage=NAMES[stage],
+                context_seconds=n_frames / MEL_FRAMES_PER_SECOND,
+                tokens=_tokens(stage, payloads, results),
+                seconds=seconds,
+            )
+        )
+        self.latest_is_alone = alone
         return results
 
-    def take(self) -> list[Recorded]:
-        """The calls since the last time."""
-        calls, self.calls = self.calls, []
-        return calls
 
-
-def _tokens(stage: Stage, results: Sequence[Any]) -> tuple[int, ...]:
+def _tokens(stage: Stage, payloads: Sequence[Any], results: Sequence[Any]) -> tuple[int, ...]:
     """Decoding steps of each window: the tokens of its longest hypothesis and their end."""
-    if stage is not Stage.GENERATE:
-        return (0,) * len(results)
-    return tuple(max(map(len, result.sequences_ids)) + 1 for result in results)
+    if stage is Stage.GENERATE:
+        return tuple(max(map(len, result.sequences_ids)) + 1 for result in results)
+    if stage is Stage.ALIGN:
+        return tuple(len(tokens) for _, (tokens, _) in payloads)
+    return (0,) * len(results)
 
 
-@dataclass(frozen=True)
-class Request:
-    """``audio_seconds`` of speech, its calls, and the ``besides`` seconds that it took."""
+class RecordingScheduler(Scheduler):
+    """A single worker that takes one window at a time: calls come one after the other."""
 
-    audio_seconds: float
-    calls: Sequence[Recorded]
-    besides: float
+    def __init__(self, backend: WhisperBackend) -> None:
+        self._recorder = Recorder(backend)
+        self._rounds: Hearings = []
+        super().__init__(self._recorder, BatchLimits(encode=1, decode=1, bulk_decode=1), 1)
 
+    def take(self) -> Hearings:
+        """What was heard since the last time."""
+        rounds, self._rounds = self._rounds, []
+        return rounds
 
-@dataclass(frozen=True)
-class Window:
-    """What one window's calls are given."""
+    @override
+    def expect(self, request: engine.Request, work_seconds: float) -> None:
+        """The pipeline calls it as a round begins."""
+        self._rounds.append([])
+        super().expect(request, work_seconds)
 
-    mel_key: Hashable
-    mel: Any
-    detects: bool
-    decode_key: Hashable
-    prompt: Any
+    @override
+    def hear(
+        self,
+        request: engine.Request,
+        hearing: Hearing,
+        after: Job | None = None,
+        *,
+        again: bool = False,
+    ) -> Job:
+        self._rounds[-1].append([])
+        hearing = self._recorded(hearing, self._rounds[-1][-1])
+        return super().hear(request, hearing, after, again=again)
+
+    def _recorded(self, hearing: Hearing, steps: list[Recorded]) -> Hearing:
+        step = next(hearing)
+        while True:
+            result = yield step
+            latest = self._recorder.calls[-1]
+            steps.append(Recorded(step, latest, self._recorder.latest_is_alone))
+            try:
+                step = hearing.send(result)
+            except StopIteration as returned:
+                return returned.value
 
 
 @dataclass
@@ -110,28 +159,27 @@ class Bench:
 
     model: str
     workers: int
-    limits: BatchLimits
 
     def __post_init__(self) -> None:
         settings = EngineSettings(model=self.model, workers=self.workers)
         self.engine = Engine(settings, EngineTunables())
-        self.backend = self.engine.backend
         self.engine.scheduler.stop()
-        self.recorder = Recorder(self.backend)
-        self.engine.scheduler = Scheduler(self.recorder, self.limits, self.workers)
+        self.scheduler = self.engine.scheduler = RecordingScheduler(self.engine.backend)
 
-    def request(self, said: Utterance) -> Request:
-        """One, while nobody else asks for anything."""
-        sent = TranscribeOptions.model_validate(contract_options(self.model, "en", batch_size=8))
+    def request(self, said: Utterance, *, once: bool = False) -> tuple[Hearings, float]:
+        """One, while nobody else asks for anything; what was heard, and the seconds besides."""
+        sent = TranscribeOptions.model_validate(english_options(self.model, once=once))
         options = check_against_model(sent, self.engine.facts)
         clip = decode_audio(said.audio, limits=AudioLimits())
         began = time.perf_counter()
         asyncio.run(transcribe(self.engine, clip, options))
         seconds = time.perf_counter() - began
-        calls = self.recorder.take()
-        return Request(said.seconds, calls, seconds - sum(call.seconds for call in calls))
+        heard = self.scheduler.take()
+        return heard, seconds - sum(recorded.timed.seconds for recorded in every(heard))
 
-    def replay(self, windows: Sequence[Window], batch: int, workers: int) -> list[TimedCall]:
+    def replay(
+        self, windows: Sequence[Sequence[Step]], batch: int, workers: int
+    ) -> list[TimedCall]:
         """Every window once through ``workers`` at once, ``batch`` in each decoder call.
 
         Only calls that ended while all of them were at work are kept.
@@ -142,17 +190,17 @@ class Bench:
         is_over = threading.Event()
 
         def work() -> None:
-            recorder = Recorder(self.backend)
             while True:
                 with lock:
                     group = next(groups, None)
                     if group is None:
                         is_over.set()
                         return
-                _pass(recorder, group, self.limits.encode)
+                recorder = Recorder(self.engine.backend)
+                _pass(recorder, group, detects=self.engine.facts.multilingual)
                 if not is_over.is_set():
                     with lock:
-                        kept.extend(call.timed for call in recorder.take())
+                        kept.extend(recorder.calls)
 
         threads = [threading.Thread(target=work) for _ in range(workers)]
         for thread in threads:
@@ -162,49 +210,55 @@ class Bench:
         return kept
 
 
-def _pass(recorder: Recorder, group: Sequence[Window], encode_batch: int) -> None:
-    """Encode, detect and decode a group on one worker."""
-    encoded: list[Any] = []
-    for first in range(0, len(group), encode_batch):
-        part = group[first : first + encode_batch]
-        mels = [window.mel for window in part]
-        encoded += recorder.run(Stage.ENCODE, part[0].mel_key, mels, alone=False)
-    if group[0].detects:
-        recorder.run(Stage.DETECT, (), [(output, None) for output in encoded], alone=False)
-    payloads = [(output, w.prompt) for output, w in zip(encoded, group, strict=True)]
-    recorder.run(Stage.GENERATE, group[0].decode_key, payloads, alone=False)
+def _pass(recorder: Recorder, group: Sequence[Sequence[Step]], *, detects: bool) -> None:
+    """Take the steps of a group on one worker: encode, then decode and align all at once."""
+    encode, *rest = zip(*group, strict=True)
+    encoded = [
+        recorder.run(step.stage, step.key, [step.payload], alone=False)[0] for step in encode
+    ]
+    if detects:
+        key = ((), encode[0].key[-1])
+        recorder.run(Stage.DETECT, key, [(output, None) for output in encoded], alone=False)
+    for steps in rest:
+        payloads = [(o, step.payload[1]) for o, step in zip(encoded, steps, strict=True)]
+        recorder.run(steps[0].stage, steps[0].key, payloads, alone=False)
 
 
-class Recipes:
-    """The requests' calls as :class:`loadtest.capacity.profile.Recipe` has them, in JSON values."""
-
-    def __init__(self) -> None:
-        self._keys: dict[Hashable, int] = {}
-        self.found: list[dict[str, Any]] = []
-
-    def add(self, audio_seconds: float, told: Sequence[Sequence[Recorded]]) -> None:
-        """A request of one window, as it went each time that it was sent."""
-        first, *again = [[self._step(call) for call in calls] for calls in told]
-        self.found.append({"audio_seconds": audio_seconds, "calls": first, "again": again})
-
-    def _step(self, call: Recorded) -> dict[str, Any]:
-        key = self._keys.setdefault(call.key, len(self._keys)) if call.tokens[0] else 0
-        return {"stage": call.stage.name.lower(), "key": key, "tokens": call.tokens[0]}
+def every(heard: Hearings) -> Iterator[Recorded]:
+    """All steps of a request."""
+    return (recorded for windows in heard for steps in windows for recorded in steps)
 
 
-def is_left_to_chance(calls: Sequence[Recorded]) -> bool:
-    """Whether the window was decoded again, from samples: next time they will be others."""
-    return sum(call.stage is Stage.GENERATE for call in calls) > 1
+def rounds_of(heard: Hearings, keys: dict[Hashable, int]) -> Rounds:
+    """A request's calls as a recipe has them; what may share a batch has a number in ``keys``."""
+
+    def call(one: Recorded) -> Call:
+        kind = (one.step.stage, one.step.key)
+        return Call(
+            stage=one.timed.stage,
+            key=keys.setdefault(kind, len(keys)),
+            context_seconds=one.timed.context_seconds,
+            tokens=one.timed.tokens[0],
+            charged_seconds=one.step.seconds,
+        )
+
+    return tuple(tuple(tuple(map(call, steps)) for steps in windows) for windows in heard)
 
 
-def window_of(calls: Sequence[Recorded]) -> Window | None:
-    """The first attempt at a request of one window; None for any other request."""
-    first = {call.stage: call for call in reversed(calls)}
-    if Stage.ENCODE not in first or Stage.GENERATE not in first:
-        return None
-    encode, generate = first[Stage.ENCODE], first[Stage.GENERATE]
-    prompt = generate.payloads[0][1]
-    return Window(encode.key, encode.payloads[0], Stage.DETECT in first, generate.key, prompt)
+def alike(heard: Sequence[Hearings]) -> list[list[list[Step]]]:
+    """Windows that were heard at the first attempt, in groups that may share batches: one of each
+    context.
+    """
+    groups: dict[Any, list[list[Step]]] = defaultdict(list)
+    for windows in heard:
+        for steps in (w for one_round in windows for w in one_round):
+            taken = [recorded.step for recorded in steps]
+            if [step.stage for step in taken] == [Stage.ENCODE, Stage.GENERATE, Stage.ALIGN]:
+                groups[tuple(step.key for step in taken)].append(taken)
+    largest: dict[Hashable, list[list[Step]]] = {}
+    for keys, group in sorted(groups.items(), key=lambda one: len(one[1])):
+        largest[keys[0]] = group
+    return list(largest.values())
 
 
 def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Utterance]:
@@ -226,38 +280,47 @@ def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Utterance]:
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All of it, as JSON values."""
-    bench = Bench(given.model, given.workers, BatchLimits(encode=given.encode_batch))
-    recipes, lone, prepared, windows = Recipes(), list[TimedCall](), [], list[Window]()
+    bench = Bench(given.model, given.workers)
+    recipes, prepared, requests = list[Recipe](), [], list[Hearings]()
+    keys: dict[Hashable, int] = {}
     spoken = said(given.chunk_seconds, given.last_pieces)
     for one in spoken[:WARM_UPS]:
         bench.request(one)
     for one in spoken:
-        request = bench.request(one)
-        calls = request.calls
-        if not calls or any(len(call.tokens) > 1 for call in calls):
-            continue  # silence, or more than one window
-        lone += [call.timed for call in calls]
-        prepared.append([request.audio_seconds, request.besides])
-        again = TIMES_AGAIN if is_left_to_chance(calls) else 0
-        recipes.add(one.seconds, [calls, *(bench.request(one).calls for _ in range(again))])
-        if window := window_of(calls):
-            windows.append(window)
-    random.Random(0).shuffle(windows)
-    alike = [window for window in windows if window.decode_key == windows[0].decode_key]
-    loaded = []
-    for batch in given.decode_batch:
-        fewest = max(given.windows, 2 * given.workers * batch)
-        many = [alike[n % len(alike)] for n in range(fewest)]
-        loaded += bench.replay(many, batch, given.workers)
-    same = (alike * SOLO_WINDOWS)[:SOLO_WINDOWS]
-    solo = bench.replay(same, 1, 1)
+        heard, besides = bench.request(one)
+        if not heard:
+            continue  # silence
+        told, once = [heard], None
+        if any(recorded.is_sample for recorded in every(heard)):
+            told += [bench.request(one)[0] for _ in range(TIMES_AGAIN)]
+            once, _ = bench.request(one, once=True)
+        recipes.append(
+            Recipe(
+                audio_seconds=one.seconds,
+                told=tuple(rounds_of(each, keys) for each in told),
+                once=rounds_of(once, keys) if once else None,
+            )
+        )
+        prepared.append([one.seconds, besides])
+        requests.append(heard)
+    groups = alike(requests)
+    loaded, solo = list[TimedCall](), list[TimedCall]()
+    for windows in groups:
+        random.Random(0).shuffle(windows)
+        for batch in given.decode_batch:
+            fewest = max(given.windows, 2 * given.workers * batch)
+            many = [windows[n % len(windows)] for n in range(fewest)]
+            loaded += bench.replay(many, batch, given.workers)
+        solo += bench.replay((windows * SOLO_WINDOWS)[:SOLO_WINDOWS], 1, 1)
+    lone = [one.timed for heard in requests for one in every(heard) if one.alone]
+    backend = bench.engine.backend
     return {
-        "recipes": recipes.found,
-        "lone": [call.model_dump() for call in lone],
+        "recipes": [recipe.model_dump() for recipe in recipes],
         "prepared": prepared,
         "loaded": [call.model_dump() for call in loaded],
         "solo": [call.model_dump() for call in solo],
-        "lone_decoding_uses_every_core": bench.backend.decodes_alone_on_every_core,
+        "lone": [call.model_dump() for call in lone],
+        "lone_decoding_uses_every_core": backend.decodes_alone_on_every_core,
         "device": bench.engine.device,
         "compute_type": bench.engine.compute_type,
     }
@@ -268,7 +331,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtest.capacity.measure")
     parser.add_argument("--model", required=True)
     parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--encode-batch", type=int, required=True)
     parser.add_argument("--decode-batch", type=int, nargs="+", required=True)
     parser.add_argument("--chunk-seconds", type=float, nargs="+", required=True)
     parser.add_argument("--last-pieces", type=int, required=True)

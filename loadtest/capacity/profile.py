@@ -10,38 +10,39 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serve_app.engine.request import WINDOW_SECONDS
+
+StageName = Literal["encode", "detect", "generate", "align"]
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CallCost(_Model):
-    """A call over n windows takes ``call + n * window`` seconds."""
+    """A call over n windows, which are encoded with c seconds of context and come to k_1 ... k_n
+    tokens.
 
-    call: float = Field(default=0.0, ge=0)
-    window: float = Field(default=0.0, ge=0)
-
-    def seconds(self, windows: int) -> float:
-        """Of one call."""
-        return self.call + windows * self.window
-
-
-class DecodeCost(_Model):
-    """A decoder call over n windows that come to k_1 ... k_n tokens.
-
-    It takes ``call + n * window + max(k) * step + sum(k) * token`` seconds: each step reads the
-    weights once, whatever the batch, and finished windows leave the batch.
+    It takes ``call + n * (window + c * second + c**2 * square) + max(k) * step + sum(k) * (token +
+    c * token_second)`` seconds. The encoder's attention grows with the square of the context. Each
+    step of the decoder reads the weights once, whatever the batch, finished windows leave the
+    batch, and each token attends to the whole context.
     """
 
     call: float = Field(default=0.0, ge=0)
     window: float = Field(default=0.0, ge=0)
+    second: float = Field(default=0.0, ge=0)
+    square: float = Field(default=0.0, ge=0)
     step: float = Field(default=0.0, ge=0)
     token: float = Field(default=0.0, ge=0)
+    token_second: float = Field(default=0.0, ge=0)
 
-    def seconds(self, tokens: Sequence[float]) -> float:
-        """Of one call."""
-        longest, total = max(tokens), sum(tokens)
-        return self.call + len(tokens) * self.window + longest * self.step + total * self.token
+    def seconds(self, tokens: Sequence[float], context_seconds: float = WINDOW_SECONDS) -> float:
+        """Of one call over as many windows as there are ``tokens``."""
+        c = context_seconds
+        window = self.window + c * self.second + c**2 * self.square
+        token = self.token + c * self.token_second
+        return self.call + len(tokens) * window + max(tokens) * self.step + sum(tokens) * token
 
 
 class StageCosts(_Model):
@@ -49,48 +50,47 @@ class StageCosts(_Model):
 
     encode: CallCost
     detect: CallCost = CallCost()
-    decode: DecodeCost
+    generate: CallCost
+    align: CallCost = CallCost()
 
-
-class LoneCosts(_Model):
-    """A batch that has the machine to itself and every core.
-
-    ``decode`` is None if one worker decodes it sooner
-    (:meth:`serve_app.engine.backend.WhisperBackend.choose_lone_decoding`).
-    """
-
-    encode: CallCost
-    detect: CallCost = CallCost()
-    decode: DecodeCost | None = None
+    def of(self, stage: StageName) -> CallCost:
+        """One of them."""
+        cost: CallCost = getattr(self, stage)
+        return cost
 
 
 class Call(_Model):
-    """One stage of one window. Decoder calls of one ``key`` may share a batch."""
+    """A step of a window, as :class:`serve_app.engine.queue.Step` has it.
 
-    stage: Literal["encode", "detect", "generate"]
+    Calls of one ``stage`` and ``key`` may share a batch: they have the same options and the same
+    context. ``tokens`` are those that the decoder writes or aligns, ``charged_seconds`` what the
+    request is charged.
+    """
+
+    stage: StageName
     key: int = 0
+    context_seconds: float = Field(default=WINDOW_SECONDS, gt=0)
     tokens: float = Field(default=0, ge=0)
+    charged_seconds: float = Field(default=0, ge=0)
+
+
+Window = tuple[Call, ...]
+"""Its calls, one after the other."""
+
+Rounds = tuple[tuple[Window, ...], ...]
+"""The windows of a request: those that VAD has cut, then those in which lost speech is heard again,
+round by round. The windows of a round are heard in parallel.
+"""
 
 
 class Recipe(_Model):
-    """The calls that a request of one window made, one after the other, and those that it made when
-    it was sent ``again``, where chance is in them.
+    """What a request asked of the model each time that it was ``told``: once, or several times if
+    chance is in it, which samples are. ``once`` is how it goes at temperature 0 then.
     """
 
     audio_seconds: float = Field(gt=0)
-    calls: tuple[Call, ...] = Field(min_length=1)
-    again: tuple[tuple[Call, ...], ...] = ()
-
-    @property
-    def told(self) -> tuple[tuple[Call, ...], ...]:
-        """How it went each time."""
-        return (self.calls, *self.again)
-
-    @property
-    def first_attempt(self) -> tuple[Call, ...]:
-        """The calls up to the first generation."""
-        stages = [call.stage for call in self.calls]
-        return self.calls[: stages.index("generate") + 1] if "generate" in stages else self.calls
+    told: tuple[Rounds, ...] = Field(min_length=1)
+    once: Rounds | None = None
 
 
 class PrepareCost(_Model):
@@ -116,24 +116,22 @@ class ServerCost(_Model):
     idle_cores: float = Field(default=0.0, ge=0)
 
 
-class DecodeRow(_Model):
-    """One line of the evidence: mean seconds of a decoder call over ``windows``.
+class MeasuredCalls(_Model):
+    """One line of the evidence: mean seconds of the calls over ``windows`` with one context."""
 
-    ``rtfx``: audio seconds per second of all workers at that batch, encoding included.
-    """
-
+    stage: StageName
+    context_seconds: float = Field(gt=0)
     windows: int = Field(ge=1)
     calls: int = Field(ge=1)
     seconds: float = Field(gt=0)
-    rtfx: float = Field(gt=0)
 
 
 class MachineProfile(_Model):
     """One replica on one machine.
 
-    ``loaded`` costs hold while every worker is busy, per worker; ``alone`` those of a batch that
-    has every core to itself (None: there is no such worker). ``solo_speed``: how much faster a
-    worker is while the others rest.
+    ``loaded`` costs hold while every worker is busy, per worker. ``alone`` says by stage how many
+    times as long a batch takes that has every core to itself; the stages that are missing run on
+    one worker even then. ``solo_speed``: how much faster a worker is while the others rest.
     """
 
     name: str
@@ -149,24 +147,27 @@ class MachineProfile(_Model):
     decode_batch: int = Field(default=8, ge=1)
     solo_speed: float = Field(default=1.0, gt=0)
     loaded: StageCosts
-    alone: LoneCosts | None = None
+    alone: dict[StageName, float] = {}
     prepare: PrepareCost = PrepareCost()
     server: ServerCost = ServerCost()
     recipes: tuple[Recipe, ...] = Field(min_length=1)
-    decode_table: tuple[DecodeRow, ...] = ()
+    evidence: tuple[MeasuredCalls, ...] = ()
     machine: dict[str, Any] = {}
 
     def at_speed(self, speed: float) -> "MachineProfile":
         """The same machine while it does everything ``speed`` times as fast."""
         costs = self.model_dump()
-        for name in ("loaded", "alone", "prepare", "server"):
+        for name in ("loaded", "prepare", "server"):
             costs[name] = _times(costs[name], 1 / speed)
         costs["server"]["idle_cores"] = self.server.idle_cores
         return MachineProfile.model_validate(costs)
 
     def without_fallback(self) -> "MachineProfile":
-        """The same machine where no window is decoded again: requests at temperature 0."""
-        once = (r.model_copy(update={"calls": r.first_attempt, "again": ()}) for r in self.recipes)
+        """The same machine where nothing is left to chance: requests at temperature 0."""
+        once = (
+            recipe.model_copy(update={"told": (recipe.once or recipe.told[0],), "once": None})
+            for recipe in self.recipes
+        )
         return self.model_copy(update={"recipes": tuple(once)})
 
 
@@ -174,4 +175,4 @@ def _times(costs: Any, factor: float) -> Any:
     """Every number in ``costs``."""
     if isinstance(costs, dict):
         return {name: _times(value, factor) for name, value in costs.items()}
-    return costs if costs is None else costs * factor
+    return costs * factor

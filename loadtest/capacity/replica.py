@@ -6,11 +6,11 @@ mechanism around them (:mod:`serve_app.engine.scheduler`): the workers, and the 
 of a lone batch.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from loadtest.capacity.cores import Cores
-from loadtest.capacity.profile import MachineProfile
+from loadtest.capacity.profile import Call, MachineProfile
 from loadtest.capacity.work import PIPELINE_WINDOWS
 from serve_app.engine import request as engine
 from serve_app.engine.admission import Admission
@@ -27,20 +27,28 @@ Later = Callable[[float, Callable[[float], None]], None]
 class Request:
     """One request; ``due`` when it was sent, ``ended`` when its answer came.
 
-    ``windows`` are those that have not begun, ``account`` is what the engine knows of it.
+    ``rounds`` are those that have not begun, ``windows`` the rest of the one that has, in which
+    speech ``is_again`` heard if it is not the first. ``account`` is what the engine knows of it.
     """
 
     due: float
     seconds: float
-    windows: list[list[Step]]
+    rounds: list[list[list[Step]]]
     ended: float | None = None
     is_refused: bool = False
     in_flight: int = 0
+    is_again: bool = False
+    windows: list[list[Step]] = field(default_factory=list)
     account: engine.Request = field(init=False)
 
     def __post_init__(self) -> None:
-        work_seconds = engine.WINDOW_SECONDS * len(self.windows)
-        self.account = engine.Request(engine.Demand(self.seconds, work_seconds))
+        demand = engine.Demand(self.seconds, _expected_seconds(self.rounds[0]))
+        self.account = engine.Request(demand)
+
+
+def _expected_seconds(windows: Sequence[Sequence[Step]]) -> float:
+    """What the engine expects them to bring: a single encoding of each."""
+    return sum(steps[0].seconds for steps in windows)
 
 
 @dataclass(frozen=True)
@@ -113,15 +121,21 @@ class Replica:
         self._start(self.host, cost, 1, now, lambda then: self._begin(request, then))
 
     def _begin(self, request: Request, now: float) -> None:
-        """The request's first windows are queued."""
+        self._begin_round(request)
+        self._dispatch(now)
+
+    def _begin_round(self, request: Request) -> None:
+        """The round's first windows are queued."""
+        request.windows, account = request.rounds.pop(0), request.account
+        account.expected_seconds = account.queued_seconds + _expected_seconds(request.windows)
         for _ in range(min(PIPELINE_WINDOWS, len(request.windows))):
             self._begin_window(request)
-        self._dispatch(now)
 
     def _begin_window(self, request: Request) -> None:
         hearing = (step for step in request.windows.pop(0))
         request.in_flight += 1
-        self._queue.add(Job(request.account, next(hearing), hearing=hearing))
+        job = Job(request.account, next(hearing), hearing=hearing, is_again=request.is_again)
+        self._queue.add(job)
 
     def _dispatch(self, now: float) -> None:
         """Let the idle workers take batches."""
@@ -133,17 +147,12 @@ class Replica:
         stage = batch[0].step.stage
         self.batches[stage].append(len(batch))
         profile = self._profile
-        lone = profile.alone if alone else None
-        threads = profile.cores if lone else profile.threads_per_worker
-        costs = lone or profile.loaded
-        if stage is Stage.GENERATE:
-            if costs.decode is None:
-                threads = profile.threads_per_worker
-            decode = costs.decode or profile.loaded.decode
-            seconds = decode.seconds([job.step.payload for job in batch])
-        else:
-            cost = costs.encode if stage is Stage.ENCODE else costs.detect
-            seconds = cost.seconds(len(batch))
+        calls: list[Call] = [job.step.payload for job in batch]
+        cost = profile.loaded.of(calls[0].stage)
+        seconds = cost.seconds([call.tokens for call in calls], calls[0].context_seconds)
+        threads = profile.threads_per_worker
+        if alone and (factor := profile.alone.get(calls[0].stage)):
+            seconds, threads = factor * seconds, profile.cores
         self._admission.begin(worker, batch, now)
 
         def ended(then: float) -> None:
@@ -163,7 +172,9 @@ class Replica:
                 self._admission.rest(idle, now)
 
     def _go_on(self, job: Job, now: float) -> None:
-        """A window queues its next step, or the request its next window, or it is answered."""
+        """A window queues its next step, or the request its next window or round, or it is
+        answered.
+        """
         assert job.hearing is not None
         step = next(job.hearing, None)
         if step is not None:
@@ -174,6 +185,9 @@ class Replica:
         request.in_flight -= 1
         if request.windows:
             self._begin_window(request)
+        elif not request.in_flight and request.rounds:
+            request.is_again = True
+            self._begin_round(request)
         elif not request.in_flight:
             del self._open[job.request]
             self._queue.close(job.request)

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 
-from loadtest.capacity.profile import Recipe
+from loadtest.capacity.profile import Call, Recipe, Rounds
 from serve_app.engine.queue import Stage, Step
 from serve_app.engine.request import WINDOW_SECONDS
 
@@ -19,54 +20,51 @@ of that very length. Of those a calibration has every utterance in the order of 
 the recipe of a request is that of the utterance which the load run sends for it.
 """
 
-STAGES = {"encode": Stage.ENCODE, "detect": Stage.DETECT, "generate": Stage.GENERATE}
-
 
 class Workload:
     """Recipes of a profile, taken for requests of any length."""
 
     def __init__(self, recipes: Sequence[Recipe]) -> None:
-        self._recipes = [
-            (
-                recipe.audio_seconds,
-                [
-                    [(STAGES[call.stage], call.key, call.tokens) for call in calls]
-                    for calls in recipe.told
-                ],
-            )
-            for recipe in sorted(recipes, key=lambda recipe: recipe.audio_seconds)
-        ]
+        self._recipes = sorted(recipes, key=lambda recipe: recipe.audio_seconds)
         self._alike: dict[float, list[int]] = {}
 
-    def windows(self, seconds: float, pick: int) -> list[list[Step]]:
-        """The steps of each window of a request of ``seconds``, with its tokens as the payload.
+    def rounds(self, seconds: float, pick: int) -> list[list[list[Step]]]:
+        """The steps of each window of a request of ``seconds``, with the call as the payload, in
+        the rounds of :data:`loadtest.capacity.profile.Rounds`.
 
         ``pick`` chooses among recipes of that length. Each time that it comes round to one, that is
-        told as it went the next time.
+        told as it went the next time. Audio of several windows has a recipe for each of them.
         """
         count = max(1, math.ceil(seconds / WINDOW_SECONDS - 1e-9))
-        return [self._window(seconds / count, pick + number) for number in range(count)]
+        taken = [self._told(seconds / count, pick + number) for number in range(count)]
+        return [
+            [
+                [_step(call, scale) for call in window]
+                for (_, scale), windows in zip(taken, one_round, strict=True)
+                for window in windows
+            ]
+            for one_round in zip_longest(*(told for told, _ in taken), fillvalue=())
+        ]
 
-    def _window(self, seconds: float, pick: int) -> list[Step]:
+    def _told(self, seconds: float, pick: int) -> tuple[Rounds, float]:
+        """A recipe, and how its tokens are to be scaled."""
         alike = self._of_length(seconds)
         turn, place = divmod(pick, len(alike))
-        recorded_seconds, told = self._recipes[alike[place]]
-        scale = min(MOST_SCALE, max(LEAST_SCALE, seconds / recorded_seconds))
-        return [
-            Step(
-                stage,
-                key,
-                max(1.0, tokens * scale) if tokens else 0.0,
-                WINDOW_SECONDS if stage is Stage.ENCODE else 0.0,
-            )
-            for stage, key, tokens in told[turn % len(told)]
-        ]
+        recipe = self._recipes[alike[place]]
+        scale = min(MOST_SCALE, max(LEAST_SCALE, seconds / recipe.audio_seconds))
+        return recipe.told[turn % len(recipe.told)], scale
 
     def _of_length(self, seconds: float) -> list[int]:
         """Which recipes are about as long, or else the nearest."""
         rounded = max(0.1, round(seconds, 1))
         if rounded not in self._alike:
-            off = [abs(math.log(length / rounded)) for length, _ in self._recipes]
+            off = [abs(math.log(recipe.audio_seconds / rounded)) for recipe in self._recipes]
             furthest = min(off) + ALIKE if min(off) > 0 else 0.0
             self._alike[rounded] = [n for n, one in enumerate(off) if one <= furthest]
         return self._alike[rounded]
+
+
+def _step(call: Call, scale: float) -> Step:
+    if call.tokens:
+        call = call.model_copy(update={"tokens": max(1.0, call.tokens * scale)})
+    return Step(Stage[call.stage.upper()], call.key, call, call.charged_seconds)

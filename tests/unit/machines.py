@@ -6,25 +6,26 @@ from collections.abc import Sequence
 from loadtest.capacity.profile import (
     Call,
     CallCost,
-    DecodeCost,
     MachineProfile,
     Recipe,
     StageCosts,
 )
 
-ENCODE, GENERATE = Call(stage="encode"), Call(stage="generate")
+ENCODE, GENERATE = Call(stage="encode", charged_seconds=30), Call(stage="generate")
 
 
 def machine(
     *,
     calls: Sequence[Sequence[Call]] = ((ENCODE, GENERATE),),
     encode: float = 0.0,
-    decode: DecodeCost | None = None,
+    decode: CallCost | None = None,
     workers: int = 1,
     decode_batch: int = 8,
     audio_seconds: float = 15.0,
 ) -> MachineProfile:
-    """One core per worker, no overhead, nothing alone; every recipe is of ``audio_seconds``."""
+    """One core per worker, no overhead, nothing alone; a recipe of one window and ``audio_seconds``
+    for each of ``calls``.
+    """
     return MachineProfile(
         name="made up",
         kind="predicted",
@@ -34,9 +35,14 @@ def machine(
         cores=workers,
         workers=workers,
         decode_batch=decode_batch,
-        loaded=StageCosts(encode=CallCost(window=encode), decode=decode or DecodeCost()),
-        recipes=tuple(Recipe(audio_seconds=audio_seconds, calls=tuple(own)) for own in calls),
+        loaded=StageCosts(encode=CallCost(window=encode), generate=decode or CallCost()),
+        recipes=tuple(recipe(audio_seconds, own) for own in calls),
     )
+
+
+def recipe(audio_seconds: float, *told: Sequence[Call]) -> Recipe:
+    """Of a single window, whose calls went so each time."""
+    return Recipe(audio_seconds=audio_seconds, told=tuple(((tuple(calls),),) for calls in told))
 
 
 def exponential_recipes(mean_tokens: float, count: int) -> list[list[Call]]:

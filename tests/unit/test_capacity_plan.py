@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.capacity.__main__ import main
-from loadtest.capacity.ceiling import from_ceiling
-from loadtest.capacity.fit import TimedCall, least_squares, lone_costs, prepare_cost, stage_costs
+from loadtest.capacity.ceiling import ALIGNED_SHARE, from_ceiling
+from loadtest.capacity.fit import (
+    TimedCall,
+    least_squares,
+    lone_factors,
+    prepare_cost,
+    stage_costs,
+)
 from loadtest.capacity.plan import (
     BUSY,
     OVERLOAD,
@@ -24,10 +30,11 @@ from loadtest.capacity.plan import (
     make_plan,
     saturation_rtfx,
 )
-from loadtest.capacity.profile import Call, DecodeCost, MachineProfile
+from loadtest.capacity.profile import Call, CallCost, MachineProfile, StageCosts, StageName
 from loadtest.capacity.serve_config import patch, rayservice, serve_config
 from loadtest.capacity.stored_profiles import FOLDER, read_profile
 from loadtest.dictation import Habit
+from serve_app.engine.window import context_seconds
 from serve_app.errors import WhisperOxError
 from serve_app.serving.profile import load_profile
 from tests.unit.machines import ENCODE, machine
@@ -40,7 +47,7 @@ RESULTS = Path(__file__).parents[2] / "loadtest" / "results"
 
 def laptop(decode_seconds: float = 0.5) -> MachineProfile:
     """About 10 times real time, in chunks of 15 s."""
-    decode = DecodeCost(call=0.02, window=0.1, step=0.01 * decode_seconds, token=0.004)
+    decode = CallCost(call=0.02, window=0.1, step=0.01 * decode_seconds, token=0.004)
     calls = [[ENCODE, Call(stage="generate", tokens=50)]]
     return machine(calls=calls, encode=0.6, decode=decode, workers=2)
 
@@ -195,16 +202,36 @@ def ceiling_document(each: float, call: float) -> dict[str, Any]:
         "machine": {"cores": 2},
         "combinations": [*rates, {**rates[0], "workers": 1, "rtfx": [99.0]}],
         "ceiling": {**rates[3], "rtfx": rates[3]["rtfx"][0]},
-        "serving": {"served_rtfx_per_round": [15.0], "ceiling_rtfx_per_round": [20.0]},
     }
 
 
 def test_rates_by_batch_give_the_costs_behind_them() -> None:
     profile = from_ceiling(ceiling_document(each=1.0, call=0.6), "made up")
-    lone = profile.loaded.encode.seconds(1) + profile.loaded.decode.seconds([0])
-    eight = 8 * profile.loaded.encode.seconds(1) + profile.loaded.decode.seconds([0] * 8)
+    encode, generate = profile.loaded.encode, profile.loaded.generate
+    lone, eight = (encode.seconds([0] * n) + generate.seconds([0] * n) for n in (1, 8))
     assert [lone, eight] == pytest.approx([1.6, 8.6])
-    assert profile.prepare.call == pytest.approx(2 * 15 * (1 / 15 - 1 / 20))
+
+
+def test_a_ceilings_windows_have_the_context_that_they_need_and_are_aligned() -> None:
+    profile = from_ceiling(ceiling_document(each=1.0, call=0.6), "made up")
+    [[[window]]] = [recipe.told[0] for recipe in profile.recipes]
+    assert [call.stage for call in window] == ["encode", "generate", "align"]
+    assert {call.context_seconds for call in window} == {context_seconds(15.0)}
+    assert window[0].charged_seconds == context_seconds(15.0)
+    assert profile.loaded.align.seconds([0]) == pytest.approx(ALIGNED_SHARE)
+
+
+def test_what_the_server_takes_beside_the_model_is_added() -> None:
+    document = ceiling_document(each=1.0, call=0.6)
+    served = {"served_rtfx_per_round": [10.0]}
+    slow = from_ceiling({**document, "serving": served}, "made up")
+    unknown = from_ceiling(document, "made up")
+    [[[window]]] = [recipe.told[0] for recipe in slow.recipes]
+    model = sum(
+        slow.loaded.of(call.stage).seconds([0] * 8, call.context_seconds) / 8 for call in window
+    )
+    assert slow.prepare.call + model == pytest.approx(2 * 15 / 10)
+    assert unknown.prepare.call == 0
 
 
 def test_a_ceiling_of_one_batch_is_too_little() -> None:
@@ -214,17 +241,46 @@ def test_a_ceiling_of_one_batch_is_too_little() -> None:
         from_ceiling(document, "made up")
 
 
-@given(st.floats(0, 1), st.floats(0.01, 1), st.floats(0, 0.1), st.floats(0.001, 0.1))
-def test_costs_are_found_again_from_calls(
-    call: float, window: float, step: float, token: float
-) -> None:
-    true = DecodeCost(call=call, window=window, step=step, token=token)
+def timed(
+    stage: StageName, cost: CallCost, *, slower: float = 1.0, lone: bool = False
+) -> list[TimedCall]:
+    """Calls of that cost, of one window or in batches, with every context."""
     batches = [(9,), (40,), (5, 30), (20, 20, 61), (3, 8, 9, 50), (12,) * 8, (70, 1) * 4]
-    calls = [TimedCall(stage="generate", tokens=b, seconds=true.seconds(b)) for b in batches]
-    calls.append(TimedCall(stage="encode", tokens=(0,), seconds=0.5))
-    found = stage_costs(calls).decode
+    return [
+        TimedCall(
+            stage=stage,
+            context_seconds=context,
+            tokens=batch,
+            seconds=slower * cost.seconds(batch, context),
+        )
+        for context in (10.0, 20.0, 30.0)
+        for batch in batches
+        if len(batch) == 1 or not lone
+    ]
+
+
+@given(
+    st.floats(0, 1),
+    st.floats(0.01, 0.1),
+    st.floats(0, 0.1),
+    st.floats(0.001, 0.1),
+    st.floats(0, 0.01),
+)
+def test_costs_are_found_again_from_calls(
+    call: float, second: float, step: float, token: float, token_second: float
+) -> None:
+    true = CallCost(call=call, second=second, step=step, token=token, token_second=token_second)
+    found = stage_costs(timed("generate", true)).generate
     for tokens in ((25,), (10, 44, 7), (33,) * 16):
-        assert found.seconds(tokens) == pytest.approx(true.seconds(tokens), rel=1e-3)
+        for context in (10.0, 15.0, 30.0):
+            expected = true.seconds(tokens, context)
+            assert found.seconds(tokens, context) == pytest.approx(expected, rel=1e-3)
+
+
+def test_an_encoder_costs_more_than_in_proportion_to_its_context() -> None:
+    true = CallCost(second=0.004, square=0.00024)
+    found = stage_costs(timed("encode", true)).encode
+    assert found.seconds([0], 15.0) == pytest.approx(true.seconds([0], 15.0), rel=1e-3)
 
 
 def test_no_cost_is_negative() -> None:
@@ -232,26 +288,13 @@ def test_no_cost_is_negative() -> None:
     assert min(found) >= 0
 
 
-def test_lone_costs_grow_with_a_batch_as_loaded_ones_do() -> None:
-    loaded = stage_costs(
-        [TimedCall(stage="encode", tokens=(0,), seconds=1.0)]
-        + [
-            TimedCall(stage="generate", tokens=b, seconds=0.4 * len(b) + 0.01 * sum(b))
-            for b in ((10,), (30,), (10, 30), (20, 20, 50), (1, 2, 3, 4))
-        ]
+def test_lone_calls_are_told_by_how_many_times_as_long_they_take() -> None:
+    loaded = StageCosts(
+        encode=CallCost(second=0.01), generate=CallCost(window=0.2, token=0.01, token_second=0.001)
     )
-    lone = [TimedCall(stage="encode", tokens=(0,), seconds=0.6)] + [
-        TimedCall(stage="generate", tokens=(k,), seconds=0.2 + 0.005 * k) for k in (10, 30, 50)
-    ]
-    found = lone_costs(lone, loaded.decode)
-    assert found.encode.seconds(1) == 0.6
-    assert found.decode is not None
-    assert found.decode.seconds([20, 20]) == pytest.approx(0.6, rel=0.01)
-
-
-def test_where_one_worker_decodes_a_lone_batch_sooner_only_encoding_has_lone_costs() -> None:
-    found = lone_costs([TimedCall(stage="encode", tokens=(0,), seconds=0.6)], None)
-    assert (found.encode.seconds(1), found.decode) == (0.6, None)
+    lone = timed("encode", loaded.encode, slower=0.6, lone=True)
+    lone += timed("generate", loaded.generate, slower=1.5, lone=True)
+    assert lone_factors(lone, loaded) == pytest.approx({"encode": 0.6, "generate": 1.5})
 
 
 def test_preparation_is_a_line_over_audio() -> None:

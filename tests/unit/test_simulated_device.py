@@ -8,7 +8,7 @@ import pytest
 
 import serve_app.engine.engine
 from loadtest import simulated_device
-from loadtest.capacity.profile import CallCost, DecodeCost, StageCosts
+from loadtest.capacity.profile import CallCost, StageCosts
 from loadtest.simulated_device import TUNABLES, Said, SimulatedDevice
 from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.audio.decode import decode_audio
@@ -19,7 +19,7 @@ from serve_app.options import TranscribeOptions
 from serve_app.settings import EngineSettings
 from tests.contract.wire import wav
 
-AT_ONCE = StageCosts(encode=CallCost(), decode=DecodeCost())
+AT_ONCE = StageCosts(encode=CallCost(), generate=CallCost())
 
 
 def words(engine: Engine, audio: bytes, batch_size: int) -> list[str]:
