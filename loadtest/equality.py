@@ -118,7 +118,13 @@ def _reports(given: argparse.Namespace, clips: Sequence[Clip]) -> list[EqualityR
         with server_of(model, dict(given.server)) as url:
             for size in sizes:
                 replies = server_replies(
-                    url, model, chosen, size, concurrency=given.concurrency, api_key=given.api_key
+                    url,
+                    model,
+                    chosen,
+                    size,
+                    concurrency=given.concurrency,
+                    api_key=given.api_key,
+                    recover=False,
                 )
                 reports.append(equality_report(model, size, plain[size], replies))
                 _print(reports[-1])

@@ -27,6 +27,7 @@ from loadtest.options import (
 )
 from loadtest.speech import Clip, corpus_clips, registry_clips
 from serve_app.engine.attempts import Attempt, Checks
+from serve_app.engine.kernels import choose_kernels
 from serve_app.options import TranscribeOptions as TranscriptionOptions
 
 LIBRARIES = ("faster-whisper", "ctranslate2", "onnxruntime", "av", "numpy", "tokenizers")
@@ -107,7 +108,10 @@ class PlainWhisper:
         self.batch_size = batch_size
         self._path = model_path or _resolved(model)
         self._cpu_threads = cpu_threads
+        # The server's own choice, since texts differ by instruction set now and then.
+        kernels = choose_kernels("auto", COMPUTE_TYPE)
         self.identity = _identity(model, batch_size, self._path, cpu_threads)
+        self.identity["cpu_isa"] = kernels.isa
         digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
         self._cache_file = cache_folder / f"{model}-{digest[:16]}.json"
         self._cache = _read_cache(self._cache_file)

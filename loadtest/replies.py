@@ -19,14 +19,25 @@ def server_replies(
     *,
     concurrency: int,
     api_key: str | None = None,
+    recover: bool = True,
 ) -> dict[str, Reply]:
     """Replies by clip id under the contract options; at most ``concurrency`` in flight.
+
+    Without ``recover`` the texts are to be faster-whisper's own.
 
     Clips are posted as their files are. HTTP errors are replies too; a connection that cannot be
     made or breaks raises ``httpx.TransportError``.
     """
     return asyncio.run(
-        _replies(url, model, clips, batch_size, concurrency=concurrency, api_key=api_key)
+        _replies(
+            url,
+            model,
+            clips,
+            batch_size,
+            concurrency=concurrency,
+            api_key=api_key,
+            recover=recover,
+        )
     )
 
 
@@ -38,13 +49,15 @@ async def _replies(
     *,
     concurrency: int,
     api_key: str | None,
+    recover: bool,
 ) -> dict[str, Reply]:
     slots = asyncio.Semaphore(concurrency)
     replies: dict[str, Reply] = {}
 
     async def post(clip: Clip, client: httpx.AsyncClient) -> None:
         async with slots:
-            options = contract_options(model, clip.language, batch_size)
+            contract = contract_options(model, clip.language, batch_size)
+            options = {**contract, "recover": recover}
             reply = await transcribe_async(url, clip.audio_bytes(), options, client, api_key)
         replies[clip.id] = reply
         print(

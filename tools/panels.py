@@ -194,7 +194,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "Speech coverage",
             "percentunit",
             Query(ratio(metrics.SPEECH_COVERED_SECONDS, metrics.SPEECH_SECONDS), "coverage"),
-            description="Share of the speech found by VAD that segments cover.",
+            description="Share of the speech found by VAD that words cover.",
         ),
         _panel(
             "Share of fallbacks",
@@ -209,7 +209,9 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "Recovered speech",
             "none",
             Query(rate(metrics.SPEECH_RECOVERED_SECONDS), "seconds per second"),
-            description="Speech that became segments only when its window was decoded again.",
+            Query(rate(metrics.RECOVERY_WINDOWS), "windows per second"),
+            description="Speech that words cover only since it was heard again, and the windows that "
+            "were cut for that.",
         ),
     ),
     "Replicas": (
