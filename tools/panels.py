@@ -210,8 +210,8 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "none",
             Query(rate(metrics.SPEECH_RECOVERED_SECONDS), "seconds per second"),
             Query(rate(metrics.RECOVERY_WINDOWS), "windows per second"),
-            description="Speech that words cover only since it was heard again, and the windows that "
-            "were cut for that.",
+            description="Speech that words cover only since it was heard again, and the windows "
+            "that were cut for it.",
         ),
     ),
     "Replicas": (

@@ -49,7 +49,11 @@ def bulk_file(crowded: Server, hello: bytes) -> Iterator[None]:
         """Sends the file again where a probe came first, for then it is refused."""
         if connection.sock is None or select.select([connection.sock], [], [], 0)[0]:
             connection.close()
-            connection.request("POST", file.url.path, file.read(), {**file.headers, **BULK})
+            try:
+                connection.request("POST", file.url.path, file.read(), {**file.headers, **BULK})
+            except OSError:  # it was refused before its body was sent
+                connection.close()
+                return False
         return post(url_of(crowded), hello, headers=BULK).status_code == 429
 
     with closing(connection):
