@@ -33,7 +33,7 @@ class WhisperBackend:
     def run(
         self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
     ) -> Sequence[Any]:
-        """Run one batch; :mod:`serve_app.engine.hearing` makes the keys and payloads."""
+        """Run one batch; :mod:`serve_app.engine.steps` makes the keys and payloads."""
         model = self._model(stage, alone=alone)
         if stage is Stage.ENCODE:
             return _encode(model, payloads)
@@ -111,5 +111,5 @@ def _stack(encoded: Sequence[npt.NDArray[Any]]) -> ctranslate2.StorageView:
 
 def _options(key: Hashable) -> dict[str, Any]:
     """The call's options, which a key begins with; its tuples as lists."""
-    pairs: Sequence[tuple[str, Any]] = key[0]  # type: ignore[index]  # hearing.py made it
+    pairs: Sequence[tuple[str, Any]] = key[0]  # type: ignore[index]  # steps.py made it
     return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,9 +73,9 @@ def test_avx512_is_taken_where_it_is_faster(
     ],
 )
 def test_nothing_is_measured_where_nothing_can_be_gained(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, about: dict[str, object] | None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, about: dict[str, Any] | None
 ) -> None:
-    path = tmp_path / "missing" if about is None else cpuinfo(tmp_path, **about)  # type: ignore[arg-type]
+    path = tmp_path / "missing" if about is None else cpuinfo(tmp_path, **about)
     monkeypatch.setattr(kernels, "CPUINFO", path)
     measures(monkeypatch, 2.0)
     assert fastest("int8").isa == ""
