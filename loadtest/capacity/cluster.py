@@ -74,6 +74,7 @@ class Cluster:
             encode=profile.encode_batch,
             decode=profile.decode_batch,
             bulk_decode=CPU_BULK_DECODE if on_cpu else profile.decode_batch,
+            bulk_workers=max(1, profile.workers - 1) if on_cpu else None,
             slack_seconds=EngineTunables().slack_seconds,
             spread=on_cpu,
         )

@@ -163,6 +163,7 @@ class Replica:
 
     def _batch_ended(self, worker: int, batch: list[Job], now: float) -> None:
         self._admission.finish(worker, batch, now)
+        self._queue.finish(batch)
         for job in batch:
             self._go_on(job, now)
         self._idle.append(worker)

@@ -23,7 +23,7 @@ from serve_app.engine.recovery import MOST_ROUNDS, Gap, gaps_in, spliced
 from serve_app.engine.request import WINDOW_SECONDS, Request
 from serve_app.engine.segments import segments_of_window, segments_of_words
 from serve_app.engine.speech import Cut, Samples
-from serve_app.engine.window import Detection, Policy, context_seconds
+from serve_app.engine.window import Alignment, Detection, Policy, context_seconds
 from serve_app.engine.words import Heard, HeardWord, spoken_times
 from serve_app.options import TranscribeOptions
 
@@ -89,7 +89,7 @@ class BatchedPipeline:
         words = [word.in_clip(cut) for cut, one in in_order for word in one.words or ()]
         lost = uncovered(self._speech, spoken_times(words))
         # Much in the gaps is not speech: one attempt must do, or it is talked into words.
-        policy = replace(policy, temperatures=(), widens=False)
+        policy = replace(policy, temperatures=(), widens=False, alignment=Alignment.ALWAYS)
         if policy.detection is Detection.ALWAYS:  # a second of speech tells too little
             policy = replace(policy, detection=Detection.IN_DOUBT)
         words = await self._recover(self._speech, words, policy)
@@ -176,6 +176,11 @@ class BatchedPipeline:
             return Detection.NEVER
         return Detection.IN_DOUBT if is_given and self._recovers else Detection.ALWAYS
 
+    def _alignment(self) -> Alignment:
+        if self._options.word_timestamps:
+            return Alignment.ALWAYS
+        return Alignment.NEVER if self._speech is None else Alignment.IN_DOUBT
+
     def _tokenizer(self, language: str) -> Tokenizer:
         whisper = self._engine.whisper
         multilingual = whisper.model.is_multilingual
@@ -214,5 +219,5 @@ class BatchedPipeline:
             best_of=options.best_of,
             detection=detection,
             partial_context=self._partial_context,
-            aligns=options.word_timestamps or self._speech is not None,
+            alignment=self._alignment(),
         )

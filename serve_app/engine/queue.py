@@ -12,9 +12,10 @@ because virtual time moves past it.
 
 The audio that somebody may be waiting for (:class:`serve_app.caller.Priority`) has a head start. A
 dictation chunk passes ahead of everything that a long file has queued or begun, and waits only for
-the batches in service. While such chunks come in, windows of long files are decoded in small
-batches (``BatchLimits.bulk_decode``), which end soon. The head start does not buy a bigger share:
-every window is charged, so each request gets its part in the long run, whatever its priority.
+the batches in service. While such chunks come in, long files keep off one worker
+(``BatchLimits.bulk_workers``), and their windows are decoded in small batches (``bulk_decode``),
+which end soon. The head start does not buy a bigger share: every window is charged, so each request
+gets its part in the long run, whatever its priority.
 """
 
 from collections.abc import Generator, Hashable
@@ -104,7 +105,8 @@ class Job:
 class BatchLimits:
     """How many windows one call takes, by stage, and how far fairness bends for bigger batches.
 
-    ``bulk_decode`` replaces ``decode`` for bulk work while interactive requests come in. Requests
+    While interactive requests come in, bulk work runs on at most ``bulk_workers`` workers (None: on
+    all of them), and ``bulk_decode`` replaces ``decode`` for it. Requests
     that are due within ``slack_seconds`` of virtual time share batches, and a decode waits for
     their encodes. ``spread``: idle workers share what is ready. That is right for cores, each of
     which takes only its own part of the work, and wrong for a GPU, where half a batch takes about
@@ -114,6 +116,7 @@ class BatchLimits:
     encode: int = 1
     decode: int = 8
     bulk_decode: int = 8
+    bulk_workers: int | None = None
     slack_seconds: float = 15.0
     spread: bool = True
 
@@ -133,6 +136,7 @@ class FairQueue:
     _next_sequence: int = 0
     _last_interactive: Request | None = None
     _quiet_seconds: float = 0.0
+    _bulk_batches: set[int] = field(default_factory=set)
 
     def open(self, request: Request) -> None:
         """Admit a request; it is due from now on."""
@@ -167,19 +171,24 @@ class FairQueue:
         self.jobs.append(job)
 
     def take(self, idle_workers: int = 1) -> list[Job]:
-        """Remove and return the batch that a free worker should run now; [] if nothing waits.
+        """Remove and return the batch that a free worker should run now; [] if there is none.
+
+        Its worker calls :meth:`finish` afterwards.
 
         If the limits say ``spread``, ``idle_workers``, this one included, share what is ready, so
         that none stands idle beside one that took a full batch. Virtual time advances as windows
         enter service.
         """
-        if not self.jobs:
+        jobs = self._allowed()
+        if not jobs:
             return []
-        contenders = self._contenders()
+        contenders = self._contenders(jobs)
         head = self._head(contenders)
         mates = sorted((job for job in contenders if job.kind == head.kind), key=_order)
         sharers = max(1, idle_workers) if self.limits.spread else 1
         batch = mates[: min(self._largest(head), -(-len(mates) // sharers))]
+        if self._is_beside_dictation(head):
+            self._bulk_batches.add(batch[0].sequence)
         taken = {job.sequence for job in batch}
         due = min(contenders, key=_order)
         due.n_passed += due not in batch
@@ -188,6 +197,10 @@ class FairQueue:
         self.virtual_seconds += seconds / max(1, self.n_open)
         self._note(head, seconds)
         return batch
+
+    def finish(self, batch: list[Job]) -> None:
+        """A worker has run ``batch`` and is free again."""
+        self._bulk_batches.discard(batch[0].sequence)
 
     def is_overdue(self, request: Request) -> bool:
         """Whether a request lags so far that newcomers with a head start no longer pass it."""
@@ -206,14 +219,24 @@ class FairQueue:
 
     def _largest(self, head: Job) -> int:
         limit = self.limits.of(head.step.stage)
-        others_are_expected = (
-            self._last_interactive not in (None, head.request)
-            and self._quiet_seconds < QUIET_SECONDS
-        )
-        is_bulk_decode = head.step.stage is not Stage.ENCODE and not head.request.is_interactive
-        if is_bulk_decode and others_are_expected:
+        if head.step.stage is not Stage.ENCODE and self._is_beside_dictation(head):
             return min(limit, self.limits.bulk_decode)
         return limit
+
+    def _is_beside_dictation(self, job: Job) -> bool:
+        """Whether it is bulk work while interactive requests come in."""
+        others_are_expected = (
+            self._last_interactive not in (None, job.request)
+            and self._quiet_seconds < QUIET_SECONDS
+        )
+        return others_are_expected and not job.request.is_interactive
+
+    def _allowed(self) -> list[Job]:
+        """The waiting jobs without bulk work that would take the last worker from dictation."""
+        most = self.limits.bulk_workers
+        if most is None or len(self._bulk_batches) < most:
+            return self.jobs
+        return [job for job in self.jobs if not self._is_beside_dictation(job)]
 
     def _note(self, head: Job, seconds: float) -> None:
         """Remember when a request that somebody waits for was last served."""
@@ -223,11 +246,11 @@ class FairQueue:
         else:
             self._quiet_seconds += seconds
 
-    def _contenders(self) -> list[Job]:
+    def _contenders(self, jobs: list[Job]) -> list[Job]:
         """What is due about now: the first job, others of its request, and those within slack."""
-        due = min(self.jobs, key=_order)
+        due = min(jobs, key=_order)
         latest = due.tag + self.limits.slack_seconds
-        return [job for job in self.jobs if job.request is due.request or job.tag <= latest]
+        return [job for job in jobs if job.request is due.request or job.tag <= latest]
 
     def _head(self, contenders: list[Job]) -> Job:
         """The job whose batch goes next.

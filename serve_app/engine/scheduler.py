@@ -181,10 +181,15 @@ class Scheduler:
 
     def _next_batch(self, worker: int) -> list[Job]:
         """Wait for work; [] if the scheduler stops."""
-        while not self._queue.jobs and not self._is_stopping:
+        while not self._is_stopping:
+            batch = self._queue.take(self._idle)
+            if batch:
+                # What is held back may be allowed now, or may not be allowed to this worker only.
+                self._wake.notify(len(self._queue.jobs))
+                return batch
             self._admission.rest(worker, time.perf_counter())
             self._wake.wait()
-        return [] if self._is_stopping else self._queue.take(self._idle)
+        return []
 
     def _account(self, worker: int, batch: list[Job], began: float) -> None:
         """Tell admission, metrics and traces what is done."""
@@ -192,6 +197,7 @@ class Scheduler:
             # From here on this worker is idle, so that the next step of a lone request finds
             # nothing beside it and may use every core.
             self._idle += 1
+            self._queue.finish(batch)
             ended = time.perf_counter()
             active_seconds = max(0.0, ended - self._active_since)
             self._active_since = max(self._active_since, ended)

@@ -144,6 +144,7 @@ class Simulation:
         self._running = [entry for entry in self._running if entry[0] > self.now]
         for _, worker, batch in done:
             self._note_done(worker, batch)
+            self.queue.finish(batch)
             for job in batch:
                 if job.request.is_open:
                     self._go_on(job)

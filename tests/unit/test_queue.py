@@ -11,6 +11,7 @@ from serve_app.caller import Priority
 from serve_app.engine.queue import (
     HEAD_START_SECONDS,
     QUICK,
+    QUIET_SECONDS,
     BatchLimits,
     FairQueue,
     Job,
@@ -179,6 +180,44 @@ def test_a_bulk_request_is_passed_however_short_it_is(workers: int) -> None:
     simulation = Simulation([*bulk, newcomer], workers).run(until=5_000)
     after = [batch for time, batch in simulation.batches if time >= newcomer.at]
     assert any(one.identity == 999 for one in after[0])
+
+
+def dictation_beside_a_file() -> tuple[FairQueue, Request, Request]:
+    """A queue of a machine with two workers that has served a chunk, and then has two windows of a
+    file; the chunk's client and the file.
+    """
+    queue = FairQueue(BatchLimits(bulk_workers=1, decode=1))
+    client, file = Request(), Request(Demand(priority=Priority.BULK))
+    queue.open(client)
+    queue.open(file)
+    chunk = queued(queue, client)
+    queue.finish(queue.take() or [chunk])
+    for _ in range(2):
+        queued(queue, file)
+    return queue, client, file
+
+
+def test_a_file_leaves_one_worker_to_dictation() -> None:
+    queue, client, file = dictation_beside_a_file()
+    first = queue.take(2)
+    assert [job.request for job in first] == [file]
+    assert queue.take(1) == []
+    chunk = queued(queue, client)
+    assert queue.take(1) == [chunk]
+    queue.finish(first)
+    assert [job.request for job in queue.take(1)] == [file]
+
+
+def test_a_file_has_every_worker_once_no_dictation_has_come_for_a_while() -> None:
+    queue, _, file = dictation_beside_a_file()
+    served = 0.0
+    while served < QUIET_SECONDS:
+        batch = queue.take(2)
+        served += batch[0].seconds
+        queued(queue, file)
+        queue.finish(batch)
+    assert queue.take(2)
+    assert queue.take(1)
 
 
 def test_an_interactive_file_goes_ahead_of_bulk_beyond_its_first_minute() -> None:
