@@ -49,6 +49,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S=14400 \
     RAY_SERVE_PORT_QUARANTINE_S=150 \
     RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=20 \
+    RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS=1 \
     RAY_USAGE_STATS_ENABLED=0 \
     RAY_automatic_object_spilling_enabled=0 \
     RAY_object_spilling_directory=/dev/shm \

@@ -6,6 +6,7 @@ before a file gets its name, and a cut connection or a full disk has one clear e
 """
 
 import json
+import re
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
@@ -18,6 +19,7 @@ from models.entry import HuggingFaceSource, ModelFile
 from models.failures import DownloadRefused, Offline
 from models.manifest import MODEL_FILES, require_files
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _PRIVATE = "; no such repository, or a private or gated one: check the id, set HF_TOKEN"
 _ADVICE = {401: _PRIVATE, 403: _PRIVATE, 404: "; check the repository's id and revision"}
 
@@ -36,11 +38,14 @@ def pinned(source: HuggingFaceSource) -> HuggingFaceSource:
         for file in info.get("siblings", ())
         if file["rfilename"] in MODEL_FILES
     )
+    revision = info["sha"]
+    if not (isinstance(revision, str) and _COMMIT.fullmatch(revision)):  # it names a folder
+        raise DownloadRefused(f"{source}: the hub's revision {revision!r:.60} is not a Git commit")
     require_files((file.name for file in files), f"{source.repo} on Hugging Face")
     licence = (info.get("cardData") or {}).get("license")
     return replace(
         source,
-        revision=str(info["sha"]),
+        revision=revision,
         files=files,
         licence=licence if isinstance(licence, str) else None,
     )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from models.catalogue import ALIASES, CATALOGUE
 from models.entry import CatalogueEntry, HuggingFaceSource, ModelFile, Source
@@ -25,8 +26,9 @@ class ModelReference:
 
     @property
     def folder(self) -> str:
-        """The model's folder in the store."""
-        return self.name.replace("/", "--")
+        """The model's folder in the store, which no other name has."""
+        repo, at, revision = self.name.partition("@")
+        return repo.replace("/", "--") + at + quote(revision, safe="")
 
     def source_of(self, files: Iterable[ModelFile]) -> Source | None:
         """The pinned source that delivers exactly these files, or None."""
@@ -64,7 +66,8 @@ def parse_name(name: str) -> ModelReference:
     Raises ``ModelNotFound``.
     """
     match = _HUB_ID.fullmatch(name)
-    if match and ".." not in name:
+    # The hub allows neither in the name of a repository.
+    if match and ".." not in name and "--" not in match["repo"]:
         return _in_repository(name, match["repo"], match["revision"])
     entry = CATALOGUE.get(ALIASES.get(name, name))
     if entry is None:

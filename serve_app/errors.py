@@ -148,6 +148,12 @@ class NotReady(WhisperOxError):
     retry_after_seconds = 5.0
 
 
+class DeviceFailed(NotReady):
+    """The device that runs the model failed, whatever the request was."""
+
+    code = "device_failed"
+
+
 class Overloaded(WhisperOxError):
     """The queue is longer than the configured bound."""
 

@@ -65,6 +65,12 @@ class EngineSettings(_Settings):
         description="On a CPU with several NUMA nodes, keep each replica's threads and memory to "
         "one of them; run as many replicas as there are nodes.",
     )
+    stall_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="A batch that runs for longer than this, and for twenty times as long as is "
+        "usual for its size, has stalled, and Serve replaces the replica.",
+    )
     max_concurrent_requests: int = Field(
         default=1024,
         ge=1,

@@ -90,6 +90,11 @@ RAYS = (
         "default, 5, is too short on a busy machine.",
     ),
     Variable(
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS",
+        "`1`: a replica that fails its health checks is ended at once, and its requests are sent "
+        "to another. By default Ray waits for them, but on a stalled device they never end.",
+    ),
+    Variable(
         "RAY_SERVE_HAPROXY_METRICS_PORT",
         "HAProxy: its own metrics, on the loopback interface. While this and the next three are "
         "unset, a local server takes free ports from 20000 up; a cluster takes Ray's defaults "

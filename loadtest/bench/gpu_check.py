@@ -42,6 +42,7 @@ from typing import Any
 import ctranslate2
 import numpy as np
 import psutil
+from typing_extensions import override
 
 from loadtest.load import machine
 from loadtest.options import contract_options
@@ -53,6 +54,7 @@ from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from serve_app.engine.backend import WhisperBackend
+from serve_app.engine.device import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.hardware import pick_compute_type
 from serve_app.engine.queue import BatchLimits, Stage
@@ -227,7 +229,7 @@ class Check:
 
 
 @dataclass
-class FailingBackend:
+class FailingBackend(Backend):
     """Runs batches and records the sizes of those that fail; more than ``most`` windows do."""
 
     backend: WhisperBackend
@@ -235,7 +237,7 @@ class FailingBackend:
     failed: list[int] = field(default_factory=list)
 
     def run(self, stage: Stage, key: Any, payloads: Sequence[Any], *, alone: bool) -> Sequence[Any]:
-        """See :class:`serve_app.engine.scheduler.Backend`."""
+        """See :class:`serve_app.engine.device.Backend`."""
         try:
             if len(payloads) > self.most:
                 raise RuntimeError("out of memory")
@@ -243,6 +245,10 @@ class FailingBackend:
         except RuntimeError:
             self.failed.append(len(payloads))
             raise
+
+    @override
+    def free_memory(self) -> None:
+        self.backend.free_memory()
 
 
 def fill_memory() -> list[ctranslate2.StorageView]:

@@ -30,6 +30,7 @@ from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from serve_app.engine import request as engine
 from serve_app.engine.backend import WhisperBackend
+from serve_app.engine.device import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.queue import BatchLimits, Hearing, Job, Stage, Step
 from serve_app.engine.scheduler import Scheduler
@@ -73,7 +74,7 @@ Hearings = list[list[list[Recorded]]]
 
 
 @dataclass
-class Recorder:
+class Recorder(Backend):
     """Passes calls on to ``backend`` and keeps them."""
 
     backend: WhisperBackend
@@ -83,7 +84,7 @@ class Recorder:
     def run(
         self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
     ) -> Sequence[Any]:
-        """See :class:`serve_app.engine.scheduler.Backend`."""
+        """See :class:`serve_app.engine.device.Backend`."""
         began = time.perf_counter()
         results = self.backend.run(stage, key, payloads, alone=alone)
         seconds = time.perf_counter() - began

@@ -49,6 +49,17 @@ class WhisperBackend:
         start = options.pop("start_sequence")
         return list(model.align(features, start, tokens, frames, **options))
 
+    def free_memory(self) -> None:
+        """Give back what CTranslate2's allocators keep on a GPU; no batch may be running.
+
+        It has no call for this. It frees them when a model leaves the device, so the model leaves
+        and comes back, which takes a second or two. On a CPU nothing happens.
+        """
+        for model in (self._shared, self._whole):
+            if model is not None:
+                model.unload_model(to_cpu=True)
+                model.load_model()
+
     def choose_lone_decoding(
         self, mel: npt.NDArray[np.float32], prompt: Sequence[int], eot: int
     ) -> None:

@@ -19,6 +19,7 @@ from serve_app import metrics
 from serve_app.engine import hardware
 from serve_app.engine.admission import Admission
 from serve_app.engine.backend import WhisperBackend
+from serve_app.engine.health import Health
 from serve_app.engine.hearing import Ear
 from serve_app.engine.kernels import choose_kernels
 from serve_app.engine.prompt import Vocabulary
@@ -66,7 +67,7 @@ class Engine:
         on_cpu = self.device == "cpu"
         if on_cpu:
             _warn_of_numa()
-        self._workers = settings.workers or (
+        self.workers = settings.workers or (
             max(1, cores // settings.threads_per_worker) if on_cpu else GPU_WORKERS
         )
         local = resolve(settings.model)
@@ -77,7 +78,7 @@ class Engine:
             device=self.device,
             compute_type=self.compute_type,
             cpu_threads=settings.threads_per_worker,
-            num_workers=self._workers,
+            num_workers=self.workers,
             local_files_only=True,
         )
         # faster-whisper logs at INFO for every request what our own log line says once.
@@ -96,10 +97,11 @@ class Engine:
             logger.info("CPU kernels: %s; a lone request is decoded by %s", kernels, decoder)
         self.scheduler = Scheduler(
             self.backend,
-            self._limits(),
-            self._workers,
+            self.limits(),
+            self.workers,
             sink,
-            Admission(bounds, settings.max_concurrent_requests, self._workers),
+            Admission(bounds, settings.max_concurrent_requests, self.workers),
+            health=Health(settings.stall_seconds),
         )
         self._ear = Ear(self.whisper, self.vocabulary, sink)
         self._preparation = ThreadPoolExecutor(cores, "preparation")
@@ -134,7 +136,7 @@ class Engine:
     def tune(self, tunables: EngineTunables) -> None:
         """Apply new tunables; the next request and the next batch obey them."""
         self.tunables = tunables
-        self.scheduler.set_limits(self._limits())
+        self.scheduler.set_limits(self.limits())
 
     def stop(self) -> None:
         """End the threads; requests still open fail."""
@@ -142,7 +144,8 @@ class Engine:
         for pool in (self._preparation, self._bulk_preparation, self._sequences):
             pool.shutdown()
 
-    def _limits(self) -> BatchLimits:
+    def limits(self) -> BatchLimits:
+        """How many windows a batch may have, by the tunables."""
         on_cpu, tunables = self.device == "cpu", self.tunables
         return BatchLimits(
             encode=tunables.encode_batch or (1 if on_cpu else GPU_ENCODE_BATCH),
@@ -177,7 +180,7 @@ class Engine:
         )
 
     def __str__(self) -> str:
-        return f"{self.facts.name} ({self.compute_type} on {self.device}, {self._workers} workers)"
+        return f"{self.facts.name} ({self.compute_type} on {self.device}, {self.workers} workers)"
 
 
 async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import ctranslate2
 
+from serve_app.errors import NotReady
+
 
 def available_cpus(cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
     """CPUs that this process may keep busy: its affinity mask, cut by the cgroup's CPU quota."""
@@ -60,10 +62,19 @@ def bind_to_numa_node(replica: int) -> None:
 
 
 def pick_device(wanted: str) -> str:
-    """``cpu`` or ``cuda``; ``auto`` takes a GPU where CTranslate2 finds one."""
-    if wanted != "auto":
-        return wanted
-    return "cuda" if ctranslate2.get_cuda_device_count() > 0 else "cpu"
+    """``cpu`` or ``cuda``; ``auto`` takes a GPU where CTranslate2 finds one.
+
+    Raises ``NotReady`` if ``cuda`` is wanted and there is none.
+    """
+    has_gpu = wanted != "cpu" and ctranslate2.get_cuda_device_count() > 0
+    if wanted == "cuda" and not has_gpu:
+        raise NotReady(
+            "engine.device is cuda, but this process sees no CUDA device. Check that nvidia-smi "
+            "lists one here. Docker passes GPUs on with --gpus all, Kubernetes with a limit for "
+            "nvidia.com/gpu, and Ray to replicas with num_gpus above 0. To use the CPU, take the "
+            "profile cpu or dev."
+        )
+    return "cuda" if has_gpu else "cpu"
 
 
 def pick_compute_type(wanted: str, device: str) -> str:

@@ -55,13 +55,15 @@ class Step:
 
     ``payload`` is what :class:`serve_app.engine.backend.WhisperBackend` takes for the stage.
     ``seconds`` is what the step is charged: the audio that an encoding spans, padding included, and
-    something for every decoding after the first.
+    something for every decoding after the first. ``weight`` compares the memory that a window takes
+    in a batch with that of others of its stage; windows of one key have the same.
     """
 
     stage: Stage
     key: Hashable = ()
     payload: Any = None
     seconds: float = 0.0
+    weight: float = 1.0
 
 
 Hearing = Generator[Step, Any, Any]

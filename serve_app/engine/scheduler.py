@@ -1,7 +1,7 @@
 """The mechanism around :mod:`serve_app.engine.queue`: worker threads, futures, one lock.
 
 A hearing is a generator that yields the steps of one window, one at a time, and is sent the result
-of each. Worker threads run the batches that the queue forms on a :class:`Backend`. They carry the
+of each. Worker threads run the batches that the queue forms on a :class:`Device`. They carry the
 hearings on themselves, so that a window's next step is queued before its worker looks for other
 work. What a hearing returns becomes the result of its job's future.
 """
@@ -9,15 +9,17 @@ work. What a hearing returns becomes the result of its job's future.
 import logging
 import threading
 import time
-from collections.abc import Hashable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from serve_app import metrics
 from serve_app.engine.admission import Admission, Load
 from serve_app.engine.batch_record import record_batch
-from serve_app.engine.queue import BatchLimits, FairQueue, Hearing, Job, Stage
+from serve_app.engine.device import Backend, Device
+from serve_app.engine.health import Health
+from serve_app.engine.queue import BatchLimits, FairQueue, Hearing, Job
 from serve_app.engine.request import NO_DEMAND, Demand, Request
-from serve_app.settings import AdmissionSettings
+from serve_app.settings import AdmissionSettings, EngineSettings
 from serve_app.tracing.span import NO_SPAN, Span
 
 logger = logging.getLogger("whisper_ox.engine")
@@ -30,18 +32,6 @@ class RequestClosed(Exception):
     """The request was cancelled, and its queued windows are gone."""
 
 
-class Backend(Protocol):
-    """What executes a batch: CTranslate2 in production."""
-
-    def run(
-        self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
-    ) -> Sequence[Any]:
-        """Run one batch; returns one result per payload, in order.
-
-        ``alone`` means that nothing else waits or runs, so this batch may use every core.
-        """
-
-
 class Scheduler:
     """Runs the hearings of all open requests on ``workers`` threads over one backend."""
 
@@ -52,11 +42,14 @@ class Scheduler:
         workers: int,
         sink: metrics.Sink = metrics.NO_METRICS,
         admission: Admission | None = None,
+        *,
+        health: Health | None = None,
     ) -> None:
-        self._backend = backend
+        self.device = Device(backend)
         self._sink = sink
         self._queue = FairQueue(limits)
         self._admission = admission or Admission(AdmissionSettings(), MAX_REQUESTS, workers)
+        self._health = health or Health(EngineSettings().stall_seconds)
         self._idle = workers
         self._workers = workers
         self._is_stopping = False
@@ -126,6 +119,13 @@ class Scheduler:
         with self._wake:
             return self._admission.load(self._queue.is_overdue)
 
+    def fault(self) -> str | None:
+        """Why this scheduler serves no more, or not as it should; None if nothing is wrong."""
+        with self._wake:
+            if not (self._is_stopping or all(thread.is_alive() for thread in self._threads)):
+                return "a worker thread has ended"
+            return self._health.fault(time.perf_counter())
+
     def set_limits(self, limits: BatchLimits) -> None:
         """Change the batch limits; the next batch obeys them."""
         with self._wake:
@@ -166,14 +166,15 @@ class Scheduler:
                     return
                 began = time.perf_counter()
                 self._admission.begin(worker, batch, began)
+                self._health.begin(worker, len(batch), began)
                 is_first = self._idle == self._workers
                 alone = is_first and not self._queue.jobs
                 if is_first:
                     self._active_since = began
                 self._idle -= 1
-            outcomes = self._run(batch, alone)
+            outcomes = self.device.run([job.step for job in batch], alone=alone)
             try:
-                self._account(worker, batch, began)
+                self._account(worker, batch, outcomes, began)
             except Exception:  # for a figure, no caller waits for ever and no worker ends
                 logger.exception("a batch was not accounted for")
             told = zip(batch, outcomes, strict=True)
@@ -191,8 +192,10 @@ class Scheduler:
             self._wake.wait()
         return []
 
-    def _account(self, worker: int, batch: list[Job], began: float) -> None:
-        """Tell admission, metrics and traces what is done."""
+    def _account(
+        self, worker: int, batch: list[Job], outcomes: Sequence[Any], began: float
+    ) -> None:
+        """Tell health, admission, metrics and traces what is done."""
         with self._wake:
             # From here on this worker is idle, so that the next step of a lone request finds
             # nothing beside it and may use every core.
@@ -201,26 +204,11 @@ class Scheduler:
             ended = time.perf_counter()
             active_seconds = max(0.0, ended - self._active_since)
             self._active_since = max(self._active_since, ended)
+            self._health.finish(worker, outcomes, ended)
             self._admission.finish(worker, batch, ended)
             slots = self._queue.limits.of(batch[0].step.stage)
         self._sink.count(metrics.ENGINE_ACTIVE_SECONDS, active_seconds)
         record_batch(self._sink, batch, slots, began, ended)
-
-    def _run(self, batch: list[Job], alone: bool) -> list[Any]:
-        """Results or exceptions, one per job.
-
-        A batch that fails is halved until the culprit is alone. It then fails without its mates,
-        and a batch too big for the device's memory still gets through.
-        """
-        stage, key = batch[0].kind
-        try:
-            payloads = [job.step.payload for job in batch]
-            return list(self._backend.run(stage, key, payloads, alone=alone))
-        except Exception as error:
-            if len(batch) == 1:
-                return [error]
-        middle = len(batch) // 2
-        return self._run(batch[:middle], alone) + self._run(batch[middle:], alone)
 
 
 def _go_on(job: Job, outcome: Any) -> bool:

@@ -26,12 +26,13 @@ class Encoded:
 def encode_step(mel: npt.NDArray[np.float32]) -> Step:
     """Encode a padded window, float32 [1, n_mels, n_frames]; gives [1, n_frames / 2, d_model]."""
     n_frames = mel.shape[-1]
-    return Step(Stage.ENCODE, mel.shape[1:], mel, n_frames / MEL_FRAMES_PER_SECOND)
+    return Step(Stage.ENCODE, mel.shape[1:], mel, n_frames / MEL_FRAMES_PER_SECOND, n_frames)
 
 
 def detect_step(encoded: Encoded) -> Step:
     """Detect the language: (language token, probability) pairs, best first."""
-    return Step(Stage.DETECT, ((), encoded.n_frames), (encoded.output, None))
+    key = ((), encoded.n_frames)
+    return Step(Stage.DETECT, key, (encoded.output, None), weight=encoded.n_frames)
 
 
 def generate_step(
@@ -45,7 +46,10 @@ def generate_step(
     """Decode: a ``WhisperGenerationResult``. ``again``: the encoding was decoded before."""
     key = (hashable(options), vocabulary.prompt_shape(prompt), encoded.n_frames)
     seconds = DECODING_SHARE * encoded.n_frames / MEL_FRAMES_PER_SECOND if again else 0.0
-    return Step(Stage.GENERATE, key, (encoded.output, list(prompt)), seconds)
+    # A window is decoded as so many texts at once, each with a cache of its own.
+    n_texts = max(options.get("beam_size", 1), options.get("num_hypotheses", 1))
+    weight = encoded.n_frames * n_texts
+    return Step(Stage.GENERATE, key, (encoded.output, list(prompt)), seconds, weight)
 
 
 def align_step(
@@ -57,7 +61,8 @@ def align_step(
 ) -> Step:
     """Align ``text_tokens`` with the first ``n_audio_frames``: a ``WhisperAlignmentResult``."""
     key = (hashable({**options, "start_sequence": start_sequence}), encoded.n_frames)
-    return Step(Stage.ALIGN, key, (encoded.output, (list(text_tokens), n_audio_frames)))
+    payload = (encoded.output, (list(text_tokens), n_audio_frames))
+    return Step(Stage.ALIGN, key, payload, weight=encoded.n_frames)
 
 
 def hashable(options: Mapping[str, Any]) -> Hashable:

@@ -24,9 +24,10 @@ from serve_app.caller import Caller
 from serve_app.engine import hardware
 from serve_app.engine.admission import Load
 from serve_app.engine.engine import Engine
+from serve_app.engine.largest_batch import try_largest_batches
 from serve_app.engine.transcription import transcribe
 from serve_app.engine.upkeep import keep_up
-from serve_app.errors import NotReady, WhisperOxError
+from serve_app.errors import DeviceFailed, NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
 from serve_app.serving.call_log import log_call, log_transcript
@@ -70,6 +71,9 @@ class Transcriber(_Replica):
         if settings.engine.bind_to_numa_node:
             hardware.bind_to_numa_node(serve.get_replica_context().rank.local_rank)
         self._engine = _load(settings, self._sink)
+        # On a CPU the kernel ends a process that takes too much memory, so nothing can be learned.
+        if self._engine.device == "cuda":
+            try_largest_batches(self._engine)
         golden = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=settings.audio)
         hearing = transcribe(self._engine, golden, TranscribeOptions(language="en"))
         with ThreadPoolExecutor(1) as thread:  # Serve's event loop is running in this one
@@ -99,6 +103,12 @@ class Transcriber(_Replica):
             log_call(clip, fitted, self._engine.scheduler)
             try:
                 transcript = await transcribe(self._engine, clip, fitted, caller.priority, span)
+            except DeviceFailed:
+                if self._engine.scheduler.fault() is None:
+                    raise
+                # Serve is about to end this process, and Ingress then sends the request to another.
+                await asyncio.Event().wait()
+                raise
             except asyncio.CancelledError:
                 logger.info("the client left; its %.1f s of audio are dropped", clip.seconds)
                 raise
@@ -108,6 +118,16 @@ class Transcriber(_Replica):
     async def describe(self) -> ModelFacts:
         """The model of this replica."""
         return self._engine.facts
+
+    async def check_health(self) -> None:
+        """Raise ``NotReady`` if the device is broken or a batch has stalled.
+
+        Serve calls this every ``health_check_period_s`` and replaces a replica for which it has
+        failed three times in a row.
+        """
+        if (fault := self._engine.scheduler.fault()) is not None:
+            logger.error("this replica is to be replaced: %s", fault)
+            raise NotReady(f"{self._engine}: {fault}")
 
     async def load(self) -> Load:
         """What this replica has to do now."""

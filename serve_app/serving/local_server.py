@@ -26,6 +26,7 @@ from models import resolve
 from serve_app.api.edge.drain import DrainStage, InProgress
 from serve_app.api.edge.key_ring import KeyRing
 from serve_app.api.example import EXAMPLE_CLIP, curl_example
+from serve_app.engine import hardware
 from serve_app.errors import NotReady
 from serve_app.logs import from_environment
 from serve_app.serving import haproxy, ray_internals
@@ -79,6 +80,7 @@ def serve(
     if metrics_port:
         require_free(metrics_host, metrics_port, "--metrics-port")
     require_shared_memory(OBJECT_STORE_BYTES)
+    hardware.pick_device(profile.settings.engine.device)
     local = resolve(profile.settings.engine.model)  # with a progress bar
     print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
     private_host = haproxy.listen_alone(http.host)

@@ -1,5 +1,6 @@
 """A start that cannot succeed: one clear line on stderr, no traceback, no process left."""
 
+import json
 import os
 import shutil
 import socket
@@ -63,6 +64,16 @@ def assert_refused(outcome: Outcome, *parts: str) -> None:
 )
 def test_a_wrong_name_is_refused(flags: Sequence[str], said: Sequence[str]) -> None:
     assert_refused(start("--port", str(free_port()), *flags), *said)
+
+
+def test_the_gpu_image_refuses_to_run_without_a_gpu() -> None:
+    image = Path(__file__).parents[2] / "Dockerfile.gpu"
+    _, _, command = image.read_text().rpartition("CMD ")
+    python, dash_m, module, *flags = json.loads(command)
+    assert (python, dash_m, module) == ("python", "-m", "serve_app")
+    hidden = {"CUDA_VISIBLE_DEVICES": ""}
+    outcome = start(*flags, "--port", str(free_port()), environment=hidden)
+    assert_refused(outcome, "engine.device is cuda", "nvidia-smi", "--gpus all")
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http"])

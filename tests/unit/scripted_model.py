@@ -9,9 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from serve_app import metrics
+from serve_app.engine.device import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.queue import BatchLimits, Stage
-from serve_app.engine.scheduler import Backend, Scheduler
+from serve_app.engine.scheduler import Scheduler
 
 WORKERS = 2
 
@@ -38,7 +39,7 @@ class Asked:
 
 
 @dataclass
-class ScriptedModel:
+class ScriptedModel(Backend):
     """A backend. ``says`` gives the tokens of a window that is decoded with a prompt.
 
     ``languages`` are detected in the windows in the order in which they are encoded. Tokens are

@@ -7,6 +7,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from serve_app.engine.batch_record import record_batch
+from serve_app.engine.device import Backend
 from serve_app.engine.queue import BatchLimits, Hearing, Job, Stage, Step
 from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
@@ -58,7 +59,7 @@ def test_each_request_of_a_batch_gets_it_with_a_link_to_the_others(
     assert below(exported, "others")["generate"].start_time - recorded.start_time < 1e9
 
 
-class Echo:
+class Echo(Backend):
     """Returns what it gets."""
 
     def run(

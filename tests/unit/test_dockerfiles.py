@@ -11,7 +11,7 @@ import pytest
 from supply_chain.image import PYTHON, ROOT
 
 DOCKERFILES = [ROOT / "Dockerfile", ROOT / "Dockerfile.gpu"]
-OF_THE_GPU = re.compile(r"LD_LIBRARY_PATH=|NVIDIA_|^#")
+OF_THE_GPU = re.compile(r"LD_LIBRARY_PATH=|NVIDIA_|^#|^CMD")
 
 each = pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 

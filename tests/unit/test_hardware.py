@@ -13,6 +13,7 @@ from serve_app.engine.hardware import (
     pick_compute_type,
     pick_device,
 )
+from serve_app.errors import NotReady
 
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -88,8 +89,23 @@ def test_the_devices_own_types_are_picked() -> None:
     assert pick_compute_type("auto", device) in ctranslate2.get_supported_compute_types(device)
 
 
-def test_what_was_asked_for_is_taken() -> None:
-    assert pick_device("cuda") == "cuda"
+@pytest.mark.parametrize(("n_gpus", "picked"), [(0, "cpu"), (1, "cuda")])
+def test_a_gpu_is_used_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, n_gpus: int, picked: str
+) -> None:
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: n_gpus)
+    assert (pick_device("auto"), pick_device("cpu")) == (picked, "cpu")
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_no_reason_to_take_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 0)
+    with pytest.raises(NotReady, match=r"engine\.device is cuda.*nvidia-smi.*--gpus all"):
+        pick_device("cuda")
+
+
+def test_a_compute_type_that_was_asked_for_is_taken() -> None:
     assert pick_compute_type("float32", "cpu") == "float32"
 
 

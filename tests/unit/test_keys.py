@@ -68,6 +68,11 @@ def test_what_is_not_quite_a_key_is_none(sent: str) -> None:
     assert name_of(ring("sesame"), sent) is None
 
 
+def test_no_part_of_a_digest_is_enough() -> None:
+    keys = ring("sesame")
+    assert [n for n in range(20_000) if name_of(keys, f"guess {n}")] == []
+
+
 def test_a_line_feed_that_a_mounted_secret_ends_with_is_not_part_of_the_key() -> None:
     assert name_of(ring("sesame\n"), "sesame") == "default"
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from serve_app import metrics
+from serve_app.engine.device import Backend
 from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
 from serve_app.engine.scheduler import Scheduler
 from serve_app.metrics import METRICS, Histogram, Metric
@@ -46,7 +47,7 @@ def test_the_stages_are_those_of_the_scheduler() -> None:
     assert [stage.name.lower() for stage in Stage] == [*metrics.STAGES]
 
 
-class Echo:
+class Echo(Backend):
     """Returns what it gets."""
 
     def run(
@@ -84,7 +85,7 @@ def test_the_scheduler_counts_windows_room_and_time() -> None:
 def test_two_workers_at_once_are_active_only_once() -> None:
     ledger, both = Ledger(), threading.Barrier(2)
 
-    class Meeting:
+    class Meeting(Backend):
         def run(
             self, stage: Stage, key: object, payloads: Sequence[Any], *, alone: bool
         ) -> Sequence[Any]:

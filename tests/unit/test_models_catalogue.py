@@ -9,7 +9,7 @@ import pytest
 from models import CATALOGUE, resolve
 from models.catalogue import ALIASES
 from models.entry import COMPUTE_TYPES, HuggingFaceSource
-from models.failures import ChecksumMismatch, ModelInvalid
+from models.failures import ChecksumMismatch, ModelInvalid, ModelNotFound
 from models.manifest import MODEL_FILES, Manifest, require_files
 from models.reference import ModelReference, parse_name, parse_reference
 from models.store import default_models_dir
@@ -68,6 +68,18 @@ def test_catalogue_repository_by_id_is_pinned_too() -> None:
 def test_other_revision_of_a_catalogue_repository_is_not_called_pinned() -> None:
     reference = parse_name("Systran/faster-whisper-base@main")
     assert reference.entry is None and reference.folder == "Systran--faster-whisper-base@main"
+
+
+def test_no_two_ids_share_a_folder() -> None:
+    ids = ["a/b", "a-/b", "a/b@c/d", "a/b@c--d", "a/b@c-/d", "a/b@c/-d", "a/b-c", "a/b@c-d"]
+    assert len({parse_name(name).folder for name in ids}) == len(ids)
+    assert all(Path(parse_name(name).folder).name == parse_name(name).folder for name in ids)
+
+
+@pytest.mark.parametrize("name", ["a/b--c", "a--b/c"])
+def test_an_id_that_the_hub_does_not_allow_is_refused(name: str) -> None:
+    with pytest.raises(ModelNotFound, match=name):
+        parse_name(name)
 
 
 def test_catalogue_name_wins_over_a_directory_of_that_name(

@@ -123,6 +123,16 @@ def test_token_goes_to_the_hub_and_not_to_its_storage(hub: LoopbackHub, tmp_path
     assert hub.storage_authorizations == []
 
 
+@pytest.mark.parametrize("revision", ["../../etc", "main", COMMIT[:-1], COMMIT.upper()])
+def test_a_revision_that_is_not_a_commit_is_refused(
+    hub: LoopbackHub, tmp_path: Path, revision: str
+) -> None:
+    hub.commit = revision
+    with pytest.raises(DownloadRefused, match="is not a Git commit"):
+        install(tmp_path)
+    assert not any(tmp_path.rglob("hf-*"))
+
+
 def test_private_repository_asks_for_a_token(hub: LoopbackHub, tmp_path: Path) -> None:
     hub.token = "another"
     with pytest.raises(DownloadRefused, match=r"401.*HF_TOKEN"):

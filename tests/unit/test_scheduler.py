@@ -9,6 +9,7 @@ import pytest
 
 from serve_app.caller import Priority
 from serve_app.engine.admission import Admission
+from serve_app.engine.device import Backend
 from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
 from serve_app.engine.request import Demand
 from serve_app.engine.scheduler import RequestClosed, Scheduler
@@ -24,7 +25,7 @@ class BrokenMetrics(Sink):
         raise RuntimeError("no metrics today")
 
 
-class Doubler:
+class Doubler(Backend):
     """Encodes x as 2x and decodes (2x, y) as 2x + y; refuses what the tests make poisonous."""
 
     def __init__(self, largest_batch: int = 64) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from serve_app import metrics
 from serve_app.audio.clip import AudioClip
+from serve_app.engine.device import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
 from serve_app.engine.recovery import BEFORE_SECONDS, MOST_ROUNDS
@@ -157,7 +158,7 @@ def hear_languages(
 def test_an_unknown_language_takes_no_second_encoding(base: Engine, language: str) -> None:
     stages: list[Stage] = []
 
-    class Counting:
+    class Counting(Backend):
         """Notes the batches of the real model."""
 
         def run(self, stage: Stage, *arguments: Any, **options: Any) -> Sequence[Any]:
