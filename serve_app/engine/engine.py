@@ -153,7 +153,7 @@ class Engine:
             bulk_decode=tunables.bulk_decode_batch
             or (CPU_BULK_DECODE_BATCH if on_cpu else tunables.decode_batch),
             # A call on a CPU takes up to a second, for which dictation would have to wait.
-            bulk_workers=max(1, self._workers - 1) if on_cpu else None,
+            bulk_workers=max(1, self.workers - 1) if on_cpu else None,
             slack_seconds=tunables.slack_seconds,
             spread=on_cpu,
         )
