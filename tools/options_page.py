@@ -34,9 +34,10 @@ def options_page() -> str:
             "An object. Only the keys that are given are passed on.\n",
             _table(VadParameters),
             "\n## Languages\n",
-            "A code, an English name or a tag with a region (`de`, `German`, `de-CH`), in any "
-            "case. An English-only model knows `en`, every other model all of them, except that "
-            "`yue` came with large-v3.\n",
+            "A code of ISO 639-1, -2 or -3, a name in any language, or a tag with a region (`de`, "
+            "`deu`, `German`, `Deutsch`, `de-CH`), in any case. `auto`, `detect`, `multi`, `none` "
+            "and `und` mean the same as `null`. An English-only model knows `en`, every other "
+            "model all of them, except that `yue` came with large-v3.\n",
             f"{codes}.",
             "\n## The server's limits\n",
             "The operator sets these, under `options`.\n",

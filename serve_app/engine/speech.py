@@ -24,6 +24,9 @@ SILENCE_PEAK = 8 / 32768
 """Audio whose samples all stay below 8 of 32768 (-72 dBFS) holds no speech: dither and line noise
 of a muted source. Decoded without VAD, Whisper would hear words in it."""
 
+SHORTEST_SECONDS = 0.2
+"""Nobody says a word in less, but Whisper hears one in noise however short it is."""
+
 BATCHED_SILENCE_MS = 160
 """Silence that ends a stretch of speech in faster-whisper's batched pipeline, unless told."""
 
@@ -74,8 +77,9 @@ class Cut:
 def audible(clip: AudioClip) -> Samples | None:
     """The samples of ``clip``; None if nobody can be heard in them."""
     samples = clip.float32()
-    loud = samples.size and max(samples.max(), -samples.min()) >= SILENCE_PEAK
-    return samples if loud else None
+    if clip.seconds < SHORTEST_SECONDS:
+        return None
+    return samples if max(samples.max(), -samples.min()) >= SILENCE_PEAK else None
 
 
 def uses_vad(options: TranscribeOptions) -> bool:

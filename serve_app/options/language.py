@@ -7,6 +7,8 @@ Codes and names are those of the tokenizer that OpenAI published with Whisper
 import difflib
 from dataclasses import dataclass
 
+import langcodes
+from langcodes.tag_parser import LanguageTagError
 from typing_extensions import override
 
 from serve_app.options.kinds import Kind
@@ -36,41 +38,58 @@ LANGUAGES = {
 }  # fmt: skip
 """Whisper's code of each language, and its English name."""
 
-_OTHER_NAMES = {
-    "burmese": "my", "castilian": "es", "flemish": "nl", "haitian": "ht", "letzeburgesch": "lb",
-    "mandarin": "zh", "moldavian": "ro", "moldovan": "ro", "panjabi": "pa", "pushto": "ps",
-    "sinhalese": "si", "valencian": "ca",
-}  # fmt: skip
-"""OpenAI's aliases."""
-
 _OTHER_CODES = {
-    "cmn": "zh", "fil": "tl", "in": "id", "iw": "he", "ji": "yi", "jv": "jw", "mo": "ro",
-    "nb": "no",
+    "cmn": "zh", "fil": "tl", "flemish": "nl", "in": "id", "iw": "he", "ji": "yi", "jv": "jw",
+    "mo": "ro", "moldavian": "ro", "moldovan": "ro", "nb": "no", "valencian": "ca",
 }  # fmt: skip
-"""Current and withdrawn ISO 639 codes that Whisper writes differently."""
+"""Codes and names that ISO 639 counts to other languages than Whisper does, or has withdrawn."""
+
+_DETECTED = frozenset(
+    {"", "auto", "automatic", "detect", "mul", "multi", "multilingual", "none", "null", "und"}
+)
+"""What callers write for a language that is to be detected; ISO 639 itself has und and mul."""
+
+LONGEST_NAME = 60
+"""Characters; no name of a language is longer."""
 
 _BY_NAME = {
     **{name: code for code, name in LANGUAGES.items()},
-    **_OTHER_NAMES,
     **_OTHER_CODES,
     **{code: code for code in LANGUAGES},
 }
 
 
 def language_code(text: str) -> str | None:
-    """Whisper's code for a code, an English name or a regional tag; None for anything else.
+    """Whisper's code for a code, a name or a regional tag of a language; None for anything else.
 
-    ``"DE"``, ``"German"``, ``"de-CH"`` and ``"de_CH.UTF-8"`` all give ``"de"``. Only the first part
-    of a tag (BCP 47) counts, except for Cantonese as an extension of Chinese (``zh-yue``).
+    ``"DE"``, ``"deu"``, ``"German"``, ``"Deutsch"``, ``"de-CH"`` and ``"de_CH.UTF-8"`` all give
+    ``"de"``. Only the first part of a tag (BCP 47) counts, except for Cantonese as an extension of
+    Chinese (``zh-yue``).
     """
     name = text.strip().lower()
     if name in _BY_NAME:
         return _BY_NAME[name]
-    first, *rest = name.replace("_", "-").split("-")
+    first, *rest = name.partition(".")[0].replace("_", "-").split("-")
     if first == "zh" and rest[:1] == ["yue"]:
         return "yue"
-    # Only codes, two or three letters long, have a region after them; names do not.
-    return _BY_NAME.get(first) if len(first) <= 3 else None
+    if len(first) <= 3 and first in _BY_NAME:  # only codes have a region after them
+        return _BY_NAME[first]
+    language = _known_language(name)
+    return None if language is None else _BY_NAME.get(language.language or "")
+
+
+def _known_language(name: str) -> langcodes.Language | None:
+    """The language that ISO 639 or the Unicode CLDR knows by a code or a name in any language."""
+    if len(name) > LONGEST_NAME:
+        return None
+    try:
+        return langcodes.get(langcodes.standardize_tag(name.partition(".")[0], macro=True))
+    except LanguageTagError:
+        pass
+    try:
+        return langcodes.get(langcodes.standardize_tag(langcodes.find(name), macro=True))
+    except LookupError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -81,22 +100,27 @@ class Language(Kind):
     def read(self, value: object, limits: OptionLimits) -> str | None:
         if not isinstance(value, str):
             raise ValueError
-        if value.strip().lower() in ("", "auto"):
+        if value.strip().lower() in _DETECTED:
             return None
         code = language_code(value)
         if code is None:
-            raise ValueError(*_closest(value))
+            raise ValueError(*_hint(value))
         return code
 
     @override
     def allowed(self, limits: OptionLimits) -> str:
         return (
-            'null or "auto" to detect it, the English name of a language or one of the codes '
-            + ", ".join(sorted(LANGUAGES))
+            'null or "auto" to detect it, the name of a language, its ISO 639 code or one of '
+            "Whisper's codes " + ", ".join(sorted(LANGUAGES))
         )
 
 
-def _closest(language: str) -> tuple[str, ...]:
-    names = [*LANGUAGES, *LANGUAGES.values()]
-    close = difflib.get_close_matches(language.strip().lower()[:40], names, n=1, cutoff=0.7)
-    return (f'the closest is "{close[0]}"',) if close else ()
+def _hint(value: str) -> tuple[str, ...]:
+    name = value.strip().lower()[:LONGEST_NAME]
+    close = difflib.get_close_matches(name, LANGUAGES.values(), n=1, cutoff=0.7)
+    if close:
+        return (f'the closest is "{close[0]}"',)
+    language = _known_language(name)
+    if language is None or not language.is_valid():
+        return ()
+    return (f"Whisper does not know {language.display_name()}",)

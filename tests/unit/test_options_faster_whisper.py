@@ -11,7 +11,8 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 from faster_whisper.vad import VadOptions
 
-from serve_app.options import TranscribeOptions, VadParameters
+from serve_app.errors import InvalidOption
+from serve_app.options import TranscribeOptions, VadParameters, build_options
 from serve_app.options.language import LANGUAGES, language_code
 
 NOT_OVER_HTTP = {"self", "audio", "log_progress"}
@@ -64,11 +65,36 @@ def test_a_language_is_known_by_code_and_by_name(code: str) -> None:
     [
         ("en-US", "en"), ("de_CH", "de"), ("de_CH.UTF-8", "de"), ("zh-Hant-TW", "zh"),
         ("zh-yue", "yue"), ("nb-NO", "no"), ("jv", "jw"), ("iw", "he"), ("Castilian", "es"),
-        (" german ", "de"), ("klingon", None), ("englishx", None), ("x-en", None), ("-", None),
+        (" german ", "de"), ("deu", "de"), ("ger-AT", "de"), ("swe", "sv"), ("chi", "zh"),
+        ("cmn-Hans-CN", "zh"), ("nob", "no"), ("fil", "tl"), ("arb", "ar"), ("Deutsch", "de"),
+        ("FRANÇAIS", "fr"), ("日本語", "ja"), ("русский", "ru"), ("Burmese", "my"),
+        ("Mandarin", "zh"), ("Panjabi", "pa"), ("Flemish", "nl"), ("haitian", "ht"),
+        ("letzeburgesch", "lb"), ("pushto", "ps"), ("Sinhalese", "si"), ("Moldovan", "ro"),
+        ("german (Austria)", "de"), ("klingon", None), ("x-en", None), ("-", None),
+        ("e" * 10_000, None),
     ],
 )  # fmt: skip
 def test_other_spellings_of_a_language(text: str, code: str | None) -> None:
     assert language_code(text) == code
+
+
+@pytest.mark.parametrize("text", ["", "Auto", "und", "none", "multi", "detect"])
+def test_a_language_that_is_to_be_detected_is_written_in_many_ways(text: str) -> None:
+    assert build_options({"language": text}).options.language is None
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("germn", 'the closest is "german"'),
+        ("eo", "Whisper does not know Esperanto"),
+        ("Esperanto", "Whisper does not know Esperanto"),
+        ("dee", "Whisper does not know Dewoin"),
+    ],
+)
+def test_a_language_that_cannot_be_heard_is_refused_by_its_name(text: str, hint: str) -> None:
+    with pytest.raises(InvalidOption, match=hint):
+        build_options({"language": text})
 
 
 def test_options_load_neither_model_nor_server_libraries() -> None:

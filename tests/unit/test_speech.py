@@ -149,13 +149,15 @@ def test_clips_that_the_caller_selects_replace_vad(given: dict[str, Any], expect
 )
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_what_is_no_louder_than_line_noise_is_silence(peak: int, is_heard: bool, sign: int) -> None:
-    samples = np.zeros(1_000, np.int16)
+    samples = np.zeros(16_000, np.int16)
     samples[500] = sign * peak
     assert (audible(AudioClip(samples, 1.0)) is not None) is is_heard
 
 
-def test_no_audio_is_silence() -> None:
-    assert audible(AudioClip(np.zeros(0, np.int16), 0.0)) is None
+@pytest.mark.parametrize(("n_samples", "is_heard"), [(0, False), (1_600, False), (4_000, True)])
+def test_audio_that_is_shorter_than_any_word_is_silence(n_samples: int, is_heard: bool) -> None:
+    noise = np.full(n_samples, 1_000, np.int16)
+    assert (audible(AudioClip(noise, n_samples / SAMPLE_RATE_HZ)) is not None) is is_heard
 
 
 def test_a_window_of_several_stretches_holds_them_one_after_the_other() -> None:
