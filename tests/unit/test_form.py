@@ -14,6 +14,8 @@ from serve_app.api.sources.form import (
     MAX_FIELDS,
     MAX_FIELDS_BYTES,
     MAX_FILES,
+    MAX_FRAMING_BYTES,
+    PIECE_BYTES,
     Form,
     read_form,
 )
@@ -40,9 +42,15 @@ def read(
     pieces: Iterable[bytes],
     *,
     content_type: str = "multipart/form-data; boundary=x",
-    on_head: Callable[[memoryview], None] = lambda head: None,
+    on_head: Callable[[memoryview], None] | None = None,
     field_bytes: int = MAX_FIELD_BYTES,
 ) -> Form:
+    return asyncio.run(read_form(request(pieces, content_type), on_head or ignore, field_bytes))
+
+
+def request(
+    pieces: Iterable[bytes], content_type: str = "multipart/form-data; boundary=x"
+) -> Request:
     source = iter(pieces)
 
     async def receive() -> Message:
@@ -50,7 +58,11 @@ def read(
         return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
 
     scope = {"type": "http", "headers": [(b"content-type", content_type.encode())]}
-    return asyncio.run(read_form(Request(scope, receive), on_head, field_bytes))
+    return Request(scope, receive)
+
+
+def ignore(head: memoryview) -> None:
+    """Of a file: nothing is wrong with it."""
 
 
 def form(*parts: bytes, step: int = 10_000, field_bytes: int = MAX_FIELD_BYTES) -> Form:
@@ -150,6 +162,53 @@ def test_a_flood_of_text_takes_little_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * MAX_FIELDS_BYTES
+
+
+SPACED_HEADERS = b"--x\r\n" + (b"X:" + b" " * 4_000 + b"y\r\n") * 7
+SPACED_HEADERS += b'Content-Disposition: form-data; name="a"\r\n\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("start", "unit"),
+    [(file_part(b"") + b"--x", b" "), (b"", b"\r\n"), (b"", SPACED_HEADERS)],
+    ids=["after-a-boundary", "before-the-form", "in-headers"],
+)
+def test_padding_is_parsed_only_up_to_its_bound(start: bytes, unit: bytes) -> None:
+    body = start + unit * (20 * MEBIBYTE // len(unit))
+    parsed = 0
+
+    def coming() -> Iterable[bytes]:
+        nonlocal parsed
+        for place in range(0, len(body), PIECE_BYTES):
+            yield body[place : place + PIECE_BYTES]
+            parsed = place + PIECE_BYTES
+
+    with pytest.raises(FormTooLarge, match="boundaries and part headers"):
+        read(coming())
+    assert parsed <= MAX_FRAMING_BYTES + 2 * PIECE_BYTES
+
+
+def test_padding_is_bounded_inside_one_large_piece() -> None:
+    with pytest.raises(FormTooLarge, match="boundaries and part headers"):
+        read([file_part(b"") + b"--x" + b" " * MEBIBYTE])
+
+
+def test_others_have_their_turn_while_a_form_is_parsed() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def both() -> None:
+        other = asyncio.create_task(others())
+        await read_form(request([file_part(b"\r\n--y" * 4 * MEBIBYTE), b"--x--\r\n"]), ignore)
+        other.cancel()
+
+    asyncio.run(both())  # of 0.1 s and more
+    assert turns >= 3
 
 
 def test_an_epilogue_takes_no_memory() -> None:
