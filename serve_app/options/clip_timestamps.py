@@ -28,9 +28,12 @@ class ClipTimestamps(Kind):
     def read(self, value: object, limits: OptionLimits) -> tuple[ClipTimes, ...] | None:
         if isinstance(value, str) and value.strip() == "0":
             return None
-        clips = _pairs(items(value))
-        if len(clips) > limits.max_clips:
-            raise ValueError(f"{len(clips)} clips are too many")
+        values = items(value)
+        is_flat = not any(isinstance(one, (dict, list, tuple)) for one in values)
+        n_clips = (len(values) + 1) // 2 if is_flat else len(values)
+        if n_clips > limits.max_clips:  # before thousands of numbers are read
+            raise ValueError(f"{n_clips} clips are too many")
+        clips = _flat(values) if is_flat else tuple(_pair(one) for one in values)
         _check_order(clips)
         return clips or None
 
@@ -43,9 +46,7 @@ class ClipTimestamps(Kind):
         )
 
 
-def _pairs(values: Sequence[object]) -> tuple[ClipTimes, ...]:
-    if any(isinstance(value, (dict, list, tuple)) for value in values):
-        return tuple(_pair(value) for value in values)
+def _flat(values: Sequence[object]) -> tuple[ClipTimes, ...]:
     flat: list[float | None] = [float(number(value)) for value in values]
     if len(flat) % 2:
         flat.append(None)
