@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from starlette.requests import Request
@@ -209,6 +210,18 @@ def test_the_log_shows_the_start_of_a_long_path(caplog: pytest.LogCaptureFixture
     with caplog.at_level("INFO", "whisper_ox.access"):
         asked(edge(), http_scope("/" + "y" * 10_000))
     assert len(caplog.records[-1].getMessage()) < 300
+
+
+@pytest.mark.parametrize("path", ["/x 200 5ms key_name=alice", '/x" 200', "/x\u2003200", "/%"])
+def test_a_path_cannot_look_like_the_rest_of_its_log_line(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "whisper_ox.access"):
+        asked(edge(), http_scope(path))
+    method, shown, status, _ = caplog.records[-1].getMessage().split()
+    assert (method, status) == ("POST", "200")
+    assert unquote(shown) == path
+    assert '"' not in shown
 
 
 def test_the_log_line_says_what_came(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ hang on it: in this process by ``RequestState.span``, in others by ``Caller.trac
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 from starlette.types import Scope
 
@@ -105,7 +106,8 @@ def _log(scope: Scope, state: RequestState) -> None:
     level = logging.DEBUG if state.path in PROBES and state.status == 200 else logging.INFO
     shown = {
         "method": scope.get("method", "WS"),
-        "path": scope["path"][:SHOWN_CHARACTERS],
+        # As it was sent, without spaces and quotes: a path must not look like the rest of a line.
+        "path": quote(scope["path"], safe="/:@!$&'()*+,;=", errors="replace")[:SHOWN_CHARACTERS],
         "status": state.status or CLIENT_LEFT,
         "duration_ms": round(state.seconds * 1000, 1),
     }
