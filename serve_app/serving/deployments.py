@@ -31,7 +31,7 @@ from serve_app.errors import DeviceFailed, NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
 from serve_app.serving.call_log import log_call, log_transcript
-from serve_app.serving.ray_internals import listen_on_node_address_only
+from serve_app.serving.ray_internals import listen_on_node_address_only, pull_bodies
 from serve_app.serving.ray_metrics import RayMetrics
 from serve_app.serving.remote_service import TRANSCRIBER, RemoteService
 from serve_app.settings import ApiKey, AppSettings, EngineTunables
@@ -148,6 +148,7 @@ class Ingress(_Replica):
     """The HTTP side: protocols, validation and audio decoding, no model."""
 
     def __init__(self, settings: AppSettings, transcriber: DeploymentHandle) -> None:
+        pull_bodies()
         super().__init__(settings, "Ingress")
         self._settings = settings
         self._drain = Drain()

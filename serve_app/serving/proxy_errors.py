@@ -14,8 +14,9 @@ from serve_app.api.edge.state import REQUEST_ID_HEADER, RequestState
 from serve_app.api.error_answers import FAILED, error_response
 from serve_app.errors import Overloaded, RequestTimeout, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
+from serve_app.serving.bounded_http import bound_heads
 from serve_app.serving.haproxy import LOST, NO_PROCESS, NOT_FOUND
-from serve_app.serving.ray_internals import HEADERS_READ_AS_TEXT, SERVES_HEADERS
+from serve_app.serving.ray_internals import HEADERS_READ_AS_TEXT, SERVES_HEADERS, pull_bodies
 from serve_app.settings import LogSettings
 
 logger = logging.getLogger("whisper_ox.proxy")
@@ -39,9 +40,11 @@ _ANSWERS: dict[int, WhisperOxError] = {
 
 
 def middlewares() -> list[Middleware]:
-    """What Serve wraps around its server; this process's log is set up as well."""
+    """What Serve wraps around its server; what else this process's server needs is set up too."""
     if not logging.getLogger("whisper_ox").handlers:  # an Ingress replica has set up its own
         configure_logging(LogSettings())
+    pull_bodies()
+    bound_heads()
     return [Middleware(ProxyErrors)]
 
 

@@ -9,13 +9,18 @@ Ray's environment variables (:mod:`serve_app.environment`) and the form of the c
 Serve writes for HAProxy (``haproxy.py``, a command that Serve starts).
 """
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import ray
 from ray._private import services
-from ray.serve._private import replica
+from ray.serve._private import proxy, replica
+from ray.serve._private.direct_ingress_http_util import ASGIDIReceiveProxy
+from ray.serve._private.http_util import ASGIReceiveProxy, MessageQueue
 from ray.serve.handle import DeploymentHandle
+from starlette.types import Message, Receive
 
 from serve_app.errors import NotReady
 
@@ -28,6 +33,10 @@ SERVES_HEADERS = frozenset(
 
 HEADERS_READ_AS_TEXT = frozenset({b"x-session-id", b"traceparent", b"tracestate"})
 """Serve takes their values for UTF-8 and fails if they are not."""
+
+READ_AHEAD_MESSAGES = 4
+"""What the Python proxy reads of a body before the replica asks for more. A message of uvicorn has
+up to 320 KiB."""
 
 _EVERY_INTERFACE = "[::]:"
 
@@ -70,6 +79,128 @@ def listen_on_node_address_only() -> None:
         return port
 
     replica.add_port_to_grpc_server = add_port_on_node_address
+
+
+def pull_bodies() -> None:
+    """Call in a replica or a proxy before its first request: bodies come as they are read.
+
+    Serve would take a body from the connection as fast as it arrives and queue all of it, without
+    bound, before the application has asked for a byte. Thereby it would also tell a client that
+    sends ``Expect: 100-continue`` to go on before the application can refuse the request.
+    """
+    require_checked_ray()
+    replica.ASGIDIReceiveProxy = _PulledFromServer
+    replica.ASGIReceiveProxy = _PulledFromProxy
+    proxy.MessageQueue = _PulledQueue
+    proxy.HTTPProxy.proxy_asgi_receive = _fill_as_pulled
+
+
+class _Pull:
+    """Lets one side fetch once for each time that the other one asks.
+
+    ``loop`` is that of the fetching side if the other one is on a different one. Once the last
+    piece of a body has been taken, nobody asks any more, and the fetching side only waits for the
+    client to leave.
+    """
+
+    def __init__(self, scope: Any, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = loop
+        self._was_asked = asyncio.Event()
+        self._is_over = scope["type"] != "http"
+
+    async def turn(self) -> None:
+        """Wait until the other side has asked."""
+        if not self._is_over:
+            await self._was_asked.wait()
+            self._was_asked.clear()
+
+    def ask(self) -> None:
+        if self._loop is None:
+            self._was_asked.set()
+        else:
+            self._loop.call_soon_threadsafe(self._was_asked.set)
+
+    def took(self, message: Message) -> None:
+        if not message.get("more_body", False):
+            self._is_over = True
+            self.ask()
+
+
+class _Pulled:
+    """The part of Serve's two classes below that the application calls."""
+
+    queue: "asyncio.Queue[Message]"
+    _pull: _Pull
+
+    async def __call__(self) -> Message:
+        if self.queue.empty():
+            self._pull.ask()
+        message: Message = await super().__call__()  # type: ignore[misc]  # Serve's
+        self._pull.took(message)
+        return message
+
+
+class _PulledFromServer(_Pulled, ASGIDIReceiveProxy):  # type: ignore[misc]  # ray has no types
+    """What a replica behind HAProxy reads, from the HTTP server in the same process."""
+
+    def __init__(self, scope: Any, receive: Receive, user_event_loop: Any) -> None:
+        self._pull = _Pull(scope, asyncio.get_running_loop())
+
+        async def pulled() -> Message:
+            await self._pull.turn()
+            return await receive()
+
+        super().__init__(scope, pulled, user_event_loop)
+
+
+class _PulledFromProxy(_Pulled, ASGIReceiveProxy):  # type: ignore[misc]  # ray has no types
+    """What a replica behind the Python proxy reads, from that process."""
+
+    def __init__(
+        self, scope: Any, request_metadata: Any, fetch: Callable[[Any], Awaitable[bytes]]
+    ) -> None:
+        self._pull = _Pull(scope)
+
+        async def pulled(metadata: Any) -> bytes:
+            await self._pull.turn()
+            return await fetch(metadata)
+
+        super().__init__(scope, request_metadata, pulled)
+
+
+class _PulledQueue(MessageQueue):  # type: ignore[misc]  # ray has no types
+    """What the Python proxy has read of a request that the replica has not fetched yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_room = asyncio.Event()
+
+    async def room(self) -> None:
+        """Wait until the replica has asked, and for as long as the queue is full."""
+        await self._has_room.wait()
+        if len(self._message_queue) >= READ_AHEAD_MESSAGES - 1:
+            self._has_room.clear()
+
+    async def wait_for_message(self) -> None:
+        self._has_room.set()
+        await super().wait_for_message()
+
+    def get_messages_nowait(self) -> list[Message]:
+        self._has_room.set()
+        messages: list[Message] = super().get_messages_nowait()
+        return messages
+
+
+_fill = proxy.HTTPProxy.proxy_asgi_receive
+
+
+async def _fill_as_pulled(self: Any, receive: Receive, queue: _PulledQueue) -> int | None:
+    async def pulled() -> Message:
+        await queue.room()
+        return await receive()
+
+    code: int | None = await _fill(self, pulled, queue)
+    return code
 
 
 def inside_the_call(handle: DeploymentHandle) -> DeploymentHandle:

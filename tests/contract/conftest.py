@@ -16,7 +16,7 @@ from tests.contract.scrape import REPORT_ENVIRONMENT
 API_KEY = "correct horse battery staple"
 API_KEY_HEADER = "X-Whisper-Key"
 HASHED_KEY, ONE_AT_A_TIME_KEY, TWO_SECONDS_KEY = "two words", "one-at-a-time", "two-seconds"
-MAX_BODY_BYTES = 2_000_000
+MAX_BODY_BYTES, MAX_HELD_BYTES = 2_000_000, 3_000_000
 MAX_HEADER_BYTES = 8_192
 UPLOAD_IDLE_SECONDS = 2.0
 EXTRA_PATH = "/speech/recognise"
@@ -59,6 +59,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterat
         "http": {
             "strict_options": True,
             "max_body_bytes": MAX_BODY_BYTES,
+            "max_held_bytes": MAX_HELD_BYTES,
             "max_header_bytes": MAX_HEADER_BYTES,
             "upload_idle_seconds": UPLOAD_IDLE_SECONDS,
             "extra_transcribe_paths": [EXTRA_PATH],

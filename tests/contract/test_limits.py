@@ -5,14 +5,22 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
 from loadtest.server import Server
-from tests.contract.conftest import API_KEY, API_KEY_HEADER, MAX_HEADER_BYTES
+from tests.conditions import eventually
+from tests.contract.conftest import (
+    API_KEY,
+    API_KEY_HEADER,
+    MAX_HEADER_BYTES,
+    MAX_HELD_BYTES,
+)
 from tests.contract.test_bad_requests import error_of
+from tests.contract.test_logs import ANSWERED, events
 from tests.contract.wire import post, silence, words_of
 
 CLAIMED_BYTES = 1_000_000
@@ -24,9 +32,10 @@ KEY = {API_KEY_HEADER: API_KEY}
 def upload(server: Server, **headers: str) -> Iterator[socket.socket]:
     """A connection on which the head of a form of ``CLAIMED_BYTES`` has been sent."""
     url = httpx.URL(server.url)
-    lines = {"Host": url.host, "Content-Length": str(CLAIMED_BYTES), **KEY, **headers}
+    lines = {"Host": url.host, "Content-Length": str(CLAIMED_BYTES), **KEY}
+    lines |= {name.replace("_", "-"): value for name, value in headers.items()}
     head = "POST /transcribe HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-    head += "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
+    head += "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
         connection.sendall(head.encode() + b"\r\n")
         yield connection
@@ -48,6 +57,80 @@ def answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
 def outcome(connection: socket.socket) -> tuple[int, str]:
     status, error = answer(connection)
     return status, error["code"]
+
+
+def test_uploads_together_may_hold_only_so_much(guarded: Server, hello: bytes) -> None:
+    most = b"y" * (MAX_HELD_BYTES // 2)
+    with upload(guarded, Content_Length="1900000") as first:
+        first.sendall(FORM.replace(b'"file"', b'"other"') + most)
+        with upload(guarded, Content_Length="1900000") as second:
+            second.sendall(FORM.replace(b'"file"', b'"other"') + most)
+            assert outcome(second) == (429, "overloaded")
+        assert outcome(first) == (408, "upload_timeout")  # it was not cut off, it has stopped
+    assert words_of(post(f"{guarded.url}/transcribe", hello, headers=KEY)) == "hello world"
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_forgotten(guarded: Server) -> None:
+    most = b"y" * (MAX_HELD_BYTES // 2)
+    for number in range(4):  # of which two would be too much at once
+        with upload(guarded, X_Request_ID=f"left-{number}", Content_Length="1900000") as leaving:
+            leaving.sendall(FORM.replace(b'"file"', b'"other"') + most)
+        told = eventually(partial(events, guarded, f"left-{number}"))
+        assert told[ANSWERED]["status"] in (400, 499)
+
+
+@pytest.mark.parametrize(
+    ("server", "headers", "expected"),
+    [
+        ("guarded", {API_KEY_HEADER: "wrong"}, (401, "unauthorized")),
+        ("guarded", {"Content_Length": "2000001"}, (413, "body_too_large")),
+        ("tiny_en", {"Content_Length": f"{2**40}"}, (413, "body_too_large")),
+    ],
+    ids=["wrong-key", "too-large", "much-too-large"],
+)
+def test_who_asks_before_sending_a_body_is_refused_without_it(
+    server: str,
+    headers: dict[str, str],
+    expected: tuple[int, str],
+    request: pytest.FixtureRequest,
+) -> None:
+    with upload(request.getfixturevalue(server), Expect="100-continue", **headers) as connection:
+        assert outcome(connection) == expected  # as the first answer: there was no 100
+
+
+def test_who_asks_before_sending_a_body_is_told_to_go_on(tiny_en: Server, hello: bytes) -> None:
+    form = FORM + hello + b"\r\n--x--\r\n"
+    with upload(tiny_en, Expect="100-continue", Content_Length=f"{len(form)}") as connection:
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 100 Continue\r\n")
+        connection.sendall(form)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_http_1_0_is_answered_without_chunks(tiny_en: Server, hello: bytes) -> None:
+    form = FORM + hello + b"\r\n--x--\r\n"
+    head = b"POST /transcribe HTTP/1.0\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    head += b"Content-Length: %d\r\n\r\n" % len(form)
+    answered, _, body = all_of(tiny_en, head + form).partition(b"\r\n\r\n")
+    assert answered.split()[1] == b"200"
+    assert b"transfer-encoding" not in answered.lower()
+    assert json.loads(body)["segments"][0]["text"].split() == ["Hello", "world."]
+
+
+def test_a_length_beside_chunks_hides_no_second_request(tiny_en: Server) -> None:
+    hidden = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+    head += b"Transfer-Encoding: chunked\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
+    answers = all_of(tiny_en, head + b"0\r\n\r\n" + hidden)
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def all_of(server: Server, sent: bytes) -> bytes:
+    """Whatever is answered until the server closes the connection."""
+    url = httpx.URL(server.url)
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def test_a_body_that_stops_is_given_up(guarded: Server) -> None:

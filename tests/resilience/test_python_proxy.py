@@ -1,5 +1,6 @@
 """Ray's Python proxy, for machines without HAProxy: it serves, and its errors have our form."""
 
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 
 from loadtest.server import Server, proxy_environment, start_server
 from tests.contract.test_bad_requests import error_of
+from tests.contract.test_limits import outcome, upload
 from tests.contract.wire import post, words_of
 from tests.resilience.processes import family, title
 
@@ -28,3 +30,25 @@ def test_its_errors_are_ours(python_server: Server) -> None:
     error = error_of(response)
     assert (response.status_code, error["code"]) == (404, "not_found")
     assert error["request_id"] == "call-17"
+
+
+@pytest.mark.parametrize(
+    "start", [b"X-Filler: ", b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-Trailer: "]
+)
+def test_a_head_and_trailers_without_an_end_are_refused(
+    python_server: Server, start: bytes
+) -> None:
+    url = httpx.URL(python_server.url)
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
+        connection.sendall(b"POST /transcribe HTTP/1.1\r\nHost: x\r\n" + start)
+        with pytest.raises(ConnectionError):
+            for _ in range(1_000):
+                connection.sendall(b"y" * 65_536)
+
+
+def test_who_asks_before_sending_too_large_a_body_is_refused_without_it(
+    python_server: Server,
+) -> None:
+    too_large = {"Expect": "100-continue", "Content_Length": f"{2**40}"}
+    with upload(python_server, **too_large) as connection:
+        assert outcome(connection) == (413, "body_too_large")
