@@ -113,7 +113,7 @@ def test_http_1_0_is_answered_without_chunks(tiny_en: Server, hello: bytes) -> N
     answered, _, body = all_of(tiny_en, head + form).partition(b"\r\n\r\n")
     assert answered.split()[1] == b"200"
     assert b"transfer-encoding" not in answered.lower()
-    assert json.loads(body)["segments"][0]["text"].split() == ["Hello", "world."]
+    assert json.loads(body)["segments"][0]["text"].strip().lower().startswith("hello world")
 
 
 def test_a_length_beside_chunks_hides_no_second_request(tiny_en: Server) -> None:
