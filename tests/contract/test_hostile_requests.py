@@ -18,6 +18,7 @@ from hypothesis import given
 from loadtest.server import Server
 from tests import hostile
 from tests.contract.wire import post, words_of
+from tests.resilience.processes import family, title
 
 ANSWER_SECONDS = 60.0
 CPU_SECONDS_FOR_EACH = 0.5
@@ -33,10 +34,10 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 def watched(tiny_en: Server, hello: bytes) -> Iterator[Server]:
     """A server that is as well, as quick and as small after a test run as before."""
     post(f"{tiny_en.url}/transcribe", hello)
-    seconds, mebibytes, n_before = used(tiny_en)
+    seconds, mebibytes, replicas = used(tiny_en)
     outcomes.clear()
     yield tiny_en
-    seconds_after, mebibytes_after, n_after = used(tiny_en)
+    seconds_after, mebibytes_after, replicas_after = used(tiny_en)
     n_requests = sum(outcomes.values())
     print(
         f"\n{n_requests} requests: {dict(outcomes.most_common())}, "
@@ -44,7 +45,8 @@ def watched(tiny_en: Server, hello: bytes) -> Iterator[Server]:
         f"{mebibytes_after - mebibytes:+.0f} MiB"
     )
     assert words_of(post(f"{tiny_en.url}/transcribe", hello)) == "hello world"
-    assert n_after == n_before  # no process died or was started
+    assert len(replicas) == 2
+    assert replicas_after == replicas  # none died
     assert seconds_after - seconds < CPU_SECONDS_FOR_EACH * n_requests
     assert mebibytes_after - mebibytes < MEBIBYTES
 
@@ -52,16 +54,17 @@ def watched(tiny_en: Server, hello: bytes) -> Iterator[Server]:
 outcomes: Counter[str] = Counter()
 
 
-def used(server: Server) -> tuple[float, float, int]:
-    """CPU seconds and private MiB of a server's processes, and how many there are."""
-    seconds = mebibytes = 0.0
-    processes = [p for p in psutil.Process(server.process.pid).children(recursive=True)]
-    for process in processes:
+def used(server: Server) -> tuple[float, float, set[int]]:
+    """CPU seconds and private MiB of a server's processes, and the ids of its replicas."""
+    seconds, mebibytes, replicas = 0.0, 0.0, set()
+    for process in family(server.process.pid):
         with suppress(psutil.Error):
+            if "ServeReplica" in title(process):
+                replicas.add(process.pid)
             memory, times = process.memory_info(), process.cpu_times()
             seconds += times.user + times.system
             mebibytes += (memory.rss - memory.shared) / 2**20
-    return seconds, mebibytes, sum("ServeReplica" in p.name() for p in processes)
+    return seconds, mebibytes, replicas
 
 
 def outcome(server: Server, sent: bytes, *, ends: bool) -> str:
