@@ -43,9 +43,13 @@ def uncovered(speech: Iterable[Interval], spoken: Iterable[Interval]) -> list[In
     """
     covers = sorted(spoken)
     gaps: list[Interval] = []
+    past = 0
     for start, end in speech:
+        while past < len(covers) and covers[past][1] <= start:
+            past += 1
         position = start
-        for cover_start, cover_end in covers:
+        for number in range(past, len(covers)):
+            cover_start, cover_end = covers[number]
             if cover_end <= position:
                 continue
             if cover_start >= end:
