@@ -11,16 +11,27 @@ SAMPLE_RATE_HZ = 16_000
 INT16_SCALE = 32_768.0
 """int16 full scale: float sample = int16 sample / 32768."""
 
+Samples = npt.NDArray[np.int16]
+"""Mono audio at 16 kHz, shape [n]."""
+
+
+def as_float32(samples: Samples) -> npt.NDArray[np.float32]:
+    """Samples as Whisper reads them, in [-1, 1): a copy of twice the bytes."""
+    scaled = samples.astype(np.float32)
+    scaled /= np.float32(INT16_SCALE)
+    return scaled
+
 
 @dataclass(frozen=True)
 class AudioClip:
     """Decoded mono audio at 16 kHz.
 
-    ``samples`` is int16 of shape [n], which is half the bytes of float32 to move between processes.
+    ``samples`` is int16, half the bytes of float32 to move between processes and to hold while a
+    request waits for its turn.
     ``received_seconds`` is the length before resampling, which a response calls ``duration``.
     """
 
-    samples: npt.NDArray[np.int16]
+    samples: Samples
     received_seconds: float
 
     @property
@@ -30,6 +41,4 @@ class AudioClip:
 
     def float32(self) -> npt.NDArray[np.float32]:
         """Samples as float32 in [-1, 1), shape [n]."""
-        scaled = self.samples.astype(np.float32)
-        scaled /= np.float32(INT16_SCALE)
-        return scaled
+        return as_float32(self.samples)

@@ -15,6 +15,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import Segment, get_suppressed_tokens
 
 from serve_app import metrics
+from serve_app.audio.clip import Samples
 from serve_app.engine.attempts import Checks
 from serve_app.engine.coverage import Coverage, Interval, uncovered
 from serve_app.engine.engine import Engine
@@ -22,7 +23,7 @@ from serve_app.engine.prompt import request_prompt
 from serve_app.engine.recovery import MOST_ROUNDS, Gap, gaps_in, spliced
 from serve_app.engine.request import WINDOW_SECONDS, Request
 from serve_app.engine.segments import segments_of_window, segments_of_words
-from serve_app.engine.speech import Cut, Samples
+from serve_app.engine.speech import Cut
 from serve_app.engine.window import Alignment, Detection, Policy, context_seconds
 from serve_app.engine.words import Heard, HeardWord, spoken_times
 from serve_app.options import TranscribeOptions

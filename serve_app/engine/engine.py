@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -105,11 +104,10 @@ class Engine:
         )
         self._ear = Ear(self.whisper, self.vocabulary, sink)
         self._preparation = ThreadPoolExecutor(cores, "preparation")
-        # Speech detection and features of many long files at once would take every core from the
-        # model, and much memory. What is short never waits for them.
+        # Speech detection and spectra of many long files at once would take every core from the
+        # model. What is short never waits for them.
         n_bulk = max(1, cores // CORES_PER_BULK_PREPARATION)
         self._bulk_preparation = ThreadPoolExecutor(n_bulk, "bulk-preparation")
-        self.bulk_features = threading.Semaphore(n_bulk)
         self._sequences = ThreadPoolExecutor(settings.max_concurrent_requests, "sequence")
 
     async def hear(
@@ -185,8 +183,15 @@ class Engine:
 
 async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:
     """Run ``work`` in ``pool`` with the context of the caller, whose request id log lines carry."""
-    run = partial(contextvars.copy_context().run, work, *arguments)
-    return await asyncio.get_running_loop().run_in_executor(pool, run)
+    waiting = [partial(contextvars.copy_context().run, work, *arguments)]
+
+    def run() -> T:
+        return waiting.pop()()
+
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, run)
+    finally:
+        waiting.clear()  # a pool keeps cancelled work until a thread comes to it
 
 
 def _warn_of_numa() -> None:

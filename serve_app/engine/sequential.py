@@ -8,22 +8,25 @@ blocks its caller until the step is done.
 
 import copy
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import ctranslate2
 import numpy as np
 import numpy.typing as npt
 from faster_whisper import WhisperModel
+from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import Segment, TranscriptionInfo
 
+from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.engine.engine import Engine
+from serve_app.engine.log_mel import LogMel
 from serve_app.engine.prompt import request_prompt, room_beside
 from serve_app.engine.queue import Job, Step
 from serve_app.engine.request import Request
-from serve_app.engine.speech import Samples, clips_within
 from serve_app.engine.steps import Encoded, align_step, detect_step, encode_step, generate_step
+from serve_app.engine.window import MEL_FRAMES_PER_SECOND
+from serve_app.engine.work import clips_within
 from serve_app.options import TranscribeOptions
 
 _OURS = {
@@ -38,19 +41,23 @@ _OURS = {
 
 
 def hear_in_sequence(
-    engine: Engine, request: Request, samples: Samples, options: TranscribeOptions
+    engine: Engine, request: Request, mel: LogMel, options: TranscribeOptions
 ) -> tuple[list[Segment], TranscriptionInfo]:
-    """faster-whisper's segments and info for ``samples``, which hold speech; blocks.
+    """faster-whisper's segments and info for a clip with speech in it; blocks.
 
     Raises ``InvalidOption`` if the prompt leaves no room for text, and ``RequestClosed`` once the
     request is closed.
     """
-    view = _view(engine, request, options)
-    segments, info = view.transcribe(samples, vad_filter=False, **_arguments(options, samples))
+    view = _view(engine, request, mel, options)
+    seconds = len(mel.samples) / SAMPLE_RATE_HZ
+    # The samples are only counted there, hence no float32 copy of them.
+    segments, info = view.transcribe(mel.samples, vad_filter=False, **_arguments(options, seconds))
     return list(segments), info
 
 
-def _view(engine: Engine, request: Request, options: TranscribeOptions) -> WhisperModel:
+def _view(
+    engine: Engine, request: Request, mel: LogMel, options: TranscribeOptions
+) -> WhisperModel:
     """faster-whisper's model as one request may use it: shared weights, its own mutable state."""
     whisper = engine.whisper
     tokenizer = Tokenizer(
@@ -80,13 +87,11 @@ def _view(engine: Engine, request: Request, options: TranscribeOptions) -> Whisp
     view = copy.copy(whisper)
     view.get_prompt = get_prompt
     view.model = _ScheduledModel(engine, request)
-    guard = nullcontext() if request.demand.is_short else engine.bulk_features
-    # The extractor keeps the last call's chunk_length in itself, hence the copy.
-    view.feature_extractor = _GuardedExtractor(copy.copy(whisper.feature_extractor), guard)
+    view.feature_extractor = _LazyExtractor(whisper.feature_extractor, mel)
     return view
 
 
-def _arguments(options: TranscribeOptions, samples: Samples) -> dict[str, Any]:
+def _arguments(options: TranscribeOptions, seconds: float) -> dict[str, Any]:
     arguments = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in options
@@ -94,26 +99,25 @@ def _arguments(options: TranscribeOptions, samples: Samples) -> dict[str, Any]:
     }
     if options.without_timestamps is not None:
         arguments["without_timestamps"] = options.without_timestamps
-    clips = clips_within(options, len(samples) / 16_000)
+    clips = clips_within(options, seconds)
     if clips is not None:
         arguments["clip_timestamps"] = [time for pair in clips for time in pair]
     return arguments
 
 
-class _GuardedExtractor:
-    """A feature extractor that computes within ``guard``.
+class _LazyExtractor:
+    """A feature extractor that has been called, but computes a window only when it is heard."""
 
-    Features of 20 minutes take 1.3 GB while they are computed in one piece, so those of many long
-    files must not be computed at once.
-    """
+    def __init__(self, extractor: FeatureExtractor, mel: LogMel) -> None:
+        # The extractor keeps the last call's chunk_length in itself, hence the copy.
+        self._extractor = copy.copy(extractor)
+        self._mel = mel
 
-    def __init__(self, extractor: Any, guard: AbstractContextManager[Any]) -> None:
-        self._extractor = extractor
-        self._guard = guard
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        with self._guard:
-            return self._extractor(*arguments, **options)
+    def __call__(self, waveform: Any, *, chunk_length: int | None) -> LogMel:
+        if chunk_length is not None:
+            self._extractor.n_samples = chunk_length * SAMPLE_RATE_HZ
+            self._extractor.nb_max_frames = chunk_length * MEL_FRAMES_PER_SECOND
+        return self._mel
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._extractor, name)
@@ -179,4 +183,9 @@ class _ScheduledModel:
     def _hear(self, window: _EncodedWindow, step: Callable[[Encoded], Step]) -> Any:
         scheduler = self._engine.scheduler
         window.job = scheduler.hear(self._request, window.steps(step), after=window.job)
-        return window.job.heard.result()
+        try:
+            return window.job.heard.result()
+        except BaseException:
+            # The error holds this frame, and through it all audio, for as long as the job holds it.
+            window.job = None
+            raise

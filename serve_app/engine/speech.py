@@ -4,24 +4,24 @@ Voice activity detection is Silero VAD as faster-whisper runs it. Positions are 
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from faster_whisper.feature_extractor import FeatureExtractor
-from faster_whisper.vad import VadOptions, get_speech_timestamps
+from faster_whisper.vad import VadOptions
 
-from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
+from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples, as_float32
 from serve_app.engine.coverage import Interval
-from serve_app.engine.request import WINDOW_SECONDS
-from serve_app.engine.window import Window, context_seconds
+from serve_app.engine.vad import speech_stretches
+from serve_app.engine.window import Window
+from serve_app.engine.work import longest_window
 from serve_app.options import TranscribeOptions
 
-SILENCE_PEAK = 8 / 32768
-"""Audio whose samples all stay below 8 of 32768 (-72 dBFS) holds no speech: dither and line noise
+SILENCE_PEAK = 8
+"""Audio whose int16 samples all stay below this (-72 dBFS) holds no speech: dither and line noise
 of a muted source. Decoded without VAD, Whisper would hear words in it."""
 
 SHORTEST_SECONDS = 0.2
@@ -29,8 +29,6 @@ SHORTEST_SECONDS = 0.2
 
 BATCHED_SILENCE_MS = 160
 """Silence that ends a stretch of speech in faster-whisper's batched pipeline, unless told."""
-
-Samples = npt.NDArray[np.float32]
 
 Stretch = tuple[int, int]
 """Start and end, in samples."""
@@ -52,8 +50,9 @@ class Cut:
         return total_samples(self.stretches) / SAMPLE_RATE_HZ
 
     def audio(self, samples: Samples) -> Samples:
-        """Its stretches of ``samples``, joined."""
-        return np.concatenate([samples[start:end] for start, end in self.stretches])
+        """Its stretches of ``samples``, joined; without a copy if there is only one."""
+        parts = [samples[start:end] for start, end in self.stretches]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
@@ -71,15 +70,15 @@ class Cut:
 
     def window(self, samples: Samples, extract: FeatureExtractor) -> Window:
         """Compute the window's features; takes 10 ms and more."""
-        return Window(extract(self.audio(samples))[..., :-1], self.intervals)
+        return Window(extract(as_float32(self.audio(samples)))[..., :-1], self.intervals)
 
 
-def audible(clip: AudioClip) -> Samples | None:
-    """The samples of ``clip``; None if nobody can be heard in them."""
-    samples = clip.float32()
-    if clip.seconds < SHORTEST_SECONDS:
-        return None
-    return samples if max(samples.max(), -samples.min()) >= SILENCE_PEAK else None
+def is_audible(samples: Samples) -> bool:
+    """Whether anybody can be heard in ``samples``."""
+    if len(samples) < SHORTEST_SECONDS * SAMPLE_RATE_HZ:
+        return False
+    # int16 has no positive counterpart of its lowest value, hence the Python numbers.
+    return max(int(samples.max()), -int(samples.min())) >= SILENCE_PEAK
 
 
 def uses_vad(options: TranscribeOptions) -> bool:
@@ -87,14 +86,22 @@ def uses_vad(options: TranscribeOptions) -> bool:
     return options.vad_filter and not options.clip_timestamps
 
 
-def find_speech(samples: Samples, options: TranscribeOptions, *, batched: bool) -> list[Stretch]:
-    """The stretches of speech, ascending and apart, as the pipeline of that kind cuts them."""
+def find_speech(
+    samples: Samples,
+    options: TranscribeOptions,
+    *,
+    batched: bool,
+    go_on: Callable[[], None] = lambda: None,
+) -> list[Stretch]:
+    """The stretches of speech, ascending and apart, as the pipeline of that kind cuts them.
+
+    ``go_on`` is called now and then, and may raise to end the search.
+    """
     given = options.vad_parameters.given() if options.vad_parameters else {}
     if batched:
         given = given or {"min_silence_duration_ms": BATCHED_SILENCE_MS}
         given["max_speech_duration_s"] = longest_window(options)
-    found = get_speech_timestamps(samples, VadOptions(**given))
-    return [(stretch["start"], stretch["end"]) for stretch in found]
+    return speech_stretches(samples, VadOptions(**given), go_on)
 
 
 def cut_speech(speech: Sequence[Stretch], longest_seconds: float) -> list[Cut]:
@@ -132,49 +139,3 @@ def total_samples(stretches: Iterable[Stretch]) -> int:
 def as_dicts(speech: Iterable[Stretch]) -> list[dict[str, Any]]:
     """Stretches as faster-whisper writes them."""
     return [{"start": start, "end": end} for start, end in speech]
-
-
-def longest_window(options: TranscribeOptions) -> float:
-    """The longest window that a request asks for, in seconds."""
-    return options.chunk_length or WINDOW_SECONDS
-
-
-def clips_within(options: TranscribeOptions, seconds: float) -> list[tuple[float, float]] | None:
-    """The (start, end) pairs in seconds that ``clip_timestamps`` selects of the audio.
-
-    None if the caller selected nothing. Pairs beyond the end of the audio are cut or dropped.
-    """
-    if not options.clip_timestamps:
-        return None
-    pairs = [(start, min(end or seconds, seconds)) for start, end in options.clip_timestamps]
-    return [(start, end) for start, end in pairs if start < end]
-
-
-def is_batched(options: TranscribeOptions, seconds: float) -> bool:
-    """Whether the windows of a request are heard in parallel; else one after the other.
-
-    ``batch_size`` 1 asks for the sequential pipeline, the only one that conditions on previous
-    text. It also takes what cannot be cut into windows beforehand: longer audio without VAD, and
-    clips that are longer than a window.
-    """
-    if options.batch_size == 1:
-        return False
-    clips = clips_within(options, seconds)
-    if clips is not None:
-        return all(end - start <= WINDOW_SECONDS for start, end in clips)
-    return options.vad_filter or seconds < longest_window(options)
-
-
-def expected_work_seconds(
-    options: TranscribeOptions, seconds: float, *, partial_context: bool = False
-) -> float:
-    """Window seconds that ``seconds`` of speech take at least, padding included."""
-    batched = is_batched(options, seconds)
-    longest = longest_window(options) if batched else WINDOW_SECONDS
-    clips = clips_within(options, seconds)
-    lengths = [seconds] if clips is None else [end - start for start, end in clips]
-    n_full = sum(int(length // longest) for length in lengths)
-    rests = [rest for length in lengths if (rest := length % longest)]
-    if not (batched and partial_context):
-        return WINDOW_SECONDS * (n_full + len(rests))
-    return n_full * context_seconds(longest) + sum(map(context_seconds, rests))

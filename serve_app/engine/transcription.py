@@ -12,23 +12,26 @@ from serve_app.caller import Priority
 from serve_app.engine.batched import BatchedPipeline, Language
 from serve_app.engine.coverage import Coverage, Interval, uncovered
 from serve_app.engine.engine import Engine
+from serve_app.engine.log_mel import LogMel
 from serve_app.engine.request import Demand, Request
+from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.segments import to_transcript
 from serve_app.engine.sequential import hear_in_sequence
 from serve_app.engine.speech import (
     Cut,
-    Samples,
     Stretch,
     as_dicts,
-    audible,
-    clips_within,
     cut_clips,
     cut_speech,
-    expected_work_seconds,
     find_speech,
+    is_audible,
+    uses_vad,
+)
+from serve_app.engine.work import (
+    clips_within,
+    expected_work_seconds,
     is_batched,
     longest_window,
-    uses_vad,
 )
 from serve_app.options import TranscribeOptions
 from serve_app.tracing.span import NO_SPAN, Span
@@ -82,32 +85,41 @@ class _Transcription:
         self._recovers = recovers
 
     async def run(self) -> Transcript:
-        samples = await self._engine.prepare(audible, self._clip)
-        if samples is None:
+        if not await self._engine.prepare(is_audible, self._clip.samples):
             return self._empty()
         batched = is_batched(self._options, self._clip.seconds)
-        speech = await self._find_speech(samples, batched=batched)
+        speech = await self._find_speech(batched=batched)
         if batched:
-            return await self._in_parallel(samples, speech)
-        return await self._in_sequence(samples, speech)
+            return await self._in_parallel(speech)
+        return await self._in_sequence(speech)
 
-    async def _find_speech(self, samples: Samples, *, batched: bool) -> list[Stretch] | None:
+    async def _find_speech(self, *, batched: bool) -> list[Stretch] | None:
         """The stretches that VAD hears; None if the caller wants no VAD."""
         if not uses_vad(self._options):
             return None
-        bulk = not self._request.demand.is_short
 
         def timed() -> tuple[list[Stretch], float, float]:
             began = time.perf_counter()
-            speech = find_speech(samples, self._options, batched=batched)
+            speech = find_speech(
+                self._clip.samples, self._options, batched=batched, go_on=self._go_on
+            )
             return speech, began, time.perf_counter()
 
-        speech, began, ended = await self._engine.prepare(timed, bulk=bulk)
+        speech, began, ended = await self._engine.prepare(timed, bulk=self._is_bulk)
         self._engine.sink.observe(metrics.VAD_SECONDS, ended - began)
         self._request.span.step("vad", began, ended)
         return speech
 
-    async def _in_parallel(self, samples: Samples, speech: list[Stretch] | None) -> Transcript:
+    @property
+    def _is_bulk(self) -> bool:
+        return not self._request.demand.is_short
+
+    def _go_on(self) -> None:
+        """Raise ``RequestClosed`` in a thread whose request is over."""
+        if not self._request.is_open:
+            raise RequestClosed
+
+    async def _in_parallel(self, speech: list[Stretch] | None) -> Transcript:
         cuts = self._cuts(speech)
         if not cuts:
             return self._empty(None if speech is None else 1.0)
@@ -115,7 +127,7 @@ class _Transcription:
             self._engine,
             self._request,
             self._options,
-            samples,
+            self._clip.samples,
             None if speech is None else _intervals(speech),
             recovers=self._recovers,
         )
@@ -129,14 +141,20 @@ class _Transcription:
             clip=self._clip,
         )
 
-    async def _in_sequence(self, samples: Samples, speech: list[Stretch] | None) -> Transcript:
+    async def _in_sequence(self, speech: list[Stretch] | None) -> Transcript:
         if speech == []:
             return self._empty(1.0)
-        heard = samples if speech is None else Cut(tuple(speech), 0.0).audio(samples)
+        heard = self._clip.samples
+        if speech is not None:
+            heard = Cut(tuple(speech), 0.0).audio(heard)
         seconds = len(heard) / SAMPLE_RATE_HZ
         self._engine.scheduler.expect(self._request, expected_work_seconds(self._options, seconds))
+        extractor = self._engine.whisper.feature_extractor
+        mel = await self._engine.prepare(
+            LogMel.of, extractor, heard, self._go_on, bulk=self._is_bulk
+        )
         segments, info = await self._engine.sequence(
-            hear_in_sequence, self._engine, self._request, heard, self._options
+            hear_in_sequence, self._engine, self._request, mel, self._options
         )
         coverage = None
         if speech is not None:

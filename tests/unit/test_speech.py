@@ -1,4 +1,4 @@
-"""Where speech is heard, how it is cut into windows, and which pipeline hears them."""
+"""Where speech is heard, and how it is cut into windows."""
 
 from typing import Any
 
@@ -9,32 +9,26 @@ from faster_whisper.vad import VadOptions, collect_chunks, get_speech_timestamps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.audio.clip import INT16_SCALE, SAMPLE_RATE_HZ, AudioClip
-from serve_app.engine.request import WINDOW_SECONDS
+from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples, as_float32
+from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.speech import (
     SILENCE_PEAK,
     Cut,
-    Samples,
     Stretch,
     as_dicts,
-    audible,
-    clips_within,
     cut_clips,
     cut_speech,
-    expected_work_seconds,
     find_speech,
-    is_batched,
+    is_audible,
     total_samples,
     uses_vad,
 )
-from serve_app.engine.window import context_seconds
+from serve_app.engine.vad import BLOCK_CHUNKS, CHUNK_SAMPLES
 from serve_app.options import TranscribeOptions, VadParameters
-from tests.unit.clips import sentences
+from tests.unit.clips import clip_of, sentences
+from tests.unit.traced_memory import traced
 
-QUIETEST = round(SILENCE_PEAK * INT16_SCALE)
-"""What is heard of int16 samples."""
-
-RANDOM_SAMPLES = np.random.default_rng(3).normal(0, 0.1, 4_000).astype(np.float32)
+RANDOM_SAMPLES = np.random.default_rng(3).integers(-9_000, 9_000, 4_000).astype(np.int16)
 GAPS = st.integers(0, 40)
 LENGTHS = st.integers(1, 600)
 
@@ -43,10 +37,10 @@ LENGTHS = st.integers(1, 600)
 def speech_of_many() -> Samples:
     """A minute of sentences in several languages, with pauses of every length between them."""
     chance = np.random.default_rng(1)
-    pieces: list[Samples] = []
+    pieces = []
     for sentence in sentences()[:16]:
         pieces += [sentence, np.zeros(chance.integers(0, 2 * SAMPLE_RATE_HZ), np.float32)]
-    return np.concatenate(pieces)
+    return clip_of(np.concatenate(pieces)).samples
 
 
 @st.composite
@@ -96,7 +90,7 @@ def test_real_speech_is_found_and_cut_as_in_faster_whispers_batched_pipeline(
     longest = chunk_length or 30
     given = {"min_silence_duration_ms": 160} if not vad else dict(vad)
     expected = get_speech_timestamps(
-        speech_of_many, VadOptions(**{**given, "max_speech_duration_s": longest})
+        as_float32(speech_of_many), VadOptions(**{**given, "max_speech_duration_s": longest})
     )
     speech = find_speech(speech_of_many, options, batched=True)
     assert as_dicts(speech) == expected
@@ -110,8 +104,33 @@ def test_real_speech_is_found_as_in_faster_whispers_sequential_pipeline(
 ) -> None:
     options = TranscribeOptions(vad_parameters=None if vad is None else VadParameters(**vad))
     speech = find_speech(speech_of_many, options, batched=False)
-    expected = get_speech_timestamps(speech_of_many, VadOptions(**(vad or {})))
+    expected = get_speech_timestamps(as_float32(speech_of_many), VadOptions(**(vad or {})))
     assert as_dicts(speech) == expected
+
+
+@pytest.mark.parametrize("more_samples", [-CHUNK_SAMPLES, -30, 0, 1, 700])
+def test_speech_is_found_across_blocks_as_in_one_piece(
+    speech_of_many: Samples, more_samples: int
+) -> None:
+    length = 2 * BLOCK_CHUNKS * CHUNK_SAMPLES + more_samples
+    samples = np.resize(speech_of_many, length)
+    expected = get_speech_timestamps(as_float32(samples), VadOptions())
+    assert as_dicts(find_speech(samples, TranscribeOptions(), batched=False)) == expected
+
+
+def test_finding_speech_takes_little_memory_however_long_the_audio_is() -> None:
+    ten_minutes = np.zeros(600 * SAMPLE_RATE_HZ, np.int16)
+    with traced() as peak:
+        find_speech(ten_minutes, TranscribeOptions(), batched=True)
+    assert peak() < ten_minutes.nbytes
+
+
+def test_the_search_for_speech_ends_with_its_request() -> None:
+    def leave() -> None:
+        raise RequestClosed
+
+    with pytest.raises(RequestClosed):
+        find_speech(np.zeros(100, np.int16), TranscribeOptions(), batched=True, go_on=leave)
 
 
 def test_without_speech_there_are_no_windows() -> None:
@@ -145,29 +164,34 @@ def test_clips_that_the_caller_selects_replace_vad(given: dict[str, Any], expect
 
 
 @pytest.mark.parametrize(
-    ("peak", "is_heard"), [(0, False), (QUIETEST - 1, False), (QUIETEST, True)]
+    ("peak", "is_heard"),
+    [(0, False), (SILENCE_PEAK - 1, False), (SILENCE_PEAK, True), (32_767, True)],
 )
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_what_is_no_louder_than_line_noise_is_silence(peak: int, is_heard: bool, sign: int) -> None:
     samples = np.zeros(16_000, np.int16)
     samples[500] = sign * peak
-    assert (audible(AudioClip(samples, 1.0)) is not None) is is_heard
+    assert is_audible(samples) is is_heard
+
+
+def test_the_lowest_sample_is_loud() -> None:
+    assert is_audible(np.full(16_000, -32_768, np.int16))
 
 
 @pytest.mark.parametrize(("n_samples", "is_heard"), [(0, False), (1_600, False), (4_000, True)])
 def test_audio_that_is_shorter_than_any_word_is_silence(n_samples: int, is_heard: bool) -> None:
     noise = np.full(n_samples, 1_000, np.int16)
-    assert (audible(AudioClip(noise, n_samples / SAMPLE_RATE_HZ)) is not None) is is_heard
+    assert is_audible(noise) is is_heard
 
 
 def test_a_window_of_several_stretches_holds_them_one_after_the_other() -> None:
     cut = Cut(((2, 4), (7, 8)), 0.0)
-    assert cut.audio(np.arange(10, dtype=np.float32)).tolist() == [2.0, 3.0, 7.0]
+    assert cut.audio(np.arange(10, dtype=np.int16)).tolist() == [2, 3, 7]
     assert cut.seconds == 3 / SAMPLE_RATE_HZ
 
 
 def test_a_window_knows_its_stretches_on_its_own_time_line() -> None:
-    samples = np.zeros(10 * SAMPLE_RATE_HZ, np.float32)
+    samples = np.zeros(10 * SAMPLE_RATE_HZ, np.int16)
     window = TWO_STRETCHES.window(samples, FeatureExtractor(feature_size=80))
     assert window.speech == TWO_STRETCHES.intervals == ((0.0, 1.0), (1.0, 3.0))
     assert window.seconds == 3.0
@@ -213,94 +237,3 @@ def test_times_of_a_window_keep_their_order_in_the_clip(
     assert found == sorted(found)
     for time in found:
         assert any(start - 1e-6 <= time * SAMPLE_RATE_HZ <= end + 1e-6 for start, end in speech)
-
-
-LONG = 300.0
-
-
-def options(**given: Any) -> TranscribeOptions:
-    return TranscribeOptions(**given)
-
-
-@pytest.mark.parametrize(
-    ("clips", "seconds", "expected"),
-    [
-        (None, 10.0, None),
-        (((0.0, 5.0),), 10.0, [(0.0, 5.0)]),
-        (((2.0, None),), 10.0, [(2.0, 10.0)]),
-        (((2.0, 50.0),), 10.0, [(2.0, 10.0)]),
-        (((0.0, 5.0), (9.0, 12.0), (12.0, None)), 10.0, [(0.0, 5.0), (9.0, 10.0)]),
-        (((10.0, None),), 10.0, []),
-        (((0.0, None),), 0.0, []),
-    ],
-)
-def test_clips_are_cut_to_the_audio(clips: Any, seconds: float, expected: Any) -> None:
-    assert clips_within(options(clip_timestamps=clips), seconds) == expected
-
-
-@pytest.mark.parametrize(
-    ("given", "seconds", "batched"),
-    [
-        ({}, LONG, True),
-        ({"batch_size": 1}, LONG, False),
-        ({"batch_size": 1}, 5.0, False),
-        ({"initial_prompt": (1, 2)}, 5.0, True),
-        ({"initial_prompt": "Names: Ada"}, 5.0, True),
-        ({"vad_filter": False}, WINDOW_SECONDS - 0.01, True),
-        ({"vad_filter": False}, WINDOW_SECONDS, False),
-        ({"vad_filter": False, "chunk_length": 10}, 9.99, True),
-        ({"vad_filter": False, "chunk_length": 10}, 10.0, False),
-        ({"clip_timestamps": ((0.0, 30.0), (40.0, 60.0))}, LONG, True),
-        ({"clip_timestamps": ((0.0, 30.1),)}, LONG, False),
-        ({"clip_timestamps": ((0.0, 30.1),)}, 20.0, True),
-        ({"clip_timestamps": ((200.0, None),)}, LONG, False),
-        ({"clip_timestamps": ((0.0, 5.0),), "vad_filter": False}, LONG, True),
-    ],
-)
-def test_the_batched_pipeline_runs_what_it_can(
-    given: dict[str, Any], seconds: float, batched: bool
-) -> None:
-    assert is_batched(options(**given), seconds) is batched
-
-
-@pytest.mark.parametrize(
-    ("given", "seconds", "windows"),
-    [
-        ({}, 5.0, 1),
-        ({}, 0.0, 0),
-        ({}, 61.0, 3),
-        ({"chunk_length": 10}, 61.0, 7),
-        ({"batch_size": 1}, 61.0, 3),
-        ({"batch_size": 1, "chunk_length": 10}, 61.0, 3),
-        ({"clip_timestamps": ((0.0, 40.0), (50.0, 60.0))}, 90.0, 3),
-        ({"clip_timestamps": ((80.0, None),)}, 60.0, 0),
-    ],
-)
-def test_work_is_expected_in_whole_windows(
-    given: dict[str, Any], seconds: float, windows: int
-) -> None:
-    assert expected_work_seconds(options(**given), seconds) == windows * WINDOW_SECONDS
-
-
-@pytest.mark.parametrize(
-    ("given", "seconds", "windows"),
-    [
-        ({}, 5.0, [5.0]),
-        ({}, 0.0, []),
-        ({}, 61.0, [30.0, 30.0, 1.0]),
-        ({"chunk_length": 10}, 24.0, [10.0, 10.0, 4.0]),
-        ({"clip_timestamps": ((0.0, 5.0), (50.0, 65.0))}, 90.0, [5.0, 15.0]),
-        ({"batch_size": 1}, 31.0, [30.0, 30.0]),
-    ],
-)
-def test_with_partial_context_short_windows_are_less_work(
-    given: dict[str, Any], seconds: float, windows: list[float]
-) -> None:
-    work = expected_work_seconds(options(**given), seconds, partial_context=True)
-    assert work == sum(map(context_seconds, windows))
-
-
-@pytest.mark.parametrize("batch_size", [1, 8])
-def test_finding_the_language_is_not_more_work(batch_size: int) -> None:
-    known, unknown = (options(language=code, batch_size=batch_size) for code in ("en", None))
-    assert expected_work_seconds(unknown, 61.0) == expected_work_seconds(known, 61.0)

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import itertools
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,10 +15,12 @@ from serve_app import metrics
 from serve_app.audio.clip import AudioClip
 from serve_app.engine.device import Backend
 from serve_app.engine.engine import Engine
+from serve_app.engine.hardware import available_cpus
 from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
 from serve_app.engine.recovery import BEFORE_SECONDS, MOST_ROUNDS
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.sequential import hear_in_sequence
+from serve_app.engine.speech import find_speech
 from serve_app.engine.transcription import transcribe
 from serve_app.engine.window import MEL_FRAMES_PER_SECOND, context_seconds
 from serve_app.options import TranscribeOptions, VadParameters
@@ -300,9 +303,10 @@ def test_a_caller_who_leaves_takes_the_queued_windows_along(
         scheduler, other = engine.scheduler, engine.scheduler.open_request()
         held = [scheduler.hear(other, encoding()) for _ in range(WORKERS)]
         await asyncio.to_thread(eventually, lambda: scheduler.queued_windows == 0)
-        call = asyncio.ensure_future(
-            transcribe(engine, noise(40.0), windows(8, batch_size=batch_size))
-        )
+        clip = noise(40.0)
+        audio = weakref.ref(clip.samples)
+        call = asyncio.ensure_future(transcribe(engine, clip, windows(8, batch_size=batch_size)))
+        del clip
         await asyncio.to_thread(eventually, lambda: scheduler.queued_windows == queued)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -311,6 +315,7 @@ def test_a_caller_who_leaves_takes_the_queued_windows_along(
         model.gate.set()
         for job in held:
             await asyncio.wrap_future(job.heard)
+        await asyncio.to_thread(eventually, lambda: audio() is None)
 
     with scripted(tiny_en, model) as engine:
         asyncio.run(leave(engine))
@@ -332,6 +337,63 @@ def _watch_sequences(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     monkeypatch.setattr("serve_app.engine.transcription.hear_in_sequence", watched)
     return ended
+
+
+def test_a_caller_who_leaves_ends_the_search_for_speech(
+    tiny_en: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, has_left, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def watched(*arguments: Any, go_on: Callable[[], None], **options: Any) -> Any:
+        def going_on() -> None:
+            began.set()
+            has_left.wait()
+            go_on()
+
+        try:
+            return find_speech(*arguments, go_on=going_on, **options)
+        except RequestClosed:
+            ended.set()
+            raise
+
+    async def leave() -> None:
+        clip = noise(70.0)
+        audio = weakref.ref(clip.samples)
+        call = asyncio.ensure_future(transcribe(tiny_en, clip, TranscribeOptions()))
+        del clip
+        await asyncio.to_thread(began.wait)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        has_left.set()
+        await asyncio.to_thread(eventually, lambda: ended.is_set() and audio() is None)
+
+    monkeypatch.setattr("serve_app.engine.transcription.find_speech", watched)
+    asyncio.run(leave())
+
+
+def test_work_that_is_cancelled_while_it_waits_for_a_thread_holds_nothing(tiny_en: Engine) -> None:
+    release = threading.Event()
+
+    async def leave() -> None:
+        others = [tiny_en.prepare(release.wait, bulk=True) for _ in range(available_cpus())]
+        running = [asyncio.ensure_future(other) for other in others]
+        samples = noise(1.0).samples
+        audio = weakref.ref(samples)
+        waiting = asyncio.ensure_future(tiny_en.prepare(np.sum, samples, bulk=True))
+        del samples
+        await asyncio.sleep(0)  # each has come to its turn
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.to_thread(eventually, lambda: audio() is None)
+        release.set()
+        await asyncio.gather(*running)
+
+    try:
+        asyncio.run(leave())
+    finally:
+        release.set()
 
 
 # How much of a window is encoded

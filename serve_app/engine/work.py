@@ -1,0 +1,95 @@
+"""How many windows a request takes, and what they cost, as far as its options and length tell.
+
+A window costs about the same however much of it is audio. So a request is bounded and charged by
+its windows: a second of audio that is cut into a thousand clips is a thousand windows.
+"""
+
+from collections.abc import Sequence
+
+from serve_app.engine.request import WINDOW_SECONDS
+from serve_app.engine.window import context_seconds
+from serve_app.errors import AudioTooLarge, InvalidOption
+from serve_app.options import TranscribeOptions
+
+
+def longest_window(options: TranscribeOptions) -> float:
+    """The longest window that a request asks for, in seconds."""
+    return options.chunk_length or WINDOW_SECONDS
+
+
+def clips_within(options: TranscribeOptions, seconds: float) -> list[tuple[float, float]] | None:
+    """The (start, end) pairs in seconds that ``clip_timestamps`` selects of the audio.
+
+    None if the caller selected nothing. Pairs beyond the end of the audio are cut or dropped.
+    """
+    if not options.clip_timestamps:
+        return None
+    pairs = [(start, min(end or seconds, seconds)) for start, end in options.clip_timestamps]
+    return [(start, end) for start, end in pairs if start < end]
+
+
+def is_batched(options: TranscribeOptions, seconds: float) -> bool:
+    """Whether the windows of a request are heard in parallel; else one after the other.
+
+    ``batch_size`` 1 asks for the sequential pipeline, the only one that conditions on previous
+    text. It also takes what cannot be cut into windows beforehand: longer audio without VAD, and
+    clips that are longer than a window.
+    """
+    if options.batch_size == 1:
+        return False
+    clips = clips_within(options, seconds)
+    if clips is not None:
+        return all(end - start <= WINDOW_SECONDS for start, end in clips)
+    return options.vad_filter or seconds < longest_window(options)
+
+
+def expected_windows(options: TranscribeOptions, seconds: float) -> Sequence[float]:
+    """The seconds of audio in each window that ``seconds`` of speech take at least."""
+    clips = clips_within(options, seconds)
+    longest = longest_window(options)
+    if clips is not None and is_batched(options, seconds):
+        longest = WINDOW_SECONDS  # each clip is one window there
+    windows: list[float] = []
+    for length in [seconds] if clips is None else [end - start for start, end in clips]:
+        rest = length % longest
+        windows += [longest] * int(length // longest) + [rest] * (rest > 0)
+    return windows
+
+
+def expected_work_seconds(
+    options: TranscribeOptions, seconds: float, *, partial_context: bool = False
+) -> float:
+    """What :func:`expected_windows` cost, in window seconds: the audio they span with padding."""
+    windows = expected_windows(options, seconds)
+    if partial_context and is_batched(options, seconds):
+        return sum(map(context_seconds, windows))
+    return WINDOW_SECONDS * len(windows)
+
+
+def least_work_seconds(options: TranscribeOptions, seconds: float) -> float:
+    """What a request costs at least, whatever the settings of the engine that hears it."""
+    return expected_work_seconds(options, seconds, partial_context=True)
+
+
+def check_windows(options: TranscribeOptions, seconds: float, most: int) -> None:
+    """Raise if a request takes more than ``most`` windows.
+
+    ``InvalidOption`` names the option that makes them many; without one, it is ``AudioTooLarge``.
+    """
+    n_windows = len(expected_windows(options, seconds))
+    if n_windows <= most:
+        return
+    came = f"{seconds:g} s of audio would make {n_windows} windows; this server takes {most}."
+    if options.clip_timestamps:
+        raise InvalidOption(
+            f"clip_timestamps: {came} Select fewer or shorter stretches.",
+            field="clip_timestamps",
+        )
+    if options.chunk_length:
+        least = -(-seconds // most)
+        raise InvalidOption(
+            f"chunk_length is {options.chunk_length}: {came} For this audio it must be at least "
+            f"{least:g}.",
+            field="chunk_length",
+        )
+    raise AudioTooLarge(f"The {came} Send it in shorter files.")
