@@ -175,7 +175,8 @@ class QuotaSettings(_Settings):
         default=None,
         gt=0,
         description="Audio that one key may send per minute, in seconds; a minute's worth may come "
-        "at once.",
+        "at once. Each window counts as at least the 8 s that the model is shown of it, or 30 s "
+        "with batch_size 1.",
     )
 
 
@@ -186,7 +187,7 @@ class AdmissionSettings(_Settings):
         default=60.0,
         gt=0,
         description="Longest estimated wait, before its own work begins, of a request of up to a "
-        "minute or with X-Priority: interactive.",
+        "minute of audio in up to a minute of windows, or with X-Priority: interactive.",
     )
     bulk_max_wait_seconds: float = Field(
         default=3600.0, gt=0, description="The same for all others, which let those go ahead."
@@ -194,8 +195,9 @@ class AdmissionSettings(_Settings):
     max_queued_audio_seconds: float = Field(
         default=28_800.0,
         gt=0,
-        description="Most audio held at once, in seconds (8 hours), a bound on memory; bulk "
-        "requests may hold three quarters of it. One of any length is always taken.",
+        description="Most audio held at once, in seconds (8 hours), a bound on memory; each window "
+        "counts as at least what the model is shown of it. Bulk requests may hold three quarters "
+        "of it. One of any length is always taken.",
     )
 
 

@@ -16,6 +16,7 @@ from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode
 from serve_app.audio.plan import check_start, inspect
 from serve_app.caller import Caller, Priority
+from serve_app.engine.work import check_windows, least_work_seconds
 from serve_app.errors import InvalidRequest
 from serve_app.logs import fields
 from serve_app.metrics import AUDIO_DECODE_SECONDS, Sink
@@ -109,9 +110,11 @@ class Call:
         """The transcript of a file of any supported format.
 
         Raises ``QuotaExceeded``, what ``inspect`` and ``decode`` of :mod:`serve_app.audio` raise,
-        and what ``SpeechService.transcribe`` raises.
+        ``InvalidOption`` or ``AudioTooLarge`` for more windows than one request may take, and what
+        ``SpeechService.transcribe`` raises.
         """
         clip = await self._decode(audio)
+        check_windows(parsed.options, clip.seconds, self._context.settings.options.max_windows)
         decoded = time.perf_counter()
         receive_seconds, decode_seconds = self._received - self._began, decoded - self._received
         self._context.sink.observe(AUDIO_DECODE_SECONDS, decode_seconds)
@@ -124,7 +127,8 @@ class Call:
                 decode_ms=round(decode_seconds * 1000, 1),
             ),
         )
-        with self._context.quotas.charging(self._state.key, clip.received_seconds):
+        charged = max(clip.received_seconds, least_work_seconds(parsed.options, clip.seconds))
+        with self._context.quotas.charging(self._state.key, charged):
             transcript = await self._context.service.transcribe(clip, parsed.options, self._caller)
         self._conclude(
             transcript,

@@ -197,19 +197,19 @@ class Admission:
 
     def _too_much_audio(self, demand: Demand) -> Refusal | None:
         demands = [request.demand for request in self._open]
-        short = sum(held.audio_seconds for held in demands if held.is_short)
-        bulk = sum(held.audio_seconds for held in demands if not held.is_short)
+        short = sum(held.held_seconds for held in demands if held.is_short)
+        bulk = sum(held.held_seconds for held in demands if not held.is_short)
         most = self._bounds.max_queued_audio_seconds
         if demand.is_short:  # a lone file may hold more than the share, but takes no more of it
             rivals = held = short + min(bulk, BULK_SHARE * most)
         else:
             most *= BULK_SHARE
             rivals, held = bulk, short + bulk
-        excess = held + demand.audio_seconds - most
+        excess = held + demand.held_seconds - most
         if rivals == 0 or excess <= 0:
             return None
         return _refusal(
-            f"{short + bulk:.0f} s of audio are queued; with the {demand.audio_seconds:.0f} s of "
+            f"{short + bulk:.0f} s of audio are queued; with the {demand.held_seconds:.0f} s of "
             f"this request it would be more than {most:g} s.",
             self._seconds_until_freed(excess),
         )
@@ -224,7 +224,7 @@ class Admission:
         by_end = sorted(self._open, key=lambda request: request.left_seconds)
         for number, request in enumerate(by_end):
             work += request.left_seconds
-            freed += request.demand.audio_seconds
+            freed += request.demand.held_seconds
             if freed >= audio_seconds:
                 n_longer = len(by_end) - number - 1
                 return self._seconds(work + n_longer * request.left_seconds)

@@ -18,7 +18,7 @@ class Demand:
     """What a request asks of the engine.
 
     ``audio_seconds`` as received; ``work_seconds`` in window seconds, as far as anyone can tell
-    before the audio has been looked at.
+    before the audio has been looked at (:mod:`serve_app.engine.work`).
     """
 
     audio_seconds: float = 0.0
@@ -28,7 +28,12 @@ class Demand:
     @property
     def is_short(self) -> bool:
         """Whether somebody may be waiting for all of it."""
-        return self.priority.covers(self.audio_seconds)
+        return self.priority.covers(self.held_seconds)
+
+    @property
+    def held_seconds(self) -> float:
+        """What it counts for among the audio that is held: short windows take memory as well."""
+        return max(self.audio_seconds, self.work_seconds)
 
 
 NO_DEMAND = Demand()

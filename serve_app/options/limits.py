@@ -30,6 +30,13 @@ class OptionLimits(BaseModel):
         le=100_000,
         description="Most clips in clip_timestamps; each is decoded.",
     )
+    max_windows: int = Field(
+        default=2000,
+        ge=1,
+        le=1_000_000,
+        description="Most windows that one request may be cut into: by its clips, by chunk_length "
+        "(4 hours in windows of 8 s are 1,800), or by 30 s each.",
+    )
     max_json_characters: int = Field(
         default=65_536,
         ge=1024,

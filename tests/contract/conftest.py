@@ -15,7 +15,7 @@ from tests.contract.scrape import REPORT_ENVIRONMENT
 
 API_KEY = "correct horse battery staple"
 API_KEY_HEADER = "X-Whisper-Key"
-HASHED_KEY, ONE_AT_A_TIME_KEY, TWO_SECONDS_KEY = "two words", "one-at-a-time", "two-seconds"
+HASHED_KEY, ONE_AT_A_TIME_KEY, TWO_WINDOWS_KEY = "two words", "one-at-a-time", "two-windows"
 MAX_BODY_BYTES, MAX_HELD_BYTES = 2_000_000, 3_000_000
 MAX_HEADER_BYTES = 8_192
 UPLOAD_IDLE_SECONDS = 2.0
@@ -46,7 +46,7 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text(
         f"hashed sha256:{hashlib.sha256(HASHED_KEY.encode()).hexdigest()}\n"
         f"narrow {ONE_AT_A_TIME_KEY} concurrent=1\n"
-        f"brief {TWO_SECONDS_KEY} audio_seconds_per_minute=2\n"
+        f"brief {TWO_WINDOWS_KEY} audio_seconds_per_minute=16\n"
     )
     return path
 

@@ -224,7 +224,7 @@ def test_bulk_leaves_places_for_short_requests() -> None:
 
 def test_no_more_audio_is_held_than_memory_is_meant_for() -> None:
     admission = loaded(AdmissionSettings(max_queued_audio_seconds=7200.0))
-    lecture = Demand(200.0, 210.0, Priority.INTERACTIVE)
+    lecture = Demand(200.0, 200.0, Priority.INTERACTIVE)
     opened(admission, bulk(5_400.0))
     for _ in range(9):
         admission.check(lecture, never)

@@ -12,6 +12,7 @@ from serve_app.api.app import build_api
 from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.caller import Priority
 from serve_app.errors import Overloaded
+from serve_app.options import OptionLimits
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import asked, http_scope
 from tests.unit.deaf_service import DeafService
@@ -20,8 +21,8 @@ from tests.unit.deaf_service import DeafService
 class Site:
     """An open server."""
 
-    def __init__(self, service: DeafService) -> None:
-        self.app = build_api(service, AppSettings(), ApiKey())
+    def __init__(self, service: DeafService, settings: AppSettings | None = None) -> None:
+        self.app = build_api(service, settings or AppSettings(), ApiKey())
         self.client = TestClient(self.app)
 
     def post(self, options: object = None, **headers: str) -> Any:
@@ -62,6 +63,17 @@ def test_ignored_options_are_named_up_to_twenty(site: Site) -> None:
     assert named.startswith("x00, x01, ")
     assert named.endswith(", x19 and 5 more")
     assert "X-Ignored-Options" not in site.post().headers
+
+
+def test_more_windows_than_allowed_are_refused_before_the_service_has_any_work() -> None:
+    service = DeafService()
+    site = Site(service, AppSettings(options=OptionLimits(max_windows=2)))
+    response = site.post({"clip_timestamps": [[0, 0.1], [0.1, 0.2], [0.2, 0.3]]})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (422, "invalid_option")
+    assert error["field"] == "generate_kwargs.clip_timestamps"
+    assert "this server takes 2" in error["message"]
+    assert not service.callers
 
 
 @pytest.mark.parametrize("sent", ["bulk", " BULK "])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from serve_app.api.edge.keys_file import NamedKey, digest_of
 from serve_app.api.edge.quotas import Quotas
-from serve_app.errors import Overloaded, QuotaExceeded
+from serve_app.errors import NotReady, Overloaded, QuotaExceeded
 from serve_app.settings import QuotaSettings
 
 
@@ -94,18 +94,20 @@ def test_audio_longer_than_the_bound_is_taken_when_nothing_was_used_and_paid_off
     assert bench.wait_for(1) == pytest.approx(541)
 
 
-@pytest.mark.parametrize("error", [Overloaded("full"), RuntimeError("out of memory")])
-def test_audio_that_gets_an_error_costs_nothing(error: Exception) -> None:
+def test_audio_that_is_refused_before_any_work_costs_nothing() -> None:
     bench = Bench(audio=60)
     for _ in range(2):
-        bench.fail(60, error)
+        bench.fail(60, Overloaded("full"))
     bench.now += 10
     assert bench.wait_for(60) == 0
 
 
-def test_audio_whose_caller_leaves_is_charged() -> None:
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError(), NotReady("died twice"), RuntimeError("out of memory")]
+)
+def test_audio_that_was_worked_on_is_charged_whatever_came_of_it(error: BaseException) -> None:
     bench = Bench(audio=60)
-    bench.fail(60, asyncio.CancelledError())
+    bench.fail(60, error)
     assert bench.wait_for(60) == pytest.approx(60)
 
 

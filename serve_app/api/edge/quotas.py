@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from serve_app.api.edge.keys_file import NamedKey
-from serve_app.errors import QuotaExceeded
+from serve_app.errors import Overloaded, QuotaExceeded
 
 MINUTE_SECONDS = 60.0
 ROUNDING_SECONDS = 0.001
@@ -48,15 +48,15 @@ class Quotas:
 
     @contextmanager
     def charging(self, key: NamedKey | None, audio_seconds: float) -> Iterator[None]:
-        """Charge audio that the block transcribes, and pay it back if the block fails.
+        """Charge audio that the block transcribes, and pay it back if the block is ``Overloaded``.
 
-        A block that is cancelled, because its caller left or its time is up, is not paid back.
-        Raises ``QuotaExceeded`` as :meth:`charge` does.
+        Only then has nothing been done for it: any other error, or a caller who leaves, may have
+        cost all the work. Raises ``QuotaExceeded`` as :meth:`charge` does.
         """
         cost = self.charge(key, audio_seconds)
         try:
             yield
-        except Exception:
+        except Overloaded:
             if key is not None and cost:
                 self._full_at[key.name] -= cost
             raise
