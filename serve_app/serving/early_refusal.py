@@ -71,8 +71,7 @@ class EarlyRefusal:
         self._may_refuse = True
         await self._look()
         refusal = Refusal(error.message, error.retry_after_seconds or LEAST_RETRY_SECONDS)
-        windows = max(1, math.ceil(demand.audio_seconds / WINDOW_SECONDS))
-        return self._turn_away(refusal, demand.is_short, windows * WINDOW_SECONDS)
+        return self._turn_away(refusal, demand.is_short, demand.work_seconds)
 
     async def _look(self) -> None:
         async with self._asking:

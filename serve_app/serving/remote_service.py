@@ -5,7 +5,9 @@ What happens to a request when a model process (a ``Transcriber`` replica) is in
 - **It dies under the request**, killed, out of memory or crashed: the request is sent once more, as
   a whole, to another replica or to the one that Serve starts in its place. The client just waits
   longer. If the process dies under it again, the client gets 503 ``not_ready``, since this audio
-  may be what kills the model, along with everybody else's requests.
+  may be what kills the model, along with everybody else's requests. A request of more than
+  ``RETRIED_SECONDS`` of work gets 503 at once: of all requests in a process that ran out of memory,
+  the large one is the likely cause.
 - **None is up when a request arrives**: 503 ``not_ready`` with the reason, before the body is read.
 - **It has too much to do**: 429 ``overloaded`` with the time to come back. While every replica
   would say so, requests are refused before their body is read
@@ -32,6 +34,7 @@ from serve_app.caller import Caller
 from serve_app.engine.admission import Load
 from serve_app.engine.request import Demand
 from serve_app.engine.scheduler import RequestClosed
+from serve_app.engine.work import least_work_seconds
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.options import ModelFacts, TranscribeOptions
 from serve_app.serving import ray_internals
@@ -49,6 +52,10 @@ DESCRIBE_TIMEOUT_SECONDS = 2.0
 LOAD_TIMEOUT_SECONDS = 1.0
 INLINE_BYTES = 3 * 1024 * 1024
 """Samples up to this size travel inside the call: 98 s as int16. Serve's gRPC takes up to 4 MiB."""
+
+RETRIED_SECONDS = 900.0
+"""The most work, in window seconds, of a request that is sent once more: a quarter of an hour of
+audio, which cannot be what filled the memory of a process."""
 
 
 class RemoteService:
@@ -77,13 +84,23 @@ class RemoteService:
     async def transcribe(
         self, clip: AudioClip, options: TranscribeOptions, caller: Caller
     ) -> Transcript:
-        """One transcription, tried once more if the model process dies under it."""
+        """One transcription, tried once more if the model process dies under it.
+
+        Of a long one that is left to the client.
+        """
         key = caller.key or metrics.NO_KEY
         self._sink.count(metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key)
         try:
             return await self._call(clip, options, caller)
-        except RayActorError:
+        except RayActorError as error:
             self._is_known_to_live = False
+            if least_work_seconds(options, clip.seconds) > RETRIED_SECONDS:
+                raise NotReady(
+                    "The model process died under this request. Requests of more than "
+                    f"{RETRIED_SECONDS:g} s of audio, short windows counted in full, are not sent "
+                    "to another process, because they may be the cause. Send it again in a "
+                    "moment; if it keeps failing, split it into shorter files."
+                ) from error
             self._sink.count(metrics.MODEL_RETRIES)
             logger.warning("a Transcriber replica died; trying its request once more")
         try:
@@ -126,7 +143,8 @@ class RemoteService:
                 # and its own class, with the original as ``cause``.
                 cause = error.cause if isinstance(error, RayTaskError) else error
                 if isinstance(cause, Overloaded):
-                    demand = Demand(clip.seconds, priority=caller.priority)
+                    work_seconds = least_work_seconds(options, clip.seconds)
+                    demand = Demand(clip.seconds, work_seconds, caller.priority)
                     raise await self._early_refusal.refused(cause, demand) from None
                 if isinstance(cause, RequestClosed):
                     raise asyncio.CancelledError from None

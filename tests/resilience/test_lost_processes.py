@@ -95,6 +95,18 @@ def test_a_request_under_which_the_model_process_dies_twice_is_refused(
     assert "died twice" in request.result().text
 
 
+def test_a_long_request_is_not_sent_to_a_second_model_process(
+    server: Server, threads: ThreadPoolExecutor
+) -> None:
+    eventually(lambda: is_ready(server))
+    retried = n_retried(server)
+    request = threads.submit(post, f"{server.url}/transcribe", hellos(1000))
+    kill_at_work(server, request)
+    assert_not_ready(request.result())
+    assert "split it into shorter files" in request.result().text
+    assert n_retried(server) == retried
+
+
 def test_a_request_whose_client_has_left_is_not_tried_again(server: Server) -> None:
     eventually(lambda: is_ready(server))
     transcriber = process_of(server, "Transcriber")

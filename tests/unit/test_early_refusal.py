@@ -45,10 +45,10 @@ class Replicas:
         self.asked += 1
         return self.loads
 
-    def refuse(self, audio_seconds: float = 15.0) -> Overloaded:
+    def refuse(self, work_seconds: float = 30.0) -> Overloaded:
         """What a caller is told that one replica has refused."""
         error = Overloaded("Too many wait.", retry_after_seconds=20.0)
-        return asyncio.run(self.early_refusal.refused(error, Demand(audio_seconds)))
+        return asyncio.run(self.early_refusal.refused(error, Demand(work_seconds, work_seconds)))
 
     def check(self, priority: Priority = Priority.AUTO, n: int | None = CHUNK_BYTES) -> float:
         """For how many seconds a newcomer is told to stay away; 0: it may come."""
@@ -133,7 +133,7 @@ def test_those_who_are_refused_together_come_back_one_after_another() -> None:
 
 def test_a_file_that_is_to_come_back_is_given_its_time() -> None:
     replicas = Replicas(BUSY, BUSY)
-    assert [replicas.refuse(audio_seconds=60.0).retry_after_seconds for _ in range(3)] == [
+    assert [replicas.refuse(work_seconds=60.0).retry_after_seconds for _ in range(3)] == [
         20,
         21,
         22,
