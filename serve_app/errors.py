@@ -90,6 +90,13 @@ class AudioTooLarge(WhisperOxError):
     status = 413
 
 
+class AudioTooCostly(WhisperOxError):
+    """Decoding takes far more memory or time than the audio is worth."""
+
+    code = "audio_too_costly"
+    status = 422
+
+
 class BodyTooLarge(WhisperOxError):
     """The request's body is larger than the configured limit."""
 

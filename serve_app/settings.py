@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serve_app.audio.limits import AudioLimits
+from serve_app.audio.limits import AudioLimits, WorkerLimits
 from serve_app.options import OptionLimits
 
 DEFAULT_MODEL = "base"
@@ -242,6 +242,7 @@ class AppSettings(_Settings):
     drain: DrainSettings = DrainSettings()
     log: LogSettings = LogSettings()
     audio: AudioLimits = AudioLimits()
+    decoding: WorkerLimits = WorkerLimits()
     options: OptionLimits = OptionLimits()
 
 

@@ -18,6 +18,7 @@ from serve_app.api.error_answers import install_error_handlers
 from serve_app.api.facades.status import install_status
 from serve_app.api.facades.whisper_ox import install_whisper_ox
 from serve_app.api.openapi import complete_openapi
+from serve_app.audio.pool import DecodingPool
 from serve_app.metrics import NO_METRICS, Sink
 from serve_app.service import SpeechService
 from serve_app.settings import ApiKey, AppSettings
@@ -50,10 +51,11 @@ def build_api(
         )
     quotas = Quotas()
     with_docs = settings.http.docs != "off"
-    app = _application(with_docs=with_docs)
+    decoding = DecodingPool(settings.audio, settings.decoding)
+    app = _application(decoding, with_docs=with_docs)
     install_error_handlers(app)
     install_status(app, service, with_docs=with_docs)
-    install_whisper_ox(app, CallContext(service, settings, quotas, sink))
+    install_whisper_ox(app, CallContext(service, settings, quotas, sink, decoding))
     complete_openapi(app, key_header=None if ring.is_open else ring.header)
     app.add_middleware(
         Edge,
@@ -65,7 +67,7 @@ def build_api(
     return app
 
 
-def _application(*, with_docs: bool) -> FastAPI:
+def _application(decoding: DecodingPool, *, with_docs: bool) -> FastAPI:
     # FastAPIOffline: on a closed network the page must not load its scripts from elsewhere.
     kind: Any = FastAPIOffline if with_docs else FastAPI
     more: dict[str, Any] = {"redoc_url": None} if with_docs else {"openapi_url": None}
@@ -76,6 +78,7 @@ def _application(*, with_docs: bool) -> FastAPI:
         "written to disk.",
         # Behind a proxy that ends TLS, a redirect would take key and audio along to http://.
         redirect_slashes=False,
+        lifespan=lambda app: decoding.running(),
         # FastAPI's own spans and logs would hold query strings and the messages of exceptions.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         **more,

@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import anyio.to_thread
 from starlette.requests import Request
 
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.state import RequestState
 from serve_app.api.openapi import header, parameter
 from serve_app.audio.clip import AudioClip
-from serve_app.audio.decode import decode
-from serve_app.audio.plan import check_start, inspect
+from serve_app.audio.decode import plain_clip
+from serve_app.audio.plan import check_start
+from serve_app.audio.pool import DecodingPool
 from serve_app.caller import Caller, Priority
 from serve_app.engine.work import check_windows, least_work_seconds
 from serve_app.errors import InvalidRequest
@@ -64,6 +64,7 @@ class CallContext:
     settings: AppSettings
     quotas: Quotas
     sink: Sink
+    decoding: DecodingPool
 
 
 class Call:
@@ -106,13 +107,14 @@ class Call:
         self._received = time.perf_counter()
         return body
 
-    async def transcribe(self, audio: bytes | memoryview, parsed: ParsedOptions) -> Transcript:
-        """The transcript of a file of any supported format.
+    async def transcribe(self, audio: bytearray, parsed: ParsedOptions) -> Transcript:
+        """The transcript of a file of any supported format, which is emptied once it is decoded.
 
-        Raises ``QuotaExceeded``, what ``inspect`` and ``decode`` of :mod:`serve_app.audio` raise,
-        ``InvalidOption`` or ``AudioTooLarge`` for more windows than one request may take, and what
+        Raises ``QuotaExceeded``, what ``DecodingPool.decode`` raises, ``InvalidOption`` or
+        ``AudioTooLarge`` for more windows than one request may take, and what
         ``SpeechService.transcribe`` raises.
         """
+        n_bytes = len(audio)
         clip = await self._decode(audio)
         check_windows(parsed.options, clip.seconds, self._context.settings.options.max_windows)
         decoded = time.perf_counter()
@@ -121,7 +123,7 @@ class Call:
         logger.debug(
             "received",
             extra=fields(
-                audio_bytes=len(audio),
+                audio_bytes=n_bytes,
                 audio_s=round(clip.received_seconds, 3),
                 receive_ms=round(receive_seconds * 1000, 1),
                 decode_ms=round(decode_seconds * 1000, 1),
@@ -140,18 +142,11 @@ class Call:
         )
         return transcript
 
-    async def _decode(self, audio: bytes | memoryview) -> AudioClip:
-        limits, hold = self._context.settings.audio, self._state.hold
+    async def _decode(self, audio: bytearray) -> AudioClip:
         with self._state.span.child("decode audio") as span:
-            plan = inspect(audio)
-            if plan.is_instant:
-                clip = decode(plan, audio, limits=limits)
-            else:
-                # FFmpeg takes milliseconds to minutes, so it must not run on the event loop. Once
-                # the request is over, ``hold`` ends its thread.
-                clip = await anyio.to_thread.run_sync(
-                    lambda: decode(plan, audio, limits=limits, hold=hold), abandon_on_cancel=True
-                )
+            clip = plain_clip(audio, self._context.settings.audio)
+            if clip is None:
+                clip = await self._context.decoding.decode(audio, self._state.hold)
             span.note({AUDIO_SECONDS: round(clip.received_seconds, 3)})
         return clip
 

@@ -11,9 +11,7 @@ File Format, RFC 3533 (Ogg), RFC 8794 (EBML), Apple Core Audio Format 1.0.
 import re
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
-from serve_app.errors import InvalidAudio, UnsupportedAudio
+from serve_app.errors import InvalidAudio
 
 
 def truncated(kind: str, detail: str) -> InvalidAudio:
@@ -107,44 +105,21 @@ def mp3_bytes(view: memoryview) -> int | None:
     return None
 
 
-# MP4 and QuickTime: boxes. Some headers make FFmpeg build huge tables from a few bytes. Measured
-# with FFmpeg 8: a 90 KB file took 1.8 GB and 6 s by its sample count alone, and a compressed header
-# unpacks to whatever size it claims.
+# MP4 and QuickTime: boxes.
 
 _MAX_BOXES = 100_000
-_ALWAYS_FINE_ENTRIES = 4_000_000
-"""Index entries, at 24 bytes of memory each: 96 MB."""
-
-_SAMPLES_PER_ENTRY = 160
-"""Fewest samples of a PCM chunk that FFmpeg makes one index entry of (mostly 1,024)."""
-
-_TABLES = re.compile(rb"cmov|stsz|trun|stsc|stco|co64")
 
 
 def mp4_bytes(view: memoryview) -> int | None:
-    """End of the first box with media or its index that reaches past the end, else None.
-
-    Raises :class:`InvalidAudio` for a header that counts more samples than the file can hold,
-    :class:`UnsupportedAudio` for a compressed one.
-    """
-    headers = []
-    searched = 0
-    for name, start, end in _root_boxes(view):
+    """End of the first box with media or its index that reaches past the end, else None."""
+    for name, end in _root_boxes(view):
         if end > len(view) and name in (b"moov", b"mdat", b"moof"):
             return end
-        if name == b"mdat":
-            headers.append(view[searched:start])
-            searched = end
-    headers.append(view[searched:])
-    if _most_index_entries(headers) > max(len(view), _ALWAYS_FINE_ENTRIES):
-        raise InvalidAudio(
-            f"The mp4 file's header counts more samples than its {len(view)} bytes can hold."
-        )
     return None
 
 
-def _root_boxes(view: memoryview) -> Iterator[tuple[bytes, int, int]]:
-    """(Name, offset, claimed end) of each outermost box; the last may end after ``view``."""
+def _root_boxes(view: memoryview) -> Iterator[tuple[bytes, int]]:
+    """(Name, claimed end) of each outermost box; the last may end after ``view``."""
     position = 0
     for _ in range(_MAX_BOXES):
         if position + 8 > len(view):
@@ -157,33 +132,8 @@ def _root_boxes(view: memoryview) -> Iterator[tuple[bytes, int, int]]:
             size = len(view) - position
         if size < 8:
             return
-        yield name, position, position + size
         position += size
-
-
-def _most_index_entries(headers: list[memoryview]) -> int:
-    """The most index entries that FFmpeg can make of these parts of a file outside its media.
-
-    Tables are searched for, not walked to: FFmpeg finds them in places where they do not belong.
-    """
-    n_entries = n_chunks = most_per_chunk = 0
-    for header in headers:
-        for match in _TABLES.finditer(header):
-            name, table = match.group(), header[match.end() :]
-            if name == b"cmov":
-                raise UnsupportedAudio("MP4/QuickTime files with a compressed header are not read.")
-            if name == b"stsz":  # version and flags, common size (0: listed one by one), count
-                n_entries += _uint32(table, 8) if _uint32(table, 4) else 0
-            elif name == b"trun":  # version and flags, count
-                n_entries += _uint32(table, 4)
-            elif name == b"stsc":  # version and flags, count, rows: first chunk, samples, entry
-                n_rows = min(_uint32(table, 4), (len(table) - 8) // 12)
-                if n_rows > 0:
-                    samples = np.frombuffer(table, ">u4", count=3 * n_rows, offset=8)[1::3]
-                    most_per_chunk = max(most_per_chunk, int(samples.max()))
-            else:  # chunk offsets: version and flags, count
-                n_chunks += _uint32(table, 4)
-    return n_entries + n_chunks * most_per_chunk // _SAMPLES_PER_ENTRY
+        yield name, position
 
 
 def _uint32(view: memoryview, offset: int) -> int:

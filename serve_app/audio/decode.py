@@ -1,4 +1,4 @@
-"""An upload and its plan become an :class:`~serve_app.audio.clip.AudioClip`, wholly in memory.
+"""An upload and its plan become 16 kHz mono int16 samples, wholly in memory.
 
 Whatever is not 16 kHz mono PCM16 WAV goes through FFmpeg (PyAV). Its samples are bit-equal with
 ``faster_whisper.decode_audio``: the same resampler in the same mode, fed from the same decoder.
@@ -6,16 +6,16 @@ Unlike there, a damaged packet costs only itself and not everything after it.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import av
 import numpy as np
 
 from serve_app.audio.claims import truncated
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
-from serve_app.audio.limits import AudioLimits, Hold, unbounded
+from serve_app.audio.limits import AudioLimits
 from serve_app.audio.plan import CONTAINERS, SUPPORTED_FORMATS, Plan, inspect
-from serve_app.audio.wav import MAX_RATE_HZ, MIN_RATE_HZ
+from serve_app.audio.wav import MAGIC, MAX_RATE_HZ, MIN_RATE_HZ
 from serve_app.errors import InvalidAudio, UnsupportedAudio
 
 _CODECS = (
@@ -35,70 +35,83 @@ _GROUP_SAMPLES = 65_536
 _LOST_SECONDS = 0.1
 """A file that claims less than this may hold no sample: a codec's start-up delay swallows it."""
 
-_FEWEST_BYTES_PER_PACKET = 128
-"""Of decoded PCM, on average; the least of any codec's own choice is 320 (GSM). A packet takes
-10 us and more however little is in it: half a gigabyte of one-sample packets would take an hour."""
-
-_ALWAYS_FINE_PACKETS = 20_000
+Write = Callable[[memoryview], None]
+"""Takes the next samples, as bytes of int16."""
 
 _FFMPEG_ERRORS = (av.FFmpegError, ValueError, OSError, OverflowError)
 """What PyAV raises on bad bytes: FFmpeg's codes, and its own checks of what FFmpeg reports."""
 
 
-def decode_audio(
-    payload: bytes | memoryview, *, limits: AudioLimits, hold: Hold = unbounded
-) -> AudioClip:
-    """Inspect and decode an upload in one call, for callers that may block.
+def plain_clip(payload: bytes | bytearray, limits: AudioLimits) -> AudioClip | None:
+    """The clip of a WAV file whose samples need no decoding: a view of it, in microseconds.
+
+    None for any other file. Raises what :func:`decode_audio` raises if a WAV file's header already
+    shows it, and ``InvalidAudio`` (``empty_audio``).
+    """
+    view = memoryview(payload).toreadonly()
+    if len(view) and not MAGIC.match(view):
+        return None
+    plan = inspect(view)
+    plan.check(limits)
+    return _view(plan, view) if plan.is_instant else None
+
+
+def decode_audio(payload: bytes | bytearray | memoryview, *, limits: AudioLimits) -> AudioClip:
+    """Inspect and decode a file that is trusted: nothing bounds its cost, and the call blocks.
 
     Raises what :func:`~serve_app.audio.plan.inspect` and :func:`decode` raise.
     """
-    return decode(inspect(payload), payload, limits=limits, hold=hold)
+    plan = inspect(payload)
+    if plan.is_instant:
+        plan.check(limits)
+        return _view(plan, memoryview(payload))
+    pcm = bytearray()
+    seconds = decode(plan, payload, limits=limits, write=pcm.extend)
+    return AudioClip(np.frombuffer(pcm, np.int16), seconds)
+
+
+def _view(plan: Plan, payload: memoryview) -> AudioClip:
+    return AudioClip(np.frombuffer(payload[plan.start : plan.end], "<i2"), plan.seconds)
 
 
 def decode(
-    plan: Plan, payload: bytes | memoryview, *, limits: AudioLimits, hold: Hold = unbounded
-) -> AudioClip:
-    """Decode the first audio track of an upload to 16 kHz mono int16.
+    plan: Plan, payload: bytes | bytearray | memoryview, *, limits: AudioLimits, write: Write
+) -> float:
+    """Decode the first audio track of an upload; returns its seconds as received.
 
-    If ``plan.is_instant`` the samples are a view of ``payload``, in microseconds. Everything else
-    takes FFmpeg milliseconds to seconds: not for an event loop. ``hold`` is told of the memory that
-    the samples take besides ``payload``, piece by piece; what it raises ends the decoding. The
-    audio at its own rate is never held as a whole.
+    ``write`` gets the samples, 16 kHz mono int16, piece by piece. The audio at its own rate is
+    never held as a whole.
 
     Raises ``AudioTooLarge`` by the header or as soon as ``limits`` are passed, ``InvalidAudio``
     (``truncated_audio``, ``invalid_audio``), ``UnsupportedAudio`` if there is no audio track or its
-    codec is not supported.
+    codec is not supported, ``MemoryError``, and what ``write`` raises.
     """
     plan.check(limits)
     file = memoryview(payload)[plan.start : plan.end]
-    if plan.is_instant:
-        return AudioClip(np.frombuffer(file, "<i2"), plan.seconds)
     came = len(file) - plan.n_junk_bytes
     claimed = CONTAINERS[plan.kind].claimed_bytes(file[plan.n_junk_bytes :])
     if claimed is not None and claimed > came:
         raise truncated(plan.kind, f"it claims {claimed} bytes, {came} came")
-    decoding = _Decoding(plan.kind, limits, hold)
+    decoding = _Decoding(plan.kind, limits, write)
     decoding.run(_File(plan.header, file))
     if decoding.n_frames < plan.n_frames:
         lost = f"it claims {plan.n_frames} samples, {decoding.n_frames} could be decoded"
         raise truncated(plan.kind, lost)
-    return AudioClip(np.frombuffer(decoding.pcm, np.int16), decoding.seconds)
+    return decoding.seconds
 
 
 class _Decoding:
-    """One pass over a file: packets -> frames -> groups -> 16 kHz mono int16 in ``pcm``.
+    """One pass over a file: packets -> frames -> groups -> 16 kHz mono int16.
 
     ``seconds`` and ``n_frames`` count what is decoded, at the file's own rate.
     """
 
-    def __init__(self, kind: str, limits: AudioLimits, hold: Hold) -> None:
+    def __init__(self, kind: str, limits: AudioLimits, write: Write) -> None:
         self.kind = kind
         self.limits = limits
-        self.hold = hold
-        self.pcm = bytearray()
+        self.write = write
         self.n_frames = 0
         self.n_bytes = 0
-        self.n_packets = 0
         self.first_error: Exception | None = None
         self.shape: tuple[str, str, int] | None = None
         self.n_shape_frames = 0
@@ -120,6 +133,8 @@ class _Decoding:
                 file, format=demuxer, metadata_errors="ignore", options=_OPTIONS
             ) as container:
                 self._decode(container)
+        except MemoryError:
+            raise
         except _FFMPEG_ERRORS as error:
             raise self._undecodable(error) from None
 
@@ -148,11 +163,12 @@ class _Decoding:
         stream = container.streams.audio[0]
         context = stream.codec_context
         codec = "unknown" if context is None else context.name
-        if codec not in _CODECS.split(","):
+        if context is None or codec not in _CODECS.split(","):
             raise UnsupportedAudio(
                 f"The {self.kind} file's audio codec ({codec}) is not supported. "
                 f"Supported: {SUPPORTED_FORMATS}."
             )
+        context.thread_count = 1
         return stream
 
     def _frames(
@@ -161,22 +177,14 @@ class _Decoding:
         for packet in container.demux(stream):
             try:
                 frames = packet.decode()
+            except MemoryError:
+                raise
             except _FFMPEG_ERRORS as error:
                 # Its traceback would tie this decoding, hence the codec's threads and their 20 MB,
                 # into a cycle that only the garbage collector undoes.
                 self.first_error = self.first_error or error.with_traceback(None)
                 frames = []
             yield from frames
-            self._check_packets()
-
-    def _check_packets(self) -> None:
-        self.n_packets += 1
-        fewest = _FEWEST_BYTES_PER_PACKET * self.n_packets
-        if self.n_packets > _ALWAYS_FINE_PACKETS and self.n_bytes < fewest:
-            raise InvalidAudio(
-                f"The {self.kind} file's first {self.n_packets} packets hold {self.n_bytes} "
-                "bytes of sound in all, far fewer than in any sound file. Is it damaged?"
-            )
 
     def _add(self, frame: "av.AudioFrame") -> None:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -211,9 +219,7 @@ class _Decoding:
 
     def _resample(self, group: "av.AudioFrame | None") -> None:
         for frame in self.resampler.resample(group):
-            piece = frame.to_ndarray()
-            self.hold(piece.nbytes)
-            self.pcm += piece.data
+            self.write(frame.to_ndarray().data.cast("B"))
 
     def _undecodable(self, error: Exception) -> InvalidAudio:
         place = f" after {self.seconds:.1f} s" if self.seconds else ""

@@ -1,5 +1,7 @@
-"""How much audio one upload may turn into."""
+"""How much audio one upload may turn into, and what decoding it may cost."""
 
+import math
+import os
 from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -7,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from serve_app.errors import AudioTooLarge
 
 Hold = Callable[[int], None]
-"""Takes note that this many more bytes of memory are needed; raises where there is no room."""
+"""Takes note that this many more bytes of memory are needed, or fewer if negative; raises where
+there is no room."""
 
 
 def unbounded(n_bytes: int) -> None:
@@ -48,3 +51,49 @@ class AudioLimits(BaseModel):
                 f"The audio unpacks to more than {self.max_decoded_bytes} bytes, the most this "
                 "server decodes in one request. Send fewer channels, a lower rate or shorter files."
             )
+
+
+class WorkerLimits(BaseModel):
+    """The processes that decode what is not plain WAV, and what one upload may cost them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Uploads that one Ingress replica decodes at once; 0: one per CPU core, at "
+        "least 4. Large uploads take at most half of them.",
+    )
+    memory_bytes: int = Field(
+        default=256 * 2**20,
+        ge=32 * 2**20,
+        description="Memory that decoding one upload may take besides the upload and its samples; "
+        "beyond that it is refused with 422.",
+    )
+    cpu_seconds: float = Field(
+        default=5.0,
+        ge=1,
+        description="Processor time that decoding one upload may take, besides one second for "
+        "every 20 s of sound that came out; beyond that it is refused with 422.",
+    )
+    stall_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="An upload whose decoding tells of no progress for so long is refused with "
+        "422.",
+    )
+
+    @property
+    def n_workers(self) -> int:
+        """``workers``, or what fits this machine."""
+        return self.workers or max(_FEWEST_WORKERS, os.cpu_count() or 1)
+
+    def cpu_seconds_for(self, decoded_seconds: float) -> int:
+        """Processor time for a file of which this much sound has come out, in whole seconds."""
+        return math.ceil(self.cpu_seconds + decoded_seconds / _SLOWEST_SPEED)
+
+
+_FEWEST_WORKERS = 4
+_SLOWEST_SPEED = 20
+"""Seconds of sound per second of processor time. Codecs reach some hundreds on one core."""

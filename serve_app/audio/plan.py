@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from serve_app.audio import claims
 from serve_app.audio.limits import AudioLimits
-from serve_app.audio.wav import COMPRESSED_TAGS, read_wav
+from serve_app.audio.wav import COMPRESSED_TAGS, MAGIC, read_wav
 from serve_app.errors import InvalidAudio, UnsupportedAudio
 
 _MAX_ID3_TAGS = 100
@@ -42,7 +42,7 @@ def _magic(pattern: bytes) -> Callable[[memoryview], int | None]:
 
 
 CONTAINERS = {
-    "wav": Container("WAV", "wav", _magic(rb"RIFF|RF64|BW64"), tells_length=False),
+    "wav": Container("WAV", "wav", _magic(MAGIC.pattern), tells_length=False),
     "mp4": Container("M4A/MP4/MOV (AAC, ALAC)", "mov", _magic(_MP4_MAGIC), claims.mp4_bytes),
     "flac": Container("FLAC", "flac", _magic(rb"fLaC"), claimed_length=claims.flac_length),
     "ogg": Container("OGG (Vorbis, Opus, FLAC, Speex)", "ogg", _magic(rb"OggS"), claims.ogg_bytes),
@@ -60,7 +60,7 @@ SUPPORTED_FORMATS = ", ".join(container.label for container in CONTAINERS.values
 
 
 class Plan(NamedTuple):
-    """How to decode one upload: a small value that pickles, beside the upload's bytes.
+    """How to decode one upload: a small value beside the upload's bytes.
 
     The bytes from ``start`` to ``end`` are decoded: a WAV file's samples, or any other file without
     its ID3 tags. FFmpeg reads ``header`` before them. The first ``n_junk_bytes`` of them come
@@ -86,8 +86,8 @@ class Plan(NamedTuple):
         limits.check_decoded_bytes(self.pcm_bytes)
 
 
-def inspect(payload: bytes | memoryview, *, is_whole: bool = True) -> Plan:
-    """Look at an upload once, in microseconds: safe on an event loop.
+def inspect(payload: bytes | bytearray | memoryview, *, is_whole: bool = True) -> Plan:
+    """Look at an upload once, in microseconds.
 
     If ``payload`` is only its start (``is_whole`` False), only what no further byte can mend is
     refused, and the plan is good for its claims alone.

@@ -5,12 +5,15 @@ Layout: Microsoft/IBM "Multimedia Programming Interface and Data Specifications 
 size is never used because too many programs write it wrongly.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 
 from serve_app.audio.claims import truncated
 from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.errors import InvalidAudio
+
+MAGIC = re.compile(rb"RIFF|RF64|BW64")
 
 MIN_RATE_HZ = 1_000
 MAX_RATE_HZ = 768_000

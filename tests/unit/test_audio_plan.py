@@ -1,12 +1,10 @@
 """What the inspection of an upload tells, and what it refuses, even by the first bytes alone."""
 
-import pickle
 import struct
 
 import numpy as np
 import pytest
 
-from serve_app.audio.decode import decode, decode_audio
 from serve_app.audio.limits import AudioLimits
 from serve_app.audio.plan import check_start, inspect
 from serve_app.errors import AudioTooLarge, InvalidAudio, UnsupportedAudio
@@ -55,15 +53,6 @@ def test_what_needs_no_ffmpeg_to_refuse_is_refused_by_the_inspection(
     with pytest.raises((InvalidAudio, UnsupportedAudio)) as caught:
         inspect(payload)
     assert caught.value.code == code
-
-
-@pytest.mark.parametrize("name", COMPRESSED)
-def test_a_plan_can_be_sent_to_another_process_beside_the_bytes(name: str) -> None:
-    payload = compressed(name)
-    sent = pickle.dumps(inspect(payload))
-    assert len(sent) < 500
-    clip = decode(pickle.loads(sent), payload, limits=LIMITS)
-    np.testing.assert_array_equal(clip.samples, decode_audio(payload, limits=LIMITS).samples)
 
 
 def test_only_so_many_id3_tags_are_skipped() -> None:

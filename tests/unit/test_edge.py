@@ -14,7 +14,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve_app import metrics
 from serve_app.api.edge.edge import Edge
 from serve_app.api.edge.state import RequestState
-from serve_app.audio.limits import Hold
 from serve_app.metrics import NO_METRICS, Sink
 from serve_app.settings import HttpSettings
 from tests.unit.asgi import Answer, Event, ask, asked, edge_parts, http_scope
@@ -187,17 +186,6 @@ def test_what_a_handler_holds_counts_to_the_bound() -> None:
     assert [asked(app, http_scope()).body for _ in range(3)] == [b"unpacked"] * 3
     limits = LIMITS.model_copy(update={"max_held_bytes": 2_999})
     assert outcome(asked(edge(unpacking, limits), http_scope())) == (429, "overloaded")
-
-
-def test_threads_of_a_request_that_is_over_can_hold_no_more() -> None:
-    async def abandoning(scope: Scope, receive: Receive, send: Send) -> None:
-        kept.append(RequestState.of(scope).hold)
-        await PlainTextResponse("done")(scope, receive, send)
-
-    kept: list[Hold] = []
-    asked(edge(abandoning), http_scope())
-    with pytest.raises(asyncio.CancelledError):
-        kept[0](1)
 
 
 def test_what_nobody_foresaw_is_answered_without_detail() -> None:

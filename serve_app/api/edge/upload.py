@@ -1,8 +1,5 @@
 """Bounds on what a request may cost: its head, its body, its time. Ray Serve sets none of them."""
 
-import asyncio
-import threading
-
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -55,44 +52,30 @@ class HeldBytes:
     def __init__(self, most: int) -> None:
         self.most = most
         self.n_bytes = 0
-        self.lock = threading.Lock()
 
 
 class Share:
-    """The part of ``HeldBytes`` that one request takes. Leaving its block gives everything back.
-
-    Thread-safe.
-    """
+    """The part of ``HeldBytes`` that one request takes. Leaving its block gives everything back."""
 
     def __init__(self, held: HeldBytes) -> None:
         self._held = held
         self._n_bytes = 0
-        self._is_over = False
 
     def __call__(self, n_bytes: int) -> None:
-        """Hold ``n_bytes`` more. Raises ``Overloaded`` if there is no room for them.
-
-        Once the request is over it raises ``asyncio.CancelledError``, which ends a thread that is
-        still working on it.
-        """
-        with self._held.lock:
-            if self._is_over:
-                raise asyncio.CancelledError("the request is over")
-            if self._held.n_bytes + n_bytes > self._held.most:
-                raise Overloaded(
-                    "The server holds as much audio of requests in progress as it may; send this "
-                    "request again later."
-                )
-            self._held.n_bytes += n_bytes
-            self._n_bytes += n_bytes
+        """Hold ``n_bytes`` more, or fewer. Raises ``Overloaded`` if there is no room for them."""
+        if n_bytes > 0 and self._held.n_bytes + n_bytes > self._held.most:
+            raise Overloaded(
+                "The server holds as much audio of requests in progress as it may; send this "
+                "request again later."
+            )
+        self._held.n_bytes += n_bytes
+        self._n_bytes += n_bytes
 
     def __enter__(self) -> "Share":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._held.lock:
-            self._is_over = True
-            self._held.n_bytes -= self._n_bytes
+        self._held.n_bytes -= self._n_bytes
 
 
 class Upload:

@@ -54,7 +54,7 @@ class Form:
     files: list[tuple[str, bytearray]] = field(default_factory=list)
     fields: list[tuple[str, bytearray]] = field(default_factory=list)
 
-    def audio(self) -> memoryview:
+    def audio(self) -> bytearray:
         """The part named ``file``, or else the only file part, whatever its name.
 
         Raises ``InvalidRequest`` if there is none, or if it is unclear which of several is meant.
@@ -62,7 +62,7 @@ class Form:
         named = [content for name, content in self.files if name == FILE_FIELD]
         candidates = named or [content for _, content in self.files]
         if len(candidates) == 1:
-            return memoryview(candidates[0]).toreadonly()
+            return candidates[0]
         found = ", ".join(_shown(name) for name, _ in self.files) or "none"
         hint = (
             f"{FILE_FIELD!r} came as a text field; send it with a file name. "

@@ -1,0 +1,123 @@
+"""A process that decodes one upload within hard limits, and then ends.
+
+Its channel to the pool brings it two file descriptors: the upload, and an empty file in memory for
+the samples. From then on it cannot open anything, neither a file nor a connection, whatever the
+upload makes of the decoder. Nothing here needs privileges. Linux only.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import struct
+from typing import NoReturn
+
+from serve_app.audio.clip import SAMPLE_RATE_HZ
+from serve_app.audio.decode import decode, decode_audio
+from serve_app.audio.limits import AudioLimits, WorkerLimits
+from serve_app.audio.plan import inspect
+from serve_app.errors import WhisperOxError
+
+MESSAGE_BYTES = 64 * 1024
+"""No message on a channel is longer."""
+
+OUT_OF_MEMORY = 9
+"""Exit status of a worker whose allocations failed at its limit."""
+
+_PR_SET_PDEATHSIG = 1
+_BYTES_PER_SECOND = 2 * SAMPLE_RATE_HZ
+_SPARE_SECONDS = 60
+_BYTES_BETWEEN_REPORTS = 2**20
+
+
+_AU_PCM16 = 3
+
+
+def warm_up() -> None:
+    """Touch the memory that decoding needs, while nobody waits: it takes 5 ms after a fork."""
+    silence = bytes(160_000)
+    header = struct.pack(">4s5I", b".snd", 24, len(silence), _AU_PCM16, 8_000, 1)
+    decode_audio(header + silence, limits=AudioLimits())
+
+
+def run(channel: socket.socket, limits: AudioLimits, bounds: WorkerLimits) -> NoReturn:
+    """Decode the upload that comes through ``channel``, answer, and end the process."""
+    status = 1
+    try:
+        _end_with_parent()
+        warm_up()
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 2)
+        if descriptors:  # none: the pool has ended
+            upload, output = descriptors
+            payload = mmap.mmap(upload, 0, prot=mmap.PROT_READ)
+            confine(limits, bounds)
+            _answer(payload, _Output(channel, output, bounds), limits)
+        status = 0
+    except MemoryError:
+        status = OUT_OF_MEMORY
+    finally:
+        os._exit(status)
+
+
+def _end_with_parent() -> None:
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the call
+        os._exit(0)
+
+
+def confine(limits: AudioLimits, bounds: WorkerLimits) -> None:
+    """Give up, for good, what decoding one upload does not need."""
+    with open("/proc/self/statm") as statm:
+        mapped = int(statm.read().split()[0]) * resource.getpagesize()
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NPROC, 0)  # root is exempt
+    _limit(resource.RLIMIT_FSIZE, round((limits.max_seconds + _SPARE_SECONDS) * _BYTES_PER_SECOND))
+    _limit(resource.RLIMIT_AS, mapped + bounds.memory_bytes)
+    _limit(resource.RLIMIT_CPU, bounds.cpu_seconds_for(limits.max_seconds))
+    _limit(resource.RLIMIT_NOFILE, 0)  # what is open stays open
+
+
+def _limit(kind: int, most: int) -> None:
+    ceiling = resource.getrlimit(kind)[1]
+    most = most if ceiling == resource.RLIM_INFINITY else min(most, ceiling)
+    resource.setrlimit(kind, (most, most))
+
+
+class _Output:
+    """Where samples go. Processor time is granted by how much sound has come out so far."""
+
+    def __init__(self, channel: socket.socket, descriptor: int, bounds: WorkerLimits) -> None:
+        self._channel = channel
+        self._descriptor = descriptor
+        self._bounds = bounds
+        self._n_bytes = self._n_reported = 0
+        self._grant()
+
+    def write(self, piece: memoryview) -> None:
+        self._n_bytes += len(piece)
+        while piece:
+            piece = piece[os.write(self._descriptor, piece) :]
+        if self._n_bytes - self._n_reported >= _BYTES_BETWEEN_REPORTS:
+            self._n_reported = self._n_bytes
+            self._grant()
+            self.tell(n_bytes=self._n_bytes)
+
+    def tell(self, **message: object) -> None:
+        self._channel.send(json.dumps(message).encode())
+
+    def _grant(self) -> None:
+        granted = self._bounds.cpu_seconds_for(self._n_bytes / _BYTES_PER_SECOND)
+        most = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (min(granted, most), most))
+
+
+def _answer(payload: mmap.mmap, output: _Output, limits: AudioLimits) -> None:
+    try:
+        view = memoryview(payload)
+        output.tell(seconds=decode(inspect(view), view, limits=limits, write=output.write))
+    except WhisperOxError as error:
+        output.tell(error=type(error).__name__, message=error.message, code=error.code)
