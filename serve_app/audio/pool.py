@@ -12,7 +12,6 @@ import logging
 import mmap
 import os
 import signal
-from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterator
 
 import numpy as np
@@ -51,7 +50,7 @@ class DecodingPool:
         self._turns = asyncio.Semaphore(bounds.n_workers)
         self._turns_of_large = asyncio.Semaphore(max(1, bounds.n_workers // 2))
         self._zygote: Zygote | None = None
-        self._ready: deque[Worker] = deque()
+        self._ready: list[Worker] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -114,7 +113,7 @@ class DecodingPool:
         """A worker that is ready. Raises ``NotReady``."""
         for _ in range(_TRIES):
             while self._ready:
-                worker = self._ready.popleft()
+                worker = self._ready.pop()  # the last one: its memory is in the caches
                 if worker.is_alive():
                     return worker
                 self._begin(self._end(worker))

@@ -4,13 +4,15 @@ import http.client
 import json
 
 import httpx
+import psutil
 import pytest
 
 from loadtest.server import Server
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
 from tests.resilience.conftest import hellos
-from tests.resilience.processes import cpu_seconds, replica
+from tests.resilience.processes import cpu_seconds, family, replica, title
+from tests.unit.bombs import comments
 
 SEQUENTIAL = {"batch_size": 1, "vad_filter": False, "temperature": 0}
 
@@ -33,6 +35,19 @@ def test_clients_that_leave_free_the_engine(
     eventually(lambda: transcriber.cpu_percent(interval=0.5) < 20, within_seconds=15)
     assert words_of(post(f"{server.url}/transcribe", hello)) == "hello world"
     assert server.log.read_text().count(f"audio_s={seconds}") < clients  # what was all answered
+
+
+def test_a_client_that_leaves_ends_the_decoding_of_its_file(server: Server) -> None:
+    def decoding() -> psutil.Process | None:
+        found = (p for p in family(server.process.pid) if "serve_app.audio.zygote" in title(p))
+        return next((p for p in found if p.cpu_times().user > 0.5 and p.children() == []), None)
+
+    assert eventually(lambda: replica(server.process.pid, "Ingress"))
+    connection = send_without_waiting(server, comments())
+    worker = eventually(decoding)
+    connection.close()
+    eventually(lambda: not worker.is_running(), within_seconds=15)
+    assert "a worker ended without an answer" not in server.log.read_text()  # no limit did it
 
 
 def send_without_waiting(server: Server, audio: bytes) -> http.client.HTTPConnection:

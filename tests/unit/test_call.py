@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from serve_app.errors import Overloaded
 from serve_app.options import OptionLimits
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import asked, http_scope
+from tests.unit.audio_files import SECONDS, compressed
 from tests.unit.deaf_service import DeafService
 
 
@@ -48,6 +50,13 @@ def test_a_service_that_refuses_is_asked_before_the_body_is_read() -> None:
     service = DeafService(Overloaded("Full.", retry_after_seconds=3))
     answer = asked(Site(service).app, http_scope("/transcribe"), [1_000.0])  # the body never comes
     assert (answer.status, answer.seconds, answer.headers["retry-after"]) == (429, 0, "3")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
+def test_compressed_audio_is_decoded_while_the_application_runs(site: Site) -> None:
+    with site.client as client:
+        answer = client.post("/transcribe", files={"file": compressed("mp3")})
+    assert (answer.status_code, round(answer.json()["duration"], 1)) == (200, SECONDS)
 
 
 def test_the_answer_says_where_the_time_went(site: Site) -> None:
