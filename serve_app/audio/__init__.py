@@ -1,4 +1,5 @@
 """Audio in: the bytes of any supported container become 16 kHz mono samples.
 
-Each upload is inspected once (``plan.inspect``) and decoded once (``decode.decode``).
+A plain WAV file is a view of its upload (``decode.plain_clip``). Whatever else comes is inspected
+and decoded in a worker process (``pool.DecodingPool``).
 """
