@@ -1,26 +1,25 @@
 """Whatever an upload is built like, decoding it ends within its bounds, with samples or a refusal.
 
-``HOSTILE_FILES=150000`` tries that many files instead of a few.
+``WHISPER_OX_EXAMPLES=150000 pytest tests/unit/test_audio_bombs.py`` is the long run.
 """
 
 import math
-import os
 import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from serve_app.audio.limits import WorkerLimits
 from serve_app.errors import WhisperOxError
+from tests.hostile import MANY, examples
 from tests.unit.audio_files import compressed
 from tests.unit.decoding import MIB, Decoding, decoding
 from tests.unit.structures import hostile_files
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
 
-EXAMPLES = int(os.environ.get("HOSTILE_FILES", "60"))
 BOUNDS = WorkerLimits(workers=2, cpu_seconds=1, memory_bytes=64 * MIB)
 
 
@@ -31,10 +30,8 @@ def pool() -> Iterator[Decoding]:
         yield running
 
 
-@pytest.mark.timeout(60 + EXAMPLES)
-@settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
-)
+@pytest.mark.timeout(300 + MANY)
+@examples(60)
 @given(payload=hostile_files)
 def test_a_hostile_file_keeps_to_its_bounds(pool: Decoding, payload: bytes) -> None:
     usual_kib = pool.endings[0].peak_kib
