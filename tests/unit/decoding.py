@@ -11,6 +11,8 @@ from serve_app.audio.limits import AudioLimits, Hold, WorkerLimits, unbounded
 from serve_app.audio.pool import DecodingPool
 
 MIB = 2**20
+SPARE_KIB = 16 * 1024
+"""Pages of code that one container's reader touches and another's does not."""
 
 
 class Decoding(logging.Handler):

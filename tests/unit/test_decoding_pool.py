@@ -26,7 +26,7 @@ from serve_app.errors import (
 from tests.conditions import eventually
 from tests.unit.audio_files import COMPRESSED, compressed, sweep, written
 from tests.unit.bombs import BOMBS, comments
-from tests.unit.decoding import MIB, Decoding, decoding
+from tests.unit.decoding import MIB, SPARE_KIB, Decoding, decoding
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
 
@@ -96,7 +96,8 @@ def test_a_bomb_costs_no_more_than_its_worker_may_take(pool: Decoding, name: str
     ending = pool.endings[-1]
     assert 400 <= refused.value.status < 500
     assert ending.cpu_seconds < BOUNDS.cpu_seconds_for(0) + 1
-    assert ending.peak_kib < usual_kib + (BOUNDS.memory_bytes + len(payload) + 4 * MIB) / 1024
+    most_kib = usual_kib + SPARE_KIB + (BOUNDS.memory_bytes + len(payload)) / 1024
+    assert ending.peak_kib < most_kib
 
 
 def test_too_much_work_is_told_from_damage(pool: Decoding) -> None:
