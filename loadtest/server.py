@@ -1,4 +1,4 @@
-"""A server as a subprocess, for evaluations that are not given a running one."""
+"""A server as a subprocess: ours, or the naive one that ours is compared with."""
 
 import os
 import signal
@@ -68,6 +68,23 @@ def start_server(
     process's.
     """
     return run_server("serve_app", ["--model", model, *flags], environment)
+
+
+@contextmanager
+def server_at(url: str | None, model: str) -> Iterator[str]:
+    """``url``, or that of a server of ``model`` which is started for the block."""
+    if url:
+        yield url
+        return
+    with start_server(model) as server:
+        yield server.url
+
+
+@contextmanager
+def naive_server(model: str) -> Iterator[str]:
+    """The URL of :mod:`loadtest.baselines.naive_server`, which is started for the block."""
+    with run_server("loadtest.baselines.naive_server", ["--model", model]) as server:
+        yield server.url
 
 
 @contextmanager

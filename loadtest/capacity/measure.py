@@ -1,4 +1,5 @@
-"""Timed calls of this machine's engine, as JSON on stdout; ``calibrate`` runs it as a child.
+"""Timed calls of this machine's engine, as JSON on stdout; ``calibrate`` runs it as a child, with
+its own flags as JSON.
 
 In its own process, since malloc and BLAS read the Transcriber's environment once, at the start.
 First requests one at a time through the real pipeline, whose calls are recorded: which stages, with
@@ -17,15 +18,15 @@ import time
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from typing_extensions import override
 
 from loadtest.capacity.fit import TimedCall
 from loadtest.capacity.profile import Call, Recipe, Rounds, StageName
+from loadtest.chunks import Chunk, Speech
 from loadtest.dictation import Habit
 from loadtest.options import english_options
-from loadtest.utterances import Utterance, speech_of
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from serve_app.engine import request as engine
@@ -45,13 +46,6 @@ WARM_UPS = 3
 
 TIMES_AGAIN = 7
 """So often is sent again what fell back: one such window may cost as much as ten others."""
-
-NAMES: dict[Stage, StageName] = {
-    Stage.ENCODE: "encode",
-    Stage.DETECT: "detect",
-    Stage.GENERATE: "generate",
-    Stage.ALIGN: "align",
-}
 
 
 @dataclass(frozen=True)
@@ -89,14 +83,9 @@ class Recorder(Backend):
         results = self.backend.run(stage, key, payloads, alone=alone)
         seconds = time.perf_counter() - began
         n_frames: int = key[-1]  # type: ignore[index]  # every key ends with it, see steps.py
-        self.calls.append(
-            TimedCall(
-                stage=NAMES[stage],
-                context_seconds=n_frames / MEL_FRAMES_PER_SECOND,
-                tokens=_tokens(stage, payloads, results),
-                seconds=seconds,
-            )
-        )
+        name = cast(StageName, stage.name.lower())
+        tokens = _tokens(stage, payloads, results)
+        self.calls.append(TimedCall(name, n_frames / MEL_FRAMES_PER_SECOND, tokens, seconds))
         self.latest_is_alone = alone
         return results
 
@@ -167,7 +156,7 @@ class Bench:
         self.engine.scheduler.stop()
         self.scheduler = self.engine.scheduler = RecordingScheduler(self.engine.backend)
 
-    def request(self, said: Utterance, *, once: bool = False) -> tuple[Hearings, float]:
+    def request(self, said: Chunk, *, once: bool = False) -> tuple[Hearings, float]:
         """One, while nobody else asks for anything; what was heard, and the seconds besides."""
         sent = TranscribeOptions.model_validate(english_options(self.model, once=once))
         options = check_against_model(sent, self.engine.facts)
@@ -234,14 +223,9 @@ def rounds_of(heard: Hearings, keys: dict[Hashable, int]) -> Rounds:
     """A request's calls as a recipe has them; what may share a batch has a number in ``keys``."""
 
     def call(one: Recorded) -> Call:
-        kind = (one.step.stage, one.step.key)
-        return Call(
-            stage=one.timed.stage,
-            key=keys.setdefault(kind, len(keys)),
-            context_seconds=one.timed.context_seconds,
-            tokens=one.timed.tokens[0],
-            charged_seconds=one.step.seconds,
-        )
+        key = keys.setdefault((one.step.stage, one.step.key), len(keys))
+        stage, context_seconds, (tokens,), _ = one.timed
+        return Call(stage, key, context_seconds, tokens, one.step.seconds)
 
     return tuple(tuple(tuple(map(call, steps)) for steps in windows) for windows in heard)
 
@@ -262,7 +246,7 @@ def alike(heard: Sequence[Hearings]) -> list[list[list[Step]]]:
     return list(largest.values())
 
 
-def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Utterance]:
+def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Chunk]:
     """What people post: all full chunks of every length, then the last pieces of dictations.
 
     Those are cut anywhere, evenly spread up to the longest chunk: half a sentence or half a word
@@ -270,11 +254,11 @@ def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Utterance]:
     """
     full = []
     for seconds in chunk_seconds:
-        full += speech_of(Habit(seconds)).every(seconds)
+        full += Speech.of(Habit(seconds)).every(seconds)
     longest = max(chunk_seconds)
-    speech = speech_of(Habit(longest))
+    speech = Speech.of(Habit(longest))
     return full + [
-        speech.utterance((number + 0.5) / last_pieces * longest, number)
+        speech.chunk((number + 0.5) / last_pieces * longest, number)
         for number in range(last_pieces)
     ]
 
@@ -313,32 +297,17 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             many = [windows[n % len(windows)] for n in range(fewest)]
             loaded += bench.replay(many, batch, given.workers)
         solo += bench.replay((windows * SOLO_WINDOWS)[:SOLO_WINDOWS], 1, 1)
-    lone = [one.timed for heard in requests for one in every(heard) if one.alone]
-    backend = bench.engine.backend
     return {
         "recipes": [recipe.model_dump() for recipe in recipes],
         "prepared": prepared,
-        "loaded": [call.model_dump() for call in loaded],
-        "solo": [call.model_dump() for call in solo],
-        "lone": [call.model_dump() for call in lone],
-        "lone_decoding_uses_every_core": backend.decodes_alone_on_every_core,
+        "loaded": loaded,
+        "solo": solo,
+        "lone": [one.timed for heard in requests for one in every(heard) if one.alone],
+        "lone_decoding_uses_every_core": bench.engine.backend.decodes_alone_on_every_core,
         "device": bench.engine.device,
         "compute_type": bench.engine.compute_type,
     }
 
 
-def main() -> int:
-    """Measure as ``calibrate`` asks."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.capacity.measure")
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--decode-batch", type=int, nargs="+", required=True)
-    parser.add_argument("--chunk-seconds", type=float, nargs="+", required=True)
-    parser.add_argument("--last-pieces", type=int, required=True)
-    parser.add_argument("--windows", type=int, required=True)
-    json.dump(measure(parser.parse_args()), sys.stdout)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    json.dump(measure(argparse.Namespace(**json.loads(sys.argv[1]))), sys.stdout)

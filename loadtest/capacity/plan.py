@@ -4,9 +4,8 @@ import bisect
 import heapq
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import mean
-from typing import Any
 
 from loadtest.capacity.cluster import Cluster, Result, served_rtfx
 from loadtest.capacity.profile import MachineProfile
@@ -112,10 +111,6 @@ class Plan:
     busy_p95: float
     busy_refused_share: float
     overload_p95: float
-
-    def described(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
 
 def saturation_rtfx(profile: MachineProfile, habit: Habit) -> float:

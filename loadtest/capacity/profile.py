@@ -1,16 +1,21 @@
 """What one replica of a machine costs per call: the input of the capacity planner.
 
-A profile is measured (``python -m loadtest.capacity calibrate``), derived from a results file of
-``loadtest.engine_ceiling``, or predicted, and says which. It holds costs of calls, not rates: rates
-come out of the simulation. All costs are seconds.
+A profile is measured (``python -m loadtest.capacity calibrate``), derived from measurements, or
+predicted, and says which. It holds costs of calls, not rates: rates come out of the simulation. All
+costs are seconds.
 """
 
+import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serve_app.engine.request import WINDOW_SECONDS
+from serve_app.errors import WhisperOxError
+
+FOLDER = Path(__file__).resolve().parents[1] / "profiles"
 
 StageName = Literal["encode", "detect", "generate", "align"]
 
@@ -59,8 +64,8 @@ class StageCosts(_Model):
         return cost
 
 
-class Call(_Model):
-    """A step of a window, as :class:`serve_app.engine.queue.Step` has it.
+class Call(NamedTuple):
+    """A step of a window, as :class:`serve_app.engine.queue.Step` has it; a row in a file.
 
     Calls of one ``stage`` and ``key`` may share a batch: they have the same options and the same
     context. ``tokens`` are those that the decoder writes or aligns, ``charged_seconds`` what the
@@ -69,9 +74,9 @@ class Call(_Model):
 
     stage: StageName
     key: int = 0
-    context_seconds: float = Field(default=WINDOW_SECONDS, gt=0)
-    tokens: float = Field(default=0, ge=0)
-    charged_seconds: float = Field(default=0, ge=0)
+    context_seconds: float = WINDOW_SECONDS
+    tokens: float = 0.0
+    charged_seconds: float = 0.0
 
 
 Window = tuple[Call, ...]
@@ -116,14 +121,14 @@ class ServerCost(_Model):
     idle_cores: float = Field(default=0.0, ge=0)
 
 
-class MeasuredCalls(_Model):
-    """One line of the evidence: mean seconds of the calls over ``windows`` with one context."""
+class MeasuredCalls(NamedTuple):
+    """Evidence: mean seconds of so many ``calls`` over ``windows`` with one context; a row."""
 
     stage: StageName
-    context_seconds: float = Field(gt=0)
-    windows: int = Field(ge=1)
-    calls: int = Field(ge=1)
-    seconds: float = Field(gt=0)
+    context_seconds: float
+    windows: int
+    calls: int
+    seconds: float
 
 
 class MachineProfile(_Model):
@@ -170,9 +175,41 @@ class MachineProfile(_Model):
         )
         return self.model_copy(update={"recipes": tuple(once)})
 
+    def written(self) -> str:
+        """As JSON: a line for each field, each recipe and each row of the evidence."""
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        lines = []
+        for name, value in fields.items():
+            text = json.dumps(value, ensure_ascii=False)
+            if name in ("recipes", "evidence"):
+                text = "[\n  " + ",\n  ".join(json.dumps(row) for row in value) + "\n ]"
+            lines.append(f' "{name}": {text}')
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
 
 def _times(costs: Any, factor: float) -> Any:
     """Every number in ``costs``."""
     if isinstance(costs, dict):
         return {name: _times(value, factor) for name, value in costs.items()}
     return costs * factor
+
+
+def profile_path(name: str) -> Path:
+    """A path, or the name of a profile in ``loadtest/profiles``."""
+    return Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
+
+
+def read_profile(name: str) -> MachineProfile:
+    """A profile by name or path. Raises ``WhisperOxError`` with the file and what is wrong."""
+    path = profile_path(name)
+    try:
+        return MachineProfile.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.json"))) or "none"
+        raise WhisperOxError(f"there is no profile {path}; known by name: {known}") from error
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors(include_url=False)[:5]
+        )
+        raise WhisperOxError(f"{path} is not a machine profile: {wrong}") from error

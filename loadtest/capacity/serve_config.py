@@ -1,9 +1,7 @@
-"""A plan as what is deployed: the changed keys, a whole Serve config, or a patch with it."""
+"""A plan as what is deployed: the changed keys, or a whole Serve config."""
 
 import math
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ import yaml
 
 from loadtest.capacity.plan import Plan
 from serve_app.serving.profile import load_profile, profile_path
-from tools.rayservice import serve_config_patch
 
 ONGOING_PER_PLACE = 1.5
 """What Serve lets through for each place in the engine, so that the engine's refusals, which name a
@@ -42,42 +39,23 @@ def serve_config(profile: str, model: str, plan: Plan) -> dict[str, Any]:
     """
     load_profile(profile)
     document: dict[str, Any] = yaml.safe_load(profile_path(profile).read_text(encoding="utf-8"))
-    application = document["applications"][0]
-    changes = patch(plan)
+    application, changes = document["applications"][0], patch(plan)
     arguments = application.setdefault("args", {})
     for section, keys in changes["args"].items():
         arguments.setdefault(section, {}).update(keys)
     arguments["engine"]["model"] = model
-    by_name = {deployment["name"]: deployment for deployment in application["deployments"]}
-    for deployment in changes["deployments"]:
-        by_name[deployment["name"]].update(deployment)
+    for deployment in application["deployments"]:
         if deployment["name"] == "Transcriber":
-            by_name["Transcriber"].pop("autoscaling_config", None)  # Serve takes one of the two
-    with _as_file(document) as path:
+            deployment.pop("autoscaling_config", None)  # Serve takes one of the two
+            deployment.update(changes["deployments"][0])
+    with tempfile.TemporaryDirectory(prefix="whisper-ox-config-") as folder:
+        path = Path(folder) / "profile.yaml"
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
         load_profile(str(path))
     return document
-
-
-def rayservice(profile: str, model: str, plan: Plan) -> dict[str, Any]:
-    """A patch of ``k8s/base``'s RayService with :func:`serve_config`, as an overlay has one.
-
-    How many workers the cluster has is not in it: kustomize merges no lists of a custom resource.
-    Raises ``InvalidProfile``.
-    """
-    with _as_file(serve_config(profile, model, plan)) as path:
-        return serve_config_patch(str(path))
 
 
 def as_yaml(document: dict[str, Any], comment: str) -> str:
     """YAML with ``comment`` lines before it."""
     lines = "".join(f"# {line}\n" for line in comment.splitlines())
     return lines + yaml.safe_dump(document, sort_keys=False, width=100)
-
-
-@contextmanager
-def _as_file(document: dict[str, Any]) -> Iterator[Path]:
-    """The document as a YAML file for a block."""
-    with tempfile.TemporaryDirectory(prefix="whisper-ox-config-") as folder:
-        path = Path(folder) / "profile.yaml"
-        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-        yield path

@@ -66,5 +66,5 @@ class Workload:
 
 def _step(call: Call, scale: float) -> Step:
     if call.tokens:
-        call = call.model_copy(update={"tokens": max(1.0, call.tokens * scale)})
+        call = call._replace(tokens=max(1.0, call.tokens * scale))
     return Step(Stage[call.stage.upper()], call.key, call, call.charged_seconds)

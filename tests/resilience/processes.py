@@ -6,6 +6,9 @@ from pathlib import Path
 
 import psutil
 
+RETRIED, READY = "once more", "workers) is ready"
+"""In the server's log: a request that is tried again, a model replica that has loaded."""
+
 
 def family(leader: int) -> list[psutil.Process]:
     """Live processes of the session that the process ``leader`` was started with."""

@@ -7,12 +7,11 @@ import httpx
 import psutil
 import pytest
 
-from loadtest.kill import READY, RETRIED
 from loadtest.server import Server
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
 from tests.resilience.conftest import hellos
-from tests.resilience.processes import cpu_seconds, replica
+from tests.resilience.processes import READY, RETRIED, cpu_seconds, replica
 from tests.resilience.test_client_leaves import send_without_waiting
 
 WORK_CPU_SECONDS = 0.5

@@ -1,6 +1,5 @@
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -8,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.capacity.__main__ import main
-from loadtest.capacity.ceiling import ALIGNED_SHARE, from_ceiling
 from loadtest.capacity.fit import (
     TimedCall,
     least_squares,
@@ -30,11 +28,17 @@ from loadtest.capacity.plan import (
     make_plan,
     saturation_rtfx,
 )
-from loadtest.capacity.profile import Call, CallCost, MachineProfile, StageCosts, StageName
-from loadtest.capacity.serve_config import patch, rayservice, serve_config
-from loadtest.capacity.stored_profiles import FOLDER, read_profile
+from loadtest.capacity.profile import (
+    FOLDER,
+    Call,
+    CallCost,
+    MachineProfile,
+    StageCosts,
+    StageName,
+    read_profile,
+)
+from loadtest.capacity.serve_config import serve_config
 from loadtest.dictation import Habit
-from serve_app.engine.window import context_seconds
 from serve_app.errors import WhisperOxError
 from serve_app.serving.profile import load_profile
 from tests.unit.machines import ENCODE, machine
@@ -42,7 +46,6 @@ from tests.unit.machines import ENCODE, machine
 ROUGH = Effort(200, (0,))
 ROUGHER = Effort(100, (0,), least_seconds=60)
 HABIT = Habit()
-RESULTS = Path(__file__).parents[2] / "loadtest" / "results"
 
 
 def laptop(decode_seconds: float = 0.5) -> MachineProfile:
@@ -135,19 +138,6 @@ def test_the_written_config_is_one_that_serve_takes(tmp_path: Path, plan: Plan, 
     assert transcriber["max_ongoing_requests"] > written.settings.engine.max_concurrent_requests
 
 
-def test_a_rayservice_carries_the_config(plan: Plan) -> None:
-    manifest = rayservice("cpu", "base", plan)
-    assert manifest["metadata"]["name"] == "whisper-ox"
-    carried = yaml.safe_load(str(manifest["spec"]["serveConfigV2"]))
-    assert carried == serve_config("cpu", "base", plan)
-
-
-def test_a_patch_names_only_what_the_plan_decides(plan: Plan) -> None:
-    changes = patch(plan)
-    assert set(changes["args"]) == {"engine", "admission"}
-    assert [one["name"] for one in changes["deployments"]] == ["Transcriber"]
-
-
 def test_the_command_plans_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     profile, output = tmp_path / "laptop.json", tmp_path / "plan.json"
     profile.write_text(laptop().model_dump_json())
@@ -166,79 +156,19 @@ def test_an_unknown_profile_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_broken_profile_says_where(tmp_path: Path) -> None:
     broken = {**laptop().model_dump(), "workers": 0}
     (tmp_path / "broken.json").write_text(json.dumps(broken))
-    with pytest.raises(WhisperOxError, match=r"broken\.json is no machine profile: .*workers"):
-        read_profile(tmp_path / "broken.json")
+    with pytest.raises(WhisperOxError, match=r"broken\.json is not a machine profile: .*workers"):
+        read_profile(str(tmp_path / "broken.json"))
 
 
 def test_the_profiles_that_come_with_it_are_sound() -> None:
     for path in FOLDER.glob("*.json"):
-        assert read_profile(path).name == path.stem
+        assert read_profile(path.stem).name == path.stem
 
 
-@pytest.mark.parametrize(
-    "path", sorted(RESULTS.glob("engine_ceiling-*.json")), ids=lambda p: p.stem
-)
-def test_a_ceiling_that_was_measured_makes_a_profile_if_it_has_two_batches(path: Path) -> None:
-    document = json.loads(path.read_text())
-    if len({one["decode_batch"] for one in document["combinations"]}) == 1:
-        with pytest.raises(WhisperOxError, match="two are needed"):
-            read_profile(path)
-        return
-    profile = read_profile(path)
-    assert profile.kind == "derived"
-    assert profile.workers == document["ceiling"]["workers"]
-
-
-def ceiling_document(each: float, call: float) -> dict[str, Any]:
-    """Rates of two workers that spend ``each + call / n`` seconds on a window."""
-    shape = {"workers": 2, "threads": 1, "encode_batch": 1}
-    rates: list[dict[str, Any]] = [
-        {**shape, "decode_batch": n, "rtfx": [2 * 15.0 / (each + call / n)]} for n in (1, 2, 4, 8)
-    ]
-    return {
-        "model": "base",
-        "compute_type": "int8",
-        "chunk_seconds": 15.0,
-        "machine": {"cores": 2},
-        "combinations": [*rates, {**rates[0], "workers": 1, "rtfx": [99.0]}],
-        "ceiling": {**rates[3], "rtfx": rates[3]["rtfx"][0]},
-    }
-
-
-def test_rates_by_batch_give_the_costs_behind_them() -> None:
-    profile = from_ceiling(ceiling_document(each=1.0, call=0.6), "made up")
-    encode, generate = profile.loaded.encode, profile.loaded.generate
-    lone, eight = (encode.seconds([0] * n) + generate.seconds([0] * n) for n in (1, 8))
-    assert [lone, eight] == pytest.approx([1.6, 8.6])
-
-
-def test_a_ceilings_windows_have_the_context_that_they_need_and_are_aligned() -> None:
-    profile = from_ceiling(ceiling_document(each=1.0, call=0.6), "made up")
-    [[[window]]] = [recipe.told[0] for recipe in profile.recipes]
-    assert [call.stage for call in window] == ["encode", "generate", "align"]
-    assert {call.context_seconds for call in window} == {context_seconds(15.0)}
-    assert window[0].charged_seconds == context_seconds(15.0)
-    assert profile.loaded.align.seconds([0]) == pytest.approx(ALIGNED_SHARE)
-
-
-def test_what_the_server_takes_beside_the_model_is_added() -> None:
-    document = ceiling_document(each=1.0, call=0.6)
-    served = {"served_rtfx_per_round": [10.0]}
-    slow = from_ceiling({**document, "serving": served}, "made up")
-    unknown = from_ceiling(document, "made up")
-    [[[window]]] = [recipe.told[0] for recipe in slow.recipes]
-    model = sum(
-        slow.loaded.of(call.stage).seconds([0] * 8, call.context_seconds) / 8 for call in window
-    )
-    assert slow.prepare.call + model == pytest.approx(2 * 15 / 10)
-    assert unknown.prepare.call == 0
-
-
-def test_a_ceiling_of_one_batch_is_too_little() -> None:
-    document = ceiling_document(1.0, 0.6)
-    document["combinations"] = document["combinations"][:1]
-    with pytest.raises(WhisperOxError, match="two are needed"):
-        from_ceiling(document, "made up")
+def test_a_profile_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "laptop.json"
+    path.write_text(laptop().written())
+    assert read_profile(str(path)) == laptop()
 
 
 def timed(

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
 
-from loadtest.load import Chunk, Span
+from loadtest.chunks import Chunk
+from loadtest.load import Span
 from loadtest.options import COMPUTE_TYPE, contract_options
 from models import resolve
 from serve_app.errors import WhisperOxError
