@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ class LoadPlan:
     long_file_seconds: float = _flag(600.0, "length of a long file")
     bad_clients: int = _flag(0, "users who send what must be refused")
     model: str = _flag("base", "decides the options that are sent")
-    once: bool = _flag(False, "temperature 0: no window is decoded again by chance")
     drain_seconds: float = _flag(120.0, "for the last answers; one that comes later is an error")
     seed: int = _flag(0, "of people and of their speech")
 
@@ -45,11 +43,7 @@ class LoadPlan:
         """A flag for each field."""
         for one in fields(cls):
             name, about = f"--{one.name.replace('_', '-')}", one.metadata["help"]
-            if isinstance(one.default, bool):
-                parser.add_argument(name, action="store_true", help=about)
-            else:
-                kind = type(one.default)
-                parser.add_argument(name, type=kind, default=one.default, help=about)
+            parser.add_argument(name, type=type(one.default), default=one.default, help=about)
 
     @classmethod
     def of(cls, given: argparse.Namespace) -> "LoadPlan":
@@ -71,14 +65,9 @@ class LoadPlan:
         """How long it sends."""
         return sum(level.seconds for level in self.steps)
 
-    def flags(self) -> Iterator[str]:
+    def flags(self) -> list[str]:
         """The flags that give this plan."""
-        for one in fields(self):
-            name, value = one.name.replace("_", "-"), getattr(self, one.name)
-            if not isinstance(value, bool):
-                yield f"--{name}={value}"
-            elif value:
-                yield f"--{name}"
+        return [f"--{one.name.replace('_', '-')}={getattr(self, one.name)}" for one in fields(self)]
 
     def users(self) -> list[str]:
         """The classes of ``locustfile.py`` that it needs."""

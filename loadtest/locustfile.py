@@ -48,7 +48,7 @@ class Load:
         self.plan = plan
         self.levels, self.seconds = plan.steps, plan.seconds
         self.speech = Speech.of(plan.habit)
-        self.options = english_options(plan.model, once=plan.once)
+        self.options = english_options(plan.model)
         self.long_file = speech_wav(plan.long_file_seconds) if plan.long_files else b""
         self._records = records
         self._sent: list[Sent] = []

@@ -3,7 +3,7 @@
 ``python -m loadtest.bench.ceiling --model base [--served [URL]] [--output FILE]``: the windows that
 plain faster-whisper makes of the chunks of ``loadtest.bench.throughput``, with the very prompts and
 options that it passes on, encoded and decoded by threads that call the model directly. Tried: all
-of workers x threads, decoder batch, encoder batch. The best few are measured again, and the ceiling
+of workers x threads and decoder batch. The best few are measured again, and the ceiling
 is the best mean.
 
 Left out of the ceiling: reading and decoding audio, voice activity detection, mel features (made
@@ -42,14 +42,11 @@ STARTED = "WHISPER_OX_CEILING_STARTED"
 REQUESTS_PER_CLIENT = 6
 
 DECODE_BATCHES = (1, 2, 4, 8, 16)
-ENCODE_BATCHES = (1, 4)
 CONFIRMED = 3
 """How many of the best combinations are measured again: the best of many noisy figures flatters."""
 
 
-def combinations(
-    cores: int, decode_batches: Sequence[int], encode_batches: Sequence[int]
-) -> list[Combination]:
+def combinations(cores: int, decode_batches: Sequence[int]) -> list[Combination]:
     """All with workers x threads <= ``cores``, both in powers of two or what uses every core."""
     powers = [2**n for n in range(cores.bit_length()) if 2**n <= cores]
     shapes = {
@@ -59,10 +56,9 @@ def combinations(
         if workers * threads <= cores
     }
     return [
-        Combination(workers, threads, decode, encode)
-        for (workers, threads), decode, encode in itertools.product(
-            sorted(shapes), decode_batches, encode_batches
-        )
+        Combination(workers, threads, decode)
+        for workers, threads in sorted(shapes)
+        for decode in decode_batches
     ]
 
 
@@ -89,8 +85,7 @@ class Bench:
             )
             self._shape = shape
             replay(self._model, self._workload, combination, combination.workers)  # warm-up
-        fewest = 2 * combination.workers * max(combination.decode_batch, combination.encode_batch)
-        count = max(self._count, fewest)
+        count = max(self._count, 2 * combination.workers * combination.decode_batch)
         return loaded_rate(replay(self._model, self._workload, combination, count))
 
 
@@ -114,8 +109,7 @@ def ceiling(
 
 def named(c: Combination) -> str:
     """A combination in words."""
-    shape = f"{c.workers} workers x {c.threads} threads"
-    return f"{shape}, decode {c.decode_batch:>2}, encode {c.encode_batch}"
+    return f"{c.workers} workers x {c.threads} threads, decode {c.decode_batch:>2}"
 
 
 def served(
@@ -155,7 +149,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
     about = machine()
     chunks = english_chunks(given.chunk_seconds)[: given.windows]
     workload = record(given.model, chunks)
-    tried = combinations(available_cpus(), given.decode_batch, given.encode_batch)
+    tried = combinations(available_cpus(), given.decode_batch)
     bench = Bench(given.model, workload, given.windows)
     best, figures = ceiling(bench.rtfx, tried, given.repeats)
     rtfx = statistics.mean(figures[best])
@@ -192,7 +186,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--chunk-seconds", type=float, default=15.0)
     parser.add_argument("--windows", type=int, default=32, help="at least, of each combination")
     parser.add_argument("--decode-batch", type=int, nargs="+", default=DECODE_BATCHES)
-    parser.add_argument("--encode-batch", type=int, nargs="+", default=ENCODE_BATCHES)
     parser.add_argument("--repeats", type=int, default=2, help=f"of the best {CONFIRMED}")
     parser.add_argument(
         "--served",

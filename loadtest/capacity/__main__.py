@@ -94,7 +94,7 @@ def _calibrate(given: argparse.Namespace) -> dict[str, Any]:
             f"{stage:<8} {context_seconds:4.0f} s of context, {windows:>2} windows: "
             f"{seconds:.3f} s a call, mean of {calls}"
         )
-    print(f"alone {profile.alone}, solo speed {profile.solo_speed:.2f}; {path}")
+    print(f"alone {profile.alone}; {path}")
     return {"profile": str(path)}
 
 

@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from loadtest.capacity.fit import (
     stage_costs,
 )
 from loadtest.capacity.probe import speed_of
-from loadtest.capacity.profile import MachineProfile, Recipe, ServerCost, StageCosts
+from loadtest.capacity.profile import MachineProfile, ServerCost
 from loadtest.chunks import speech_wav
 from loadtest.client import TIMEOUT_SECONDS, transcribe
 from loadtest.load import machine
@@ -83,8 +83,8 @@ def profile_of(
     serving: ServerCost,
 ) -> MachineProfile:
     """The profile of what ``measure`` has written."""
-    loaded_calls, lone_calls, solo_calls = (
-        [TimedCall(*call) for call in found[name]] for name in ("loaded", "lone", "solo")
+    loaded_calls, lone_calls = (
+        [TimedCall(*call) for call in found[name]] for name in ("loaded", "lone")
     )
     loaded = stage_costs(loaded_calls)
     alone = {}
@@ -113,21 +113,14 @@ def profile_of(
         workers=workers,
         encode_batch=batch.get("encode_batch") or 1,
         decode_batch=batch.get("decode_batch") or 8,
-        solo_speed=solo_speed(solo_calls, loaded),
         loaded=loaded,
         alone=alone,
         prepare=prepare_cost(audio, besides),
         server=serving,
-        recipes=tuple(Recipe.model_validate(recipe) for recipe in found["recipes"]),
+        recipes=found["recipes"],
         evidence=evidence(loaded_calls),
         machine=dict(about),
     )
-
-
-def solo_speed(solo: Sequence[TimedCall], loaded: StageCosts) -> float:
-    """How much faster than ``loaded`` one worker encodes while the others rest; at least 1."""
-    encoding = [call for call in solo if call.stage == "encode"]
-    return max(1.0, 1 / lone_factors(encoding, loaded)["encode"])
 
 
 def server_cost(server: Server, model: str) -> ServerCost:

@@ -4,8 +4,7 @@ A server is started and its saturation measured with a closed loop, which the si
 Then locust loads it at shares of the predicted saturation, and its p95 is held against the
 simulation's, of the very same arrivals and on average over other arrivals of the same people.
 Before and after each measurement the machine's speed is probed: loads are shares of what saturates
-it at the speed found before, predictions are for the mean of both. Everything is sent at
-temperature 0, at which nothing is sampled: fallback is luck.
+it at the speed found before, predictions are for the mean of both.
 """
 
 import argparse
@@ -93,7 +92,6 @@ class Check:
             speaking_share=habit.speaking_share,
             dictation_seconds=habit.dictation_seconds,
             model=profile.model,
-            once=True,
             seed=given.seed,
         )
         _, sent = run_locust(self._url, plan)
@@ -131,7 +129,7 @@ class Check:
 
 def check(given: argparse.Namespace) -> dict[str, Any]:
     """Measure and compare."""
-    about, profile = machine(), read_profile(given.profile).without_fallback()
+    about, profile = machine(), read_profile(given.profile)
     habit = Habit(given.chunk, given.speaking_share, given.dictation_seconds)
     with start_server(profile.model, ["--config", given.config]) as server:
         own = Check(server.url, profile, given)

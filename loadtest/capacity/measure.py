@@ -4,8 +4,7 @@ its own flags as JSON.
 In its own process, since malloc and BLAS read the Transcriber's environment once, at the start.
 First requests one at a time through the real pipeline, whose calls are recorded: which stages, with
 which context, how many tokens, how long with every core, and how long besides. Then the same
-windows again, every worker at it at once, in decoder batches of several sizes; then one worker with
-the others at rest.
+windows again, every worker at it at once, in decoder batches of several sizes.
 """
 
 import argparse
@@ -40,12 +39,7 @@ from serve_app.engine.window import MEL_FRAMES_PER_SECOND
 from serve_app.options import TranscribeOptions, check_against_model
 from serve_app.settings import EngineSettings, EngineTunables
 
-SOLO_WINDOWS = 8
-
 WARM_UPS = 3
-
-TIMES_AGAIN = 7
-"""So often is sent again what fell back: one such window may cost as much as ten others."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +49,6 @@ class Recorded:
     step: Step
     timed: TimedCall
     alone: bool
-
-    @property
-    def is_sample(self) -> bool:
-        """Whether it is left to chance: the next time it will be another."""
-        key: Any = self.step.key
-        return self.step.stage is Stage.GENERATE and dict(key[0])["sampling_temperature"] > 0
 
 
 Hearings = list[list[list[Recorded]]]
@@ -156,9 +144,9 @@ class Bench:
         self.engine.scheduler.stop()
         self.scheduler = self.engine.scheduler = RecordingScheduler(self.engine.backend)
 
-    def request(self, said: Chunk, *, once: bool = False) -> tuple[Hearings, float]:
+    def request(self, said: Chunk) -> tuple[Hearings, float]:
         """One, while nobody else asks for anything; what was heard, and the seconds besides."""
-        sent = TranscribeOptions.model_validate(english_options(self.model, once=once))
+        sent = TranscribeOptions.model_validate(english_options(self.model))
         options = check_against_model(sent, self.engine.facts)
         clip = decode_audio(said.audio, limits=AudioLimits())
         began = time.perf_counter()
@@ -167,10 +155,8 @@ class Bench:
         heard = self.scheduler.take()
         return heard, seconds - sum(recorded.timed.seconds for recorded in every(heard))
 
-    def replay(
-        self, windows: Sequence[Sequence[Step]], batch: int, workers: int
-    ) -> list[TimedCall]:
-        """Every window once through ``workers`` at once, ``batch`` in each decoder call.
+    def replay(self, windows: Sequence[Sequence[Step]], batch: int) -> list[TimedCall]:
+        """Every window once through all workers at once, ``batch`` in each decoder call.
 
         Only calls that ended while all of them were at work are kept.
         """
@@ -192,7 +178,7 @@ class Bench:
                     with lock:
                         kept.extend(recorder.calls)
 
-        threads = [threading.Thread(target=work) for _ in range(workers)]
+        threads = [threading.Thread(target=work) for _ in range(self.workers)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -275,33 +261,20 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         heard, besides = bench.request(one)
         if not heard:
             continue  # silence
-        told, once = [heard], None
-        if any(recorded.is_sample for recorded in every(heard)):
-            told += [bench.request(one)[0] for _ in range(TIMES_AGAIN)]
-            once, _ = bench.request(one, once=True)
-        recipes.append(
-            Recipe(
-                audio_seconds=one.seconds,
-                told=tuple(rounds_of(each, keys) for each in told),
-                once=rounds_of(once, keys) if once else None,
-            )
-        )
+        recipes.append(Recipe(one.seconds, rounds_of(heard, keys)))
         prepared.append([one.seconds, besides])
         requests.append(heard)
-    groups = alike(requests)
-    loaded, solo = list[TimedCall](), list[TimedCall]()
-    for windows in groups:
+    loaded: list[TimedCall] = []
+    for windows in alike(requests):
         random.Random(0).shuffle(windows)
         for batch in given.decode_batch:
             fewest = max(given.windows, 2 * given.workers * batch)
             many = [windows[n % len(windows)] for n in range(fewest)]
-            loaded += bench.replay(many, batch, given.workers)
-        solo += bench.replay((windows * SOLO_WINDOWS)[:SOLO_WINDOWS], 1, 1)
+            loaded += bench.replay(many, batch)
     return {
-        "recipes": [recipe.model_dump() for recipe in recipes],
+        "recipes": recipes,
         "prepared": prepared,
         "loaded": loaded,
-        "solo": solo,
         "lone": [one.timed for heard in requests for one in every(heard) if one.alone],
         "lone_decoding_uses_every_core": bench.engine.backend.decodes_alone_on_every_core,
         "device": bench.engine.device,

@@ -85,7 +85,6 @@ class Expectation:
     p50: float
     p95: float
     p99: float
-    p95_by_run: tuple[float, ...]
     refused_share: float
     most_open: int
 
@@ -148,7 +147,6 @@ def expect(
         p50=mean(one["p50"] for one in found),
         p95=mean(one["p95"] for one in found),
         p99=mean(one["p99"] for one in found),
-        p95_by_run=tuple(one["p95"] for one in found),
         refused_share=mean(run.refused_share for run in runs),
         most_open=max(run.most_open for run in runs),
     )

@@ -2,8 +2,7 @@
 
 A shared host gives its machines more or less from one minute to the next, a fifth on the one where
 this was written. What a server reaches with this probe, beside what the simulation of a profile
-reaches with it, tells how much of a difference is the machine's. Temperature 0, so that no chance
-is in it.
+reaches with it, tells how much of a difference is the machine's.
 """
 
 import asyncio
@@ -25,11 +24,11 @@ SECONDS = 30.0
 def keep_busy(
     url: str, model: str, said: Iterator[Chunk], clients: int, seconds: float
 ) -> Sequence[Outcome]:
-    """``clients`` post one chunk after the other for ``seconds``, at temperature 0.
+    """``clients`` post one chunk after the other for ``seconds``.
 
     Raises ``WhisperOxError`` where a request fails.
     """
-    posts = posts_of(said, english_options(model, once=True), seconds=seconds)
+    posts = posts_of(said, english_options(model), seconds=seconds)
     return transcribed(asyncio.run(closed_loop(url, posts, clients)))
 
 
@@ -55,5 +54,4 @@ def speed_of(url: str, profile: MachineProfile) -> float:
 def simulated_rtfx(profile: MachineProfile, clients: int) -> float:
     """What ``profile`` reaches with the probe's requests, audio seconds per second."""
     pieces = (Piece(0.0, CHUNK_SECONDS, number) for number in itertools.count())
-    cluster = Cluster(profile.without_fallback())
-    return served_rtfx(cluster.closed_loop(clients, pieces, SECONDS), 0.0)
+    return served_rtfx(Cluster(profile).closed_loop(clients, pieces, SECONDS), 0.0)

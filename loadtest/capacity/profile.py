@@ -88,14 +88,11 @@ round by round. The windows of a round are heard in parallel.
 """
 
 
-class Recipe(_Model):
-    """What a request asked of the model each time that it was ``told``: once, or several times if
-    chance is in it, which samples are. ``once`` is how it goes at temperature 0 then.
-    """
+class Recipe(NamedTuple):
+    """What a request of so much audio asked of the model; a row in a file."""
 
-    audio_seconds: float = Field(gt=0)
-    told: tuple[Rounds, ...] = Field(min_length=1)
-    once: Rounds | None = None
+    audio_seconds: float
+    rounds: Rounds
 
 
 class PrepareCost(_Model):
@@ -136,7 +133,7 @@ class MachineProfile(_Model):
 
     ``loaded`` costs hold while every worker is busy, per worker. ``alone`` says by stage how many
     times as long a batch takes that has every core to itself; the stages that are missing run on
-    one worker even then. ``solo_speed``: how much faster a worker is while the others rest.
+    one worker even then.
     """
 
     name: str
@@ -150,7 +147,6 @@ class MachineProfile(_Model):
     threads_per_worker: int = Field(default=1, ge=1)
     encode_batch: int = Field(default=1, ge=1)
     decode_batch: int = Field(default=8, ge=1)
-    solo_speed: float = Field(default=1.0, gt=0)
     loaded: StageCosts
     alone: dict[StageName, float] = {}
     prepare: PrepareCost = PrepareCost()
@@ -166,14 +162,6 @@ class MachineProfile(_Model):
             costs[name] = _times(costs[name], 1 / speed)
         costs["server"]["idle_cores"] = self.server.idle_cores
         return MachineProfile.model_validate(costs)
-
-    def without_fallback(self) -> "MachineProfile":
-        """The same machine where nothing is left to chance: requests at temperature 0."""
-        once = (
-            recipe.model_copy(update={"told": (recipe.once or recipe.told[0],), "once": None})
-            for recipe in self.recipes
-        )
-        return self.model_copy(update={"recipes": tuple(once)})
 
     def written(self) -> str:
         """As JSON: a line for each field, each recipe and each row of the evidence."""

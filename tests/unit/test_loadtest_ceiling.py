@@ -8,7 +8,7 @@ from loadtest.bench.ceiling import Bench, ceiling, combinations
 from loadtest.bench.raw_engine import Combination, record
 from loadtest.chunks import Chunk
 
-FIRST, SECOND, THIRD, FOURTH = (Combination(1, threads, 1, 1) for threads in (1, 2, 3, 4))
+FIRST, SECOND, THIRD, FOURTH = (Combination(1, threads, 1) for threads in (1, 2, 3, 4))
 GOLDEN_CLIP = Path(__file__).parents[2] / "serve_app" / "assets" / "golden.wav"
 
 
@@ -19,7 +19,7 @@ def measured(figures: dict[Combination, list[float]]) -> Callable[[Combination],
 
 @given(st.integers(1, 200))
 def test_no_combination_needs_more_cores_than_there_are(cores: int) -> None:
-    shapes = {(c.workers, c.threads) for c in combinations(cores, [1], [1])}
+    shapes = {(c.workers, c.threads) for c in combinations(cores, [1])}
     assert all(workers * threads <= cores for workers, threads in shapes)
     assert {(1, 1), (1, cores), (cores, 1)} <= shapes
 
@@ -38,4 +38,4 @@ def test_recorded_calls_can_be_made_again() -> None:
     assert window.audio_seconds == 1.143
     assert workload.options["beam_size"] == 5
     assert not workload.detects
-    assert Bench("tiny.en", workload, count=2).rtfx(Combination(1, 1, 1, 1)) > 0
+    assert Bench("tiny.en", workload, count=2).rtfx(Combination(1, 1, 1)) > 0
