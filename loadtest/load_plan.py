@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,11 @@ class LoadPlan:
     seed: int = _flag(0, "of people and of their speech")
 
     @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """A flag for each field."""
+    def add_arguments(cls, parser: argparse.ArgumentParser, names: Collection[str] = ()) -> None:
+        """A flag for each field, or for some by ``names``."""
         for one in fields(cls):
+            if names and one.name not in names:
+                continue
             name, about = f"--{one.name.replace('_', '-')}", one.metadata["help"]
             parser.add_argument(name, type=type(one.default), default=one.default, help=about)
 

@@ -12,12 +12,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from loadtest.capacity import calibrate, check
 from loadtest.capacity.plan import Plan, Question, make_plan
 from loadtest.capacity.profile import MachineProfile, profile_path, read_profile
-from loadtest.capacity.serve_config import as_yaml, patch, serve_config
-from loadtest.dictation import SERVICE_CHUNK_SECONDS, Habit
+from loadtest.dictation import Habit
+from loadtest.load_plan import LoadPlan
 from loadtest.tool import run_tool
+
+HABIT = ("chunk", "speaking_share", "dictation_seconds")
+"""What there is to say of people who dictate."""
 
 COMMANDS = ("plan", "calibrate", "check")
 
@@ -25,21 +30,10 @@ COMMANDS = ("plan", "calibrate", "check")
 def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", required=True, help="measured costs: a name or a file")
     parser.add_argument("--users", type=int, default=0, help="people who dictate")
-    parser.add_argument(
-        "--chunk",
-        type=float,
-        default=15.0,
-        help=f"WHISPER_CHUNK_DURATION_SECONDS of the service: {SERVICE_CHUNK_SECONDS}",
-    )
-    parser.add_argument("--speaking-share", type=float, default=0.5, help="of the users' time")
-    parser.add_argument("--dictation-seconds", type=float, default=60.0, help="mean length of one")
     parser.add_argument("--strangers-per-minute", type=float, default=0.0, help="Poisson arrivals")
     parser.add_argument("--p95", type=float, default=5.0, help="latency target in seconds")
     parser.add_argument("--spare", type=int, default=0, help="replicas that may be lost")
-    parser.add_argument(
-        "--write", choices=("patch", "serve"), help="print YAML: changed keys, or a Serve config"
-    )
-    parser.add_argument("--config", default="cpu", help="Serve config that --write changes")
+    parser.add_argument("--patch", action="store_true", help="print the keys of a Serve config")
 
 
 def _in_words(profile: MachineProfile, question: Question, plan: Plan) -> str:
@@ -76,10 +70,9 @@ def _plan(given: argparse.Namespace) -> dict[str, Any]:
     )
     plan = make_plan(profile, question)
     words = _in_words(profile, question, plan)
-    if given.write == "patch":
-        words = as_yaml(patch(plan), words)
-    elif given.write == "serve":
-        words = as_yaml(serve_config(given.config, profile.model, plan), words)
+    if given.patch:
+        comment = "".join(f"# {line}\n" for line in words.splitlines())
+        words = comment + yaml.safe_dump(plan.patch(), sort_keys=False)
     print(words)
     return {"profile": profile.name, "kind": profile.kind, "plan": asdict(plan)}
 
@@ -110,6 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name, add_arguments in zip(COMMANDS, add, strict=True):
         command = commands.add_parser(name)
         add_arguments(command)
+        if name != "calibrate":
+            LoadPlan.add_arguments(command, HABIT)
         command.add_argument("--output", type=Path, help="write the result as JSON")
     words = sys.argv[1:] if arguments is None else arguments
     if words and words[0] not in (*COMMANDS, "-h", "--help"):

@@ -35,9 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="dev", help="Serve config")
     parser.add_argument("--load", type=float, nargs="*", default=[0.4, 0.7, 0.9])
     parser.add_argument("--minutes", type=float, default=9.0, help="of each load")
-    parser.add_argument("--chunk", type=float, default=15.0)
-    parser.add_argument("--speaking-share", type=float, default=0.5)
-    parser.add_argument("--dictation-seconds", type=float, default=60.0)
     parser.add_argument("--warm-up-seconds", type=float, default=30.0, help="not compared")
     parser.add_argument("--clients", type=int, default=24, help="of the closed loop")
     parser.add_argument("--saturation-minutes", type=float, default=4.0, help="0: leave it out")
@@ -85,7 +82,7 @@ class Check:
         """
         given, habit = self._given, self._habit
         profile = self._profile.at_speed(self._speed)
-        question = crowd(profile, habit, load, saturation_rtfx(profile, habit))
+        question = crowd(habit, load * saturation_rtfx(profile, habit))
         plan = LoadPlan(
             levels=f"{question.users}:{given.minutes * 60:g}",
             chunk=habit.chunk_seconds,

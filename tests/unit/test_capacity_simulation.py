@@ -102,17 +102,17 @@ def test_a_long_file_lets_a_short_request_pass() -> None:
 def test_a_full_replica_refuses_and_those_within_are_quick() -> None:
     profile = machine(calls=[[ENCODE, GENERATE]], encode=0.5, decode=CallCost(call=0.5))
     bounds = Bounds(AdmissionSettings(max_wait_seconds=3.0))
-    pieces = list(itertools.takewhile(lambda p: p.due < 600, strangers(180, 15.0, seed=1)))
-    free = Cluster(profile).run(pieces, until=600)
-    bounded = Cluster(profile, bounds=bounds).run(pieces, until=600)
+    pieces = list(itertools.takewhile(lambda p: p.due < 200, strangers(180, 15.0, seed=1)))
+    free = Cluster(profile).run(pieces, until=200)
+    bounded = Cluster(profile, bounds=bounds).run(pieces, until=200)
     assert 0.2 < bounded.refused_share < 1.0
     assert bounded.percentiles["p95"] < free.percentiles["p95"] / 5
 
 
 def test_two_replicas_share_the_load() -> None:
     profile = machine(calls=[[ENCODE]], encode=SERVICE_SECONDS)
-    pieces = list(itertools.takewhile(lambda p: p.due < 2000, strangers(72, 15.0, seed=1)))
-    one, two = (Cluster(profile, replicas).run(pieces, until=2000) for replicas in (1, 2))
+    pieces = list(itertools.takewhile(lambda p: p.due < 500, strangers(72, 15.0, seed=1)))
+    one, two = (Cluster(profile, replicas).run(pieces, until=500) for replicas in (1, 2))
     assert two.percentiles["p95"] < 5 < one.percentiles["p95"]
 
 
