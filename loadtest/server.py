@@ -9,13 +9,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import httpx
+import psutil
 
 from serve_app.errors import NotReady
 
@@ -59,6 +60,14 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+
+
+def processes_of(leader: int) -> Iterator[tuple[str, psutil.Process]]:
+    """Command lines and processes of a server, by its first process: they share its session."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == leader:
+                yield " ".join(process.cmdline()), process
 
 
 def start_server(

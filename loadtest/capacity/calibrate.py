@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from loadtest.client import TIMEOUT_SECONDS, transcribe
 from loadtest.load import machine
 from loadtest.memory import REPLICA_TITLE
 from loadtest.options import english_options
-from loadtest.server import Server, start_server, transcriber_environment
+from loadtest.server import Server, processes_of, start_server, transcriber_environment
 from serve_app.engine.hardware import available_cpus
 from serve_app.errors import WhisperOxError
 from serve_app.serving.profile import load_profile
@@ -150,17 +151,11 @@ def server_cost(server: Server, model: str) -> ServerCost:
 def cpu_seconds(server: Server) -> dict[str, float]:
     """CPU seconds so far of the Transcriber replicas and of the server's other processes."""
     used = {"transcriber": 0.0, "others": 0.0}
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) != server.process.pid:
-                continue
-            title = " ".join(process.cmdline())
+    for title, process in processes_of(server.process.pid):
+        with suppress(psutil.Error):
             times = process.cpu_times()
-        except (psutil.Error, ProcessLookupError):
-            continue
-        used["transcriber" if f"{REPLICA_TITLE}Transcriber" in title else "others"] += (
-            times.user + times.system
-        )
+            kind = "transcriber" if f"{REPLICA_TITLE}Transcriber" in title else "others"
+            used[kind] += times.user + times.system
     return used
 
 
