@@ -108,13 +108,9 @@ def engine_figures(samples: list[Sample]) -> dict[str, Any]:
     """The same from the first sample to the last, as JSON values; {} with fewer than two."""
     if len(samples) < 2:
         return {}
-    first, last = samples[0], samples[-1]
-    series = engine_series([first, last], first.unix)
+    series = engine_series([samples[0], samples[-1]], 0.0)
     return {
-        "decode_fill": series["fill"][0],
-        "decode_batch": series["batch"][0],
-        "engine_rtfx": series["rtfx"][0],
-        "rejected": last.of(metrics.REJECTED) - first.of(metrics.REJECTED),
+        **{name: series[name][0] for name in ("fill", "batch", "rtfx")},
         "most_queued_windows": max(sample.of(metrics.QUEUED_WINDOWS) for sample in samples),
         "most_open_requests": max(sample.of(metrics.OPEN_REQUESTS) for sample in samples),
     }

@@ -34,14 +34,13 @@ LIBRARIES = ("faster-whisper", "ctranslate2", "ray", "onnxruntime", "numpy", "ht
 class Post:
     """One request of a client: ``number`` in the run, ``seconds`` of audio.
 
-    The client waits ``pause_seconds`` before it and leaves ``give_up_seconds`` after posting.
+    The client leaves ``give_up_seconds`` after posting.
     """
 
     number: int
     audio: bytes
     options: Mapping[str, Any]
     seconds: float
-    pause_seconds: float = 0.0
     give_up_seconds: float | None = None
 
 
@@ -177,7 +176,6 @@ async def closed_loop(
 
     async def run_client(client: int, http: httpx.AsyncClient) -> None:
         for post in left:
-            await asyncio.sleep(post.pause_seconds)
             outcome = await _outcome(url, post, client, http)
             outcomes.append(outcome)
             if not outcome.is_transcript:

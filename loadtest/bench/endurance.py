@@ -10,9 +10,9 @@ word errors count as near and are reported. RSS of the replicas is sampled all t
 is that of the second half, by least squares. Exit code 1 for lost, wrong or different replies.
 
 ``python -m loadtest.bench.endurance mixed --model base [--file-seconds 7200] [--output FILE]``:
-clients post 5 s chunks and think (dictate the next chunk) between an answer and the next request;
-their p95 latency is measured alone, then beside one long file, which is afterwards transcribed to
-its end. Exit code 1 if a request failed.
+people dictate 5 s and think for as long, in a load run as :mod:`loadtest.run` sends it; their p95
+latency is measured alone, then beside one long file, which is afterwards transcribed to its end.
+Exit code 1 if a request failed.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -35,11 +35,13 @@ from loadtest.bench.soak_cases import (
     mixed_cases,
     verdict,
 )
-from loadtest.chunks import english_chunks, speech_wav
-from loadtest.client import transcribe
-from loadtest.load import Outcome, Post, closed_loop, latency_percentiles, machine, summary
+from loadtest.client import TIMEOUT_SECONDS
+from loadtest.load import Post, closed_loop, latency_percentiles, machine
+from loadtest.load_figures import figures
+from loadtest.load_plan import LoadPlan, run_locust
 from loadtest.memory import MemoryWatch, slope_per_hour
-from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, clips_for, english_options
+from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, clips_for
+from loadtest.sent import LONG_FILE
 from loadtest.server import start_server
 from loadtest.speech import corpus_clips, registry_clips
 from loadtest.tool import run_tool, tool_parser
@@ -47,9 +49,6 @@ from serve_app.errors import WhisperOxError
 
 LONGEST_SECONDS = 25.0
 """Of a clip in the soak."""
-
-THINK_SPREAD = 0.2
-"""Thinking takes its mean plus or minus up to this share, lest the clients march in step."""
 
 MEMORY_SECONDS = 2.0
 """Between two samples of memory."""
@@ -60,8 +59,8 @@ def storm(cases: Sequence[Case], given: argparse.Namespace, chosen: list[Case]) 
     anywhere between upload and answer.
     """
     chance = random.Random(1)
-    goes_on = _for_seconds(given.minutes * 60)
-    while goes_on():
+    deadline = time.perf_counter() + given.minutes * 60
+    while time.perf_counter() < deadline:
         case = chance.choice(cases)
         patience = chance.uniform(0, given.clients * case.alone_seconds)
         leaves = chance.random() < given.leaving
@@ -108,64 +107,36 @@ def soak(url: str, memory: MemoryWatch | None, given: argparse.Namespace) -> dic
     }
 
 
-def dictation(given: argparse.Namespace, goes_on: Callable[[], bool], seed: int) -> Iterator[Post]:
-    """Chunks with pauses to think before them, for as long as ``goes_on()``; the first come spread
-    out.
-    """
-    chance = random.Random(seed)
-    options = english_options(given.model)
-    for number, chunk in enumerate(itertools.cycle(english_chunks(given.chunk_seconds))):
-        if not goes_on():
-            return
-        spread = (0.0, 1.0) if number < given.clients else (1 - THINK_SPREAD, 1 + THINK_SPREAD)
-        pause = given.think_seconds * chance.uniform(*spread)
-        yield Post(number, chunk.audio, options, chunk.seconds, pause_seconds=pause)
-
-
-async def beside_file(url: str, given: argparse.Namespace) -> tuple[list[Outcome], dict[str, Any]]:
-    """Dictate while a long file is transcribed, and see that to its end.
-
-    Only requests posted during the transcription are returned.
-    """
-    audio, began = speech_wav(given.file_seconds), time.perf_counter()
-    # In a thread, for sending hundreds of megabytes would hold up the clients' event loop.
-    sending = asyncio.to_thread(transcribe, url, audio, english_options(given.model))
-    file, beside = asyncio.create_task(sending), _for_seconds(given.beside_seconds)
-    posts = dictation(given, lambda: beside() and not file.done(), seed=1)
-    outcomes = await closed_loop(url, posts, given.clients)
-    print(f"dictated beside the file: {summary(outcomes)}; now to its end", flush=True)
-    reply = await file
-    until = began + reply.seconds
-    return [outcome for outcome in outcomes if outcome.began < until], {
-        "audio_seconds": given.file_seconds,
-        "seconds": reply.seconds,
-        "rtfx": given.file_seconds / reply.seconds,
-        "segments": len(reply.segments),  # raises where it was refused
-    }
-
-
 def mixed(url: str, memory: MemoryWatch | None, given: argparse.Namespace) -> dict[str, Any]:
     """Dictate alone, then beside the file."""
+    alone = LoadPlan(
+        levels=f"{given.clients}:{given.seconds:g}",
+        chunk=given.chunk_seconds,
+        dictation_seconds=given.chunk_seconds,
+        model=given.model,
+        drain_seconds=TIMEOUT_SECONDS,
+    )
+    beside = replace(
+        alone,
+        levels=f"{given.clients}:{given.beside_seconds:g}",
+        long_files=1,
+        long_file_seconds=given.file_seconds,
+    )
     with memory or nullcontext():
-        alone: list[Outcome] = []
-        for seconds in (given.warm_up_seconds, given.seconds):
-            posts = dictation(given, _for_seconds(seconds), seed=1)
-            alone = asyncio.run(closed_loop(url, posts, given.clients))
-        beside, file = asyncio.run(beside_file(url, given))
-    found = {"alone": summary(alone), "beside_file": summary(beside)}
-    p95 = [row["latency_seconds"].get("p95") for row in found.values()]
+        runs = [(plan, run_locust(url, plan)[1]) for plan in (alone, beside)]
+    found = [figures(sent, plan.seconds) for plan, sent in runs]
+    p95 = [row["latency_seconds"].get("p95") for row in found]
+    files = [one for one in runs[1][1] if one.kind == LONG_FILE]
     return {
         "chunk_seconds": given.chunk_seconds,
-        "think_seconds": given.think_seconds,
-        **found,
+        "alone": found[0],
+        "beside_file": found[1],
         "p95_ratio": p95[1] / p95[0] if all(p95) else None,
-        "file": file,
+        "files": [
+            {"audio_seconds": one.seconds, "rtfx": one.seconds / (one.ended - one.posted)}
+            for one in files
+        ],
     }
-
-
-def _for_seconds(seconds: float) -> Callable[[], bool]:
-    deadline = time.perf_counter() + seconds
-    return lambda: time.perf_counter() < deadline
 
 
 def _measure(given: argparse.Namespace) -> dict[str, Any]:
@@ -206,7 +177,8 @@ def _print(document: Mapping[str, Any]) -> None:
 def is_good(document: Mapping[str, Any]) -> bool:
     """Whether every request was answered as it should be, by the processes it began with."""
     if document["tool"] == "mixed":
-        return not (document["alone"]["failed"] or document["beside_file"]["failed"])
+        rows = document["alone"], document["beside_file"]
+        return not any(row["errors"] or row["refused"] for row in rows)
     return (
         not any(document["verdicts"].get(kind) for kind in FAILURES)
         and document["same_after"]
@@ -227,10 +199,8 @@ def main(arguments: list[str] | None = None) -> int:
     alone.add_argument("--cases", type=int, default=40)
     dictate = parser.add_argument_group("mixed")
     dictate.add_argument("--chunk-seconds", type=float, default=5.0)
-    dictate.add_argument("--think-seconds", type=float, default=5.0, help="mean, +/- 20 %%")
     dictate.add_argument("--seconds", type=float, default=180.0, help="of dictation alone")
     dictate.add_argument("--beside-seconds", type=float, default=300.0, help="beside the file")
-    dictate.add_argument("--warm-up-seconds", type=float, default=10.0, help="not counted")
     dictate.add_argument("--file-seconds", type=float, default=7200.0)
     given = parser.parse_args(arguments)
     given.clients = given.clients or {"soak": 16, "mixed": 8}[given.kind]

@@ -133,5 +133,5 @@ def test_batches_and_rates_are_differences_of_counters() -> None:
     samples = [parse(scraped(10, 5, 100, 10), 50.0), parse(scraped(50, 15, 400, 30), 60.0)]
     series = engine_series(samples, began_unix=50.0)
     assert (series["at"], series["batch"], series["fill"]) == ([5.0], [4.0], [0.5])
-    assert engine_figures(samples)["engine_rtfx"] == 15.0
+    assert engine_figures(samples)["rtfx"] == 15.0
     assert engine_figures(samples)["most_open_requests"] == 5.0
