@@ -33,7 +33,7 @@ from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
 from serve_app.serving.call_log import log_call, log_transcript
 from serve_app.serving.ray_internals import listen_on_node_address_only, pull_bodies
 from serve_app.serving.ray_metrics import RayMetrics
-from serve_app.serving.remote_service import RemoteService
+from serve_app.serving.remote_service import TRANSCRIBER, RemoteService
 from serve_app.settings import ApiKey, AppSettings, EngineTunables
 from serve_app.tracing import tracer_of
 from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Tracer
@@ -176,12 +176,17 @@ def build_app(args: AppSettings) -> serve.Application:
 
 
 def assemble(
-    settings: AppSettings, deployment_options: Mapping[str, Mapping[str, Any]]
+    settings: AppSettings,
+    deployment_options: Mapping[str, Mapping[str, Any]],
+    transcriber: type[Transcriber] = Transcriber,
 ) -> serve.Application:
-    """The application with options per deployment, keyed by name as in a Serve config."""
+    """The application with options per deployment, keyed by name as in a Serve config.
 
-    def deployment(kind: type[Any]) -> serve.Deployment:
-        options = deployment_options.get(kind.__name__, {})
-        return serve.deployment(kind).options(name=kind.__name__, **options)
+    ``transcriber`` is what is deployed under the name ``Transcriber``.
+    """
 
-    return deployment(Ingress).bind(settings, deployment(Transcriber).bind(settings))
+    def deployment(kind: type[Any], name: str) -> serve.Deployment:
+        return serve.deployment(kind).options(name=name, **deployment_options.get(name, {}))
+
+    models = deployment(transcriber, TRANSCRIBER).bind(settings)
+    return deployment(Ingress, Ingress.__name__).bind(settings, models)
