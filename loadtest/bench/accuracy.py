@@ -192,7 +192,7 @@ def speech_of(given: argparse.Namespace, folder: Path) -> list[Clip]:
         if (given.equal or clip.is_scored) and (not given.clip or clip.id in given.clip)
     ]
     if not clips:
-        raise WhisperOxError("there are no such clips here; try --speech registry")
+        raise WhisperOxError("no clip here fits --speech and --clip")
     return clips
 
 
