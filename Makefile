@@ -18,7 +18,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-inp
 
 .DEFAULT_GOAL := help
 .PHONY: help serve transcribe test test-unit lint format wer equality overhead bench bench-engine \
-  bench-mixed cluster-test soak loadtest capacity lock docs sbom audit clean
+  bench-mixed soak loadtest capacity lock docs sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,29 +48,25 @@ format: $(VENV)/.dev ## Format the code and fix what can be fixed
 	$(PY) -m ruff format .
 
 wer: $(VENV)/.dev ## Word error rates of our server and of plain faster-whisper, tiny.en and base
-	$(PY) -m loadtest.wer_report $(ARGS)
+	$(PY) -m loadtest.bench.accuracy $(ARGS)
 
 equality: $(VENV)/.dev ## Compare our text with plain faster-whisper's on every clip
-	$(PY) -m loadtest.equality $(ARGS)
+	$(PY) -m loadtest.bench.accuracy --equal $(ARGS)
 
 overhead: $(VENV)/.dev ## Time that the server adds to the engine's, for one idle 15 s request
-	$(PY) -m loadtest.overhead $(ARGS)
+	$(PY) -m loadtest.bench.overhead $(ARGS)
 
 bench: $(VENV)/.dev ## Throughput and latency beside the naive server (MODEL=base)
-	$(PY) -m loadtest.throughput --model $(MODEL) --clients 16 --clients 1 --against naive $(ARGS)
+	$(PY) -m loadtest.bench.throughput --model $(MODEL) --clients 16 --clients 1 --against naive $(ARGS)
 
 bench-engine: $(VENV)/.dev ## The best that raw CTranslate2 reaches here, and how near serving comes
-	$(PY) -m loadtest.engine_ceiling --model $(MODEL) --served $(ARGS)
+	$(PY) -m loadtest.bench.ceiling --model $(MODEL) --served $(ARGS)
 
 bench-mixed: $(VENV)/.dev ## Dictation beside a two-hour file
-	$(PY) -m loadtest.mixed_load --model $(MODEL) $(ARGS)
-
-cluster-test: $(VENV)/.dev ## A Ray cluster on this machine: a node dies under load; scale-out (simulated devices)
-	$(PY) -m pytest tests/resilience/test_lost_node.py
-	$(PY) -m loadtest.scale_out $(ARGS)
+	$(PY) -m loadtest.bench.endurance mixed --model $(MODEL) $(ARGS)
 
 soak: $(VENV)/.dev ## Full load with clients that leave, for 20 minutes
-	$(PY) -m loadtest.soak --model $(MODEL) --minutes 20 $(ARGS)
+	$(PY) -m loadtest.bench.endurance soak --model $(MODEL) --minutes 20 $(ARGS)
 
 loadtest: $(VENV)/.dev ## People dictate (USERS=8 CHUNK=15 MINUTES=2 PROFILE=dev MODEL=base URL= ARGS=)
 	$(PY) -m loadtest.run --users $(USERS) --chunk $(CHUNK) --minutes $(MINUTES) \

@@ -1,20 +1,23 @@
-"""A client of the transcription contract: one multipart POST with a file and its options."""
+"""A client of the transcription contract: one multipart POST with a file and its options.
+
+The key in ``WHISPER_API_KEY``, if there is one, goes along in ``WHISPER_API_KEY_HEADER``.
+"""
 
 import json
 import re
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from serve_app.errors import WhisperOxError
+from serve_app.settings import ApiKey
 
-API_KEY_HEADER = "X-API-Key"
-TIMEOUT_SECONDS = 3600.0
-"""For one request: ten minutes of audio, decoded window by window beside seven other requests,
-took more than ten minutes on two cores."""
+TIMEOUT_SECONDS = 4 * 3600.0
+"""For one request: hours of audio take as long on two cores that others use as well."""
 
 _ENGINE_TIMING = re.compile(r"(?:^|,)\s*engine\s*(?:;[^,]*?)?;\s*dur=\"?([0-9.]+)")
 
@@ -56,49 +59,37 @@ class Reply:
 
 
 def transcribe(
-    url: str,
-    audio: bytes,
-    options: Mapping[str, Any],
-    api_key: str | None = None,
-    client: httpx.Client | None = None,
+    url: str, audio: bytes, options: Mapping[str, Any], client: httpx.Client | None = None
 ) -> Reply:
     """Post ``audio`` to ``url`` + ``/transcribe``; pass ``client`` to keep the connection open."""
-    if client is None:
-        with httpx.Client(timeout=TIMEOUT_SECONDS) as own:
-            return transcribe(url, audio, options, api_key, own)
-    began = time.perf_counter()
-    response = client.post(**_request(url, audio, options, api_key))
-    return _reply(response, began)
+    with nullcontext(client) if client else httpx.Client(timeout=TIMEOUT_SECONDS) as http:
+        began = time.perf_counter()
+        return reply_of(http.post(**_request(url, audio, options)), began)
 
 
 async def transcribe_async(
-    url: str,
-    audio: bytes,
-    options: Mapping[str, Any],
-    client: httpx.AsyncClient,
-    api_key: str | None = None,
+    url: str, audio: bytes, options: Mapping[str, Any], client: httpx.AsyncClient
 ) -> Reply:
     """``transcribe`` for many requests at once over one ``client``."""
     began = time.perf_counter()
-    response = await client.post(**_request(url, audio, options, api_key))
-    return _reply(response, began)
+    return reply_of(await client.post(**_request(url, audio, options)), began)
 
 
-def _request(
-    url: str, audio: bytes, options: Mapping[str, Any], api_key: str | None
-) -> dict[str, Any]:
-    return {
-        "url": url.rstrip("/") + "/transcribe",
-        "files": {"file": ("clip", audio, "application/octet-stream")},
-        "data": {"generate_kwargs": json.dumps(options)},
-        "headers": {API_KEY_HEADER: api_key} if api_key else {},
-    }
-
-
-def _reply(response: httpx.Response, began: float) -> Reply:
+def reply_of(response: httpx.Response, began: float) -> Reply:
+    """A response to what was posted at ``began``, a time of ``time.perf_counter``."""
     seconds = time.perf_counter() - began
     try:
         body = response.json()
     except ValueError:
         body = response.text
     return Reply(response.status_code, body, response.headers, seconds)
+
+
+def _request(url: str, audio: bytes, options: Mapping[str, Any]) -> dict[str, Any]:
+    key = ApiKey.from_environment()
+    return {
+        "url": url.rstrip("/") + "/transcribe",
+        "files": {"file": ("clip", audio, "application/octet-stream")},
+        "data": {"generate_kwargs": json.dumps(options)},
+        "headers": {key.header: key.key} if key.key else {},
+    }

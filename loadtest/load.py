@@ -1,9 +1,10 @@
-"""Closed-loop load: chunks of real speech, clients that post them, and rates of the answers."""
+"""Closed-loop load: clients that post one request after the other, and rates of the answers."""
 
 import asyncio
+import itertools
+import math
 import os
 import platform
-import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,23 +17,12 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
-from faster_whisper import decode_audio
 
 import serve_app
+from loadtest.chunks import Chunk
 from loadtest.client import TIMEOUT_SECONDS, transcribe_async
-from loadtest.speech import Clip, corpus_clips, registry_clips
-from loadtest.wav import SAMPLE_RATE_HZ, pcm16_wav
 from serve_app.engine.hardware import available_cpus
 from serve_app.errors import WhisperOxError
-
-GAP_SECONDS = 0.5
-"""Silence between clips that are joined."""
-
-SHORTEST_CHUNK, ENOUGH, LONGEST_CHUNK = 0.75, 0.9, 1.2
-"""Of the length asked for, as whole clips seldom add up exactly; ENOUGH takes no further clip."""
-
-FEWEST_CHUNKS = 8
-"""Clips are used again where there is too little speech for more."""
 
 KEEPALIVE_SECONDS = 2.0
 """Below the 5 s after which uvicorn closes an idle connection, else both may act at once."""
@@ -41,27 +31,16 @@ LIBRARIES = ("faster-whisper", "ctranslate2", "ray", "onnxruntime", "numpy", "ht
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """A WAV of whole clips with its exact reference ``text``; ``seconds`` of 16 kHz mono audio."""
-
-    name: str
-    audio: bytes
-    text: str
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Post:
     """One request of a client: ``number`` in the run, ``seconds`` of audio.
 
-    The client waits ``pause_seconds`` before it and leaves ``give_up_seconds`` after posting.
+    The client leaves ``give_up_seconds`` after posting.
     """
 
     number: int
     audio: bytes
     options: Mapping[str, Any]
     seconds: float
-    pause_seconds: float = 0.0
     give_up_seconds: float | None = None
 
 
@@ -146,74 +125,46 @@ def latency_percentiles(seconds: Sequence[float]) -> dict[str, float]:
     return {"p50": float(p50), "p95": float(p95), "p99": float(p99), "max": max(seconds)}
 
 
-def plan_chunks(
-    lengths: Sequence[float], target: float, fewest: int = FEWEST_CHUNKS
-) -> list[list[int]]:
-    """Which clips to join, by index, so that each chunk lasts about ``target`` seconds.
+def posts_of(
+    chunks: Iterable[Chunk],
+    options: Mapping[str, Any],
+    *,
+    requests: int | None = None,
+    seconds: float = math.inf,
+    first: int = 0,
+) -> Iterator[Post]:
+    """A post for each of ``chunks``, numbered from ``first``.
 
-    Every clip that fits is used once, then again until there are ``fewest`` chunks. Neighbours are
-    joined where they fit: Whisper tends to stop where unrelated speech begins. The order of the
-    chunks is shuffled, always alike. [] where no chunk can be made.
+    They end after so many ``requests``, or ``seconds`` after the first was taken.
     """
-    longest = LONGEST_CHUNK * target
-    usable = [n for n, length in enumerate(lengths) if length <= longest]
-    chunks: list[list[int]] = []
-    waiting: list[int] = []
-    unused = set(usable)
-    while unused or (chunks and len(chunks) < fewest):
-        chunk: list[int] = []
-        total = -GAP_SECONDS
-        while total < ENOUGH * target:
-            room = longest - total - GAP_SECONDS
-            if not any(lengths[n] <= room for n in waiting):
-                if total >= SHORTEST_CHUNK * target or not any(lengths[n] <= room for n in usable):
-                    break
-                waiting += usable
-            next_fitting = next(n for n in waiting if lengths[n] <= room)
-            waiting.remove(next_fitting)
-            chunk.append(next_fitting)
-            total += GAP_SECONDS + lengths[next_fitting]
-        unused -= set(chunk)
-        if total >= SHORTEST_CHUNK * target:
-            chunks.append(chunk)
-    random.Random(0).shuffle(chunks)
-    return chunks
+    deadline = time.perf_counter() + seconds
+    for number, chunk in enumerate(itertools.islice(chunks, requests), start=first):
+        if time.perf_counter() >= deadline:
+            return
+        yield Post(number, chunk.audio, options, chunk.seconds)
 
 
-def english_chunks(seconds: float) -> list[Chunk]:
-    """Chunks of about ``seconds`` of English read speech with exact references.
-
-    Of the shared corpus, else of the registry clips. Raises ``WhisperOxError`` where none of them
-    is short enough.
-    """
-    clips = [c for c in corpus_clips(kinds=["read"], languages=["en"]) if c.is_scored]
-    clips = sorted(clips or registry_clips(languages=["en"]), key=lambda clip: clip.id)
-    plan = plan_chunks([clip.seconds for clip in clips], seconds)
-    if not plan:
-        raise WhisperOxError(f"there are no English clips to make chunks of {seconds:g} s from")
-    samples = {n: decode_audio(str(clips[n].path)) for n in {n for chunk in plan for n in chunk}}
-    return [joined([clips[n] for n in members], [samples[n] for n in members]) for members in plan]
+def transcribed(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """All of ``outcomes``; raises ``WhisperOxError`` where a request failed."""
+    failed = [outcome.error for outcome in outcomes if not outcome.is_transcript]
+    if failed:
+        raise WhisperOxError(f"{len(failed)} requests failed, the first with: {failed[0]}")
+    return outcomes
 
 
-def joined(clips: Sequence[Clip], samples: Sequence[Any]) -> Chunk:
-    """``clips`` in one WAV with silence between; ``samples`` are theirs, float32 [n] at 16 kHz."""
-    gap = np.zeros(round(GAP_SECONDS * SAMPLE_RATE_HZ), dtype=np.float32)
-    pieces = [piece for one in samples for piece in (one, gap)][:-1]
-    audio = np.concatenate(pieces)
-    return Chunk(
-        name="+".join(clip.id for clip in clips),
-        audio=pcm16_wav(audio),
-        text=" ".join(clip.text for clip in clips),
-        seconds=len(audio) / SAMPLE_RATE_HZ,
-    )
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """How many failed and with what, and latencies of the others, as JSON values."""
+    good = [outcome for outcome in outcomes if outcome.is_transcript]
+    return {
+        "requests": len(outcomes),
+        "failed": len(outcomes) - len(good),
+        "failures": sorted({o.error for o in outcomes if not o.is_transcript})[:5],
+        "latency_seconds": latency_percentiles([outcome.latency for outcome in good]),
+    }
 
 
 async def closed_loop(
-    url: str,
-    posts: Iterator[Post],
-    clients: int,
-    api_key: str | None = None,
-    backoff_seconds: float = 0.0,
+    url: str, posts: Iterable[Post], clients: int, backoff_seconds: float = 0.0
 ) -> list[Outcome]:
     """``clients`` each take the next of ``posts`` as soon as their last was answered.
 
@@ -221,11 +172,11 @@ async def closed_loop(
     their ends, once ``posts`` is exhausted.
     """
     outcomes: list[Outcome] = []
+    left = iter(posts)
 
     async def run_client(client: int, http: httpx.AsyncClient) -> None:
-        for post in posts:
-            await asyncio.sleep(post.pause_seconds)
-            outcome = await _outcome(url, post, client, http, api_key)
+        for post in left:
+            outcome = await _outcome(url, post, client, http)
             outcomes.append(outcome)
             if not outcome.is_transcript:
                 await asyncio.sleep(backoff_seconds)
@@ -236,13 +187,11 @@ async def closed_loop(
     return outcomes
 
 
-async def _outcome(
-    url: str, post: Post, client: int, http: httpx.AsyncClient, api_key: str | None
-) -> Outcome:
+async def _outcome(url: str, post: Post, client: int, http: httpx.AsyncClient) -> Outcome:
     began = time.perf_counter()
     status, text, error, gave_up, code = None, "", "", False, ""
     try:
-        call = transcribe_async(url, post.audio, post.options, http, api_key)
+        call = transcribe_async(url, post.audio, post.options, http)
         reply = await asyncio.wait_for(call, post.give_up_seconds)
         status, code = reply.status, reply.error_code
         text = reply.text
@@ -262,7 +211,7 @@ def machine() -> dict[str, Any]:
     """Date, processor, load and versions: what a stored figure means nothing without."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "cores": available_cpus(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_average": [round(load, 2) for load in os.getloadavg()],
@@ -275,7 +224,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _processor_name() -> str:
+def processor_name() -> str:
+    """As Linux calls it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

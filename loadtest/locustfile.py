@@ -6,25 +6,126 @@ speech the service buffers and posts in chunks (:mod:`loadtest.dictation`); requ
 they are due, whether or not earlier ones have been answered, and latency counts from when they were
 due. The key comes from ``WHISPER_API_KEY`` and ``WHISPER_API_KEY_HEADER``.
 
-Only this process is patched by gevent.
+Only this process is patched by gevent: "in the background" is a greenlet.
 """
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterator
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gevent  # type: ignore[import-untyped]  # it has no types
+import httpx
+from gevent.pool import Group  # type: ignore[import-untyped]  # it has no types
 from locust import LoadTestShape, User, events
 
-from loadtest.bad_requests import BadRequest
-from loadtest.dialects import Answer
+from loadtest.chunks import Speech, speech_wav
+from loadtest.client import TIMEOUT_SECONDS, transcribe
 from loadtest.dictation import Piece, level_at, strangers
-from loadtest.journal import BAD, DICTATION, LONG_FILE, STRANGER, Sent
-from loadtest.sending import Load
+from loadtest.load import KEEPALIVE_SECONDS
+from loadtest.load_plan import LoadPlan
+from loadtest.options import english_options
+from loadtest.sent import BAD, DICTATION, LONG_FILE, STRANGER, Sent, write_sent
+from serve_app.errors import WhisperOxError
+
+LEAD_SECONDS = 1.0
+"""From locust's start until the load begins: every user of the first level is there by then."""
 
 LONG_FILE_PAUSE_SECONDS = 5.0
 BAD_REQUEST_PAUSE_SECONDS = 3.0
+
+
+class Load:
+    """What the users of one run share: the clock, the speech, the connections, the records."""
+
+    def __init__(self, plan: LoadPlan, records: str) -> None:
+        """``records``: the file that every request is written to at the end, if any."""
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for every request
+        self.plan = plan
+        self.levels, self.seconds = plan.steps, plan.seconds
+        self.speech = Speech.of(plan.habit)
+        self.options = english_options(plan.model)
+        self.long_file = speech_wav(plan.long_file_seconds) if plan.long_files else b""
+        self._records = records
+        self._sent: list[Sent] = []
+        self._http = httpx.Client(
+            timeout=TIMEOUT_SECONDS,
+            limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
+        )
+        self._greenlets = Group()
+        self._under_way: dict[int, Sent] = {}
+        self._numbers = itertools.count()
+        self._origin: float | None = None
+        self._began_unix = self._cpu_seconds = 0.0
+
+    def begin(self) -> None:
+        """Start the clock."""
+        self._origin = time.perf_counter() + LEAD_SECONDS
+        self._began_unix = time.time() + LEAD_SECONDS
+        self._cpu_seconds = time.process_time()
+
+    def now(self) -> float:
+        """Seconds since the load began; negative before that."""
+        return -LEAD_SECONDS if self._origin is None else time.perf_counter() - self._origin
+
+    def send(
+        self, environment: Any, planned: Sent, audio: bytes, options: Mapping[str, Any]
+    ) -> Any:
+        """Post in the background; the greenlet. Each request ends once, whatever happens to it."""
+        number = next(self._numbers)
+        self._under_way[number] = planned
+
+        def ask() -> None:
+            posted = self.now()
+            found: dict[str, Any]
+            try:
+                reply = transcribe(environment.host, audio, options, self._http)
+                retry_after = reply.headers.get("retry-after")
+                found = {
+                    "status": reply.status,
+                    "retry_after": float(retry_after) if retry_after else None,
+                }
+                found["text"] = reply.text
+            except WhisperOxError as refused:
+                found["error"] = refused.message
+            except Exception as broken:  # of the connection, or else a bug, which must not hide it
+                found = {"error": f"{type(broken).__name__}: {broken}"}
+            self._end(environment, number, posted=posted, **found)
+
+        return self._greenlets.spawn(ask)
+
+    def end(self, environment: Any) -> None:
+        """Wait for the answers that are due; one that does not come in time is an error."""
+        seconds = self.plan.drain_seconds
+        self._greenlets.join(timeout=seconds)
+        for number in list(self._under_way):
+            error = f"no answer {seconds:g} s after the end of the load"
+            self._end(environment, number, error=error)
+        self._greenlets.kill(block=False)
+        if self._records:
+            used = time.process_time() - self._cpu_seconds
+            about = {"began_unix": self._began_unix, "sender_cpu_seconds": used}
+            write_sent(Path(self._records), about, self._sent)
+
+    def _end(self, environment: Any, number: int, **found: Any) -> None:
+        planned = self._under_way.pop(number, None)
+        if planned is None:
+            return  # given up before
+        sent = replace(planned, ended=self.now(), **found)
+        self._sent.append(sent)
+        problem = None if sent.is_as_it_should_be else f"{sent.status} {sent.error}"
+        environment.events.request.fire(
+            request_type="POST",
+            name=sent.kind,
+            response_time=sent.latency * 1000,
+            response_length=len(sent.text or ""),
+            exception=problem and WhisperOxError(problem[:200]),
+            context={},
+        )
 
 
 class _PacedUser(User):  # type: ignore[misc]  # locust has no types for us
@@ -32,19 +133,19 @@ class _PacedUser(User):  # type: ignore[misc]  # locust has no types for us
 
     abstract = True
     kind = ""
+    numbers = itertools.count()
 
     def on_start(self) -> None:
-        """Take a number and begin now, or with everyone else."""
-        load: Load = self.environment.whisper_ox
-        self.load = load
-        self.number = load.next_user(self.kind)
-        self.origin = max(0.0, load.now())
-        self.plan = self.pieces()
-        self.next = next(self.plan)
+        """Begin now, or with everyone else."""
+        self.load: Load = self.environment.whisper_ox
+        self.origin = max(0.0, self.load.now())
+        self.coming = self.pieces()
+        self.next = next(self.coming)
 
     def wait_time(self) -> float:
         """Until the next request is due."""
-        return max(0.0, self.origin + self.next.due - self.load.now())
+        seconds: float = self.origin + self.next.due - self.load.now()
+        return max(0.0, seconds)
 
     def pieces(self) -> Iterator[Piece]:
         """What this user sends, without end."""
@@ -52,27 +153,13 @@ class _PacedUser(User):  # type: ignore[misc]  # locust has no types for us
 
     def send_what_is_due(self) -> None:
         """Locust calls it after each wait, and once at the start."""
-        while (due := self.origin + self.next.due) <= self.load.now():
-            piece, self.next = self.next, next(self.plan)
-            if due < self.load.seconds:
-                self.send(due, piece)
-
-    def send(self, due: float, piece: Piece) -> None:
-        """Post one piece in the background."""
         load = self.load
-        said = load.speech.utterance(piece.seconds, piece.pick)
-        url = self.environment.host
-        planned = Sent(
-            self.kind,
-            self.number,
-            due=due,
-            posted=due,
-            ended=due,
-            seconds=said.seconds,
-            is_final=piece.is_final,
-            reference=said.text,
-        )
-        load.send(self.environment, planned, lambda: load.dialect.ask(load.http, url, said.audio))
+        while (due := self.origin + self.next.due) <= load.now():
+            piece, self.next = self.next, next(self.coming)
+            if due < load.seconds:
+                said = load.speech.chunk(piece.seconds, piece.pick)
+                planned = Sent(self.kind, due, said.seconds, said.text, piece.is_final)
+                load.send(self.environment, planned, said.audio, load.options)
 
     tasks = [send_what_is_due]  # noqa: RUF012  # so locust wants it
 
@@ -84,7 +171,7 @@ class DictatingUser(_PacedUser):
 
     def pieces(self) -> Iterator[Piece]:
         """See :class:`loadtest.dictation.Habit`."""
-        return self.load.habit.pieces(self.load.given.seed, self.number)
+        return self.load.plan.habit.pieces(self.load.plan.seed, next(self.numbers))
 
 
 class Strangers(_PacedUser):
@@ -95,37 +182,34 @@ class Strangers(_PacedUser):
 
     def pieces(self) -> Iterator[Piece]:
         """See :func:`loadtest.dictation.strangers`."""
-        given = self.load.given
-        seconds = given.chunk_seconds or given.dictation_seconds
-        return strangers(given.strangers_per_minute, seconds, given.seed)
+        plan = self.load.plan
+        seconds = plan.chunk or plan.dictation_seconds
+        return strangers(plan.strangers_per_minute, seconds, plan.seed)
 
 
 class _PatientUser(User):  # type: ignore[misc]  # locust has no types for us
     """Sends one request after the other, with a pause between them."""
 
     abstract = True
-    kind = ""
     pause_seconds = 0.0
 
     def on_start(self) -> None:
-        """Take a number."""
-        load: Load = self.environment.whisper_ox
-        self.load = load
-        self.number = load.next_user(self.kind)
+        """Begin with the first request."""
+        self.load: Load = self.environment.whisper_ox
+        self.coming = self.requests()
 
     def wait_time(self) -> float:
         """A pause after each answer."""
         return max(self.pause_seconds, -self.load.now())
 
-    def request(self) -> tuple[Sent, Callable[[], Answer]]:
-        """The next one."""
+    def requests(self) -> Iterator[tuple[Sent, bytes, Mapping[str, Any]]]:
+        """What it sends, without end: the plan, audio and options."""
         raise NotImplementedError
 
     def send_one(self) -> None:
         """Locust calls it after each pause."""
         if 0 <= self.load.now() < self.load.seconds:
-            planned, ask = self.request()
-            gevent.joinall([self.load.send(self.environment, planned, ask)])
+            gevent.joinall([self.load.send(self.environment, *next(self.coming))])
 
     tasks = [send_one]  # noqa: RUF012  # so locust wants it
 
@@ -133,33 +217,33 @@ class _PatientUser(User):  # type: ignore[misc]  # locust has no types for us
 class LongFileUser(_PatientUser):
     """Uploads long recordings, one after the other."""
 
-    kind = LONG_FILE
     pause_seconds = LONG_FILE_PAUSE_SECONDS
 
-    def request(self) -> tuple[Sent, Callable[[], Answer]]:
+    def requests(self) -> Iterator[tuple[Sent, bytes, Mapping[str, Any]]]:
         """The whole file."""
-        load, now, url = self.load, self.load.now(), self.environment.host
-        seconds = load.given.long_file_seconds
-        planned = Sent(self.kind, self.number, now, now, now, seconds)
-        return planned, lambda: load.dialect.ask(load.http, url, load.long_file)
+        load = self.load
+        while True:
+            planned = Sent(LONG_FILE, load.now(), load.plan.long_file_seconds)
+            yield planned, load.long_file, load.options
 
 
 class BadClientUser(_PatientUser):
     """Sends what must be refused; only the right refusal counts as success."""
 
-    kind = BAD
     pause_seconds = BAD_REQUEST_PAUSE_SECONDS
 
-    def on_start(self) -> None:
-        """Begin with the first kind."""
-        super().on_start()
-        self.kinds: Iterator[BadRequest] = itertools.cycle(self.load.bad)
-
-    def request(self) -> tuple[Sent, Callable[[], Answer]]:
-        """The next kind."""
-        bad, now, url = next(self.kinds), self.load.now(), self.environment.host
-        planned = Sent(self.kind, self.number, now, now, now, 0.0, expected=bad.expected)
-        return planned, lambda: bad.post(self.load.http, url)
+    def requests(self) -> Iterator[tuple[Sent, bytes, Mapping[str, Any]]]:
+        """One of each kind, in a circle."""
+        speech = speech_wav(2.0)
+        kinds: list[tuple[int, bytes, dict[str, Any]]] = [
+            (400, b"", {}),
+            (415, b"this is not audio at all", {}),
+            (400, speech[: len(speech) // 2], {}),
+            (422, speech, {"task": "sing"}),
+            (422, speech, {"beam_size": 0}),
+        ]
+        for expected, audio, options in itertools.cycle(kinds):
+            yield Sent(BAD, self.load.now(), 0.0, expected=expected), audio, options
 
 
 class Levels(LoadTestShape):  # type: ignore[misc]  # locust has no types for us
@@ -178,32 +262,18 @@ class Levels(LoadTestShape):  # type: ignore[misc]  # locust has no types for us
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags besides locust's own."""
-    ours = parser.add_argument_group("Whisper OX")
-    ours.add_argument("--levels", default="8:120", help="USERS:SECONDS, one after the other")
-    ours.add_argument("--chunk-seconds", type=float, default=15.0, help="0: whole dictations")
-    ours.add_argument("--speaking-share", type=float, default=0.5)
-    ours.add_argument("--dictation-seconds", type=float, default=60.0)
-    ours.add_argument("--strangers-per-minute", type=float, default=6.0)
-    ours.add_argument("--long-files", type=int, default=0, help="users who upload long files")
-    ours.add_argument("--long-file-seconds", type=float, default=600.0)
-    ours.add_argument("--bad-clients", type=int, default=0, help="users who send bad requests")
-    ours.add_argument("--speech-model", default="base", help="decides the options that are sent")
-    ours.add_argument(
-        "--dialect", default="contract", help="contract, contract:once, openai, openai:MODEL"
-    )
-    ours.add_argument("--drain-seconds", type=float, default=120.0, help="for the last answers")
-    ours.add_argument("--seed", type=int, default=0)
-    ours.add_argument("--journal", default="", help="write every request to this file")
+    LoadPlan.add_arguments(parser)
+    parser.add_argument("--records", default="", help="write every request to this file")
 
 
 def prepare(environment: Any, **_: Any) -> None:
     """Make the speech before the first user comes."""
     given = environment.parsed_options
     LongFileUser.fixed_count, BadClientUser.fixed_count = given.long_files, given.bad_clients
-    environment.whisper_ox = Load(given)
+    environment.whisper_ox = Load(LoadPlan.of(given), given.records)
 
 
 events.init_command_line_parser.add_listener(add_arguments)
 events.init.add_listener(prepare)
 events.test_start.add_listener(lambda environment, **_: environment.whisper_ox.begin())
-events.test_stop.add_listener(lambda environment, **_: environment.whisper_ox.end())
+events.test_stop.add_listener(lambda environment, **_: environment.whisper_ox.end(environment))

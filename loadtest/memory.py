@@ -1,14 +1,16 @@
 """Resident memory of a server's replicas over time."""
 
-import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 import psutil
+
+from loadtest.server import processes_of
 
 REPLICA_TITLE = "ServeReplica:whisper-ox:"
 """Ray titles a replica's process so, followed by the name of its deployment."""
@@ -58,13 +60,10 @@ class MemoryWatch:
     def _watch(self) -> None:
         began = time.perf_counter()
         while not self._ended.is_set():
-            found: dict[str, list[psutil.Process]] = {}
-            for process in psutil.process_iter():
-                with suppress(psutil.Error, ProcessLookupError):
-                    if os.getsid(process.pid) == self._leader:
-                        name = self._name(" ".join(process.cmdline()))
-                        if name:
-                            found.setdefault(name, []).append(process)
+            found: dict[str, list[psutil.Process]] = defaultdict(list)
+            for title, process in processes_of(self._leader):
+                if name := self._name(title):
+                    found[name].append(process)
             for name, replicas in found.items():
                 with suppress(psutil.Error):
                     rss = sum(replica.memory_info().rss for replica in replicas)

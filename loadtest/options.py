@@ -1,6 +1,5 @@
-"""The options that the evaluation tools send: the example of the contract, per clip and model."""
+"""The options that the tools send: the example of the contract, per model and language."""
 
-from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from loadtest.speech import Clip
@@ -12,7 +11,7 @@ COMPUTE_TYPE = "int8"
 """CTranslate2 compute type of both sides of every comparison."""
 
 
-class TranscribeOptions(TypedDict):
+class ContractOptions(TypedDict):
     """The JSON object of ``generate_kwargs``; ``language`` None asks for detection."""
 
     multilingual: bool
@@ -29,13 +28,13 @@ def is_english_only(model: str) -> bool:
     return model.endswith(".en")
 
 
-def contract_options(model: str, language: str, batch_size: int) -> TranscribeOptions:
+def contract_options(model: str, language: str, batch_size: int = 8) -> ContractOptions:
     """The contract's example for one clip; ``language`` is "" where the clip holds no speech.
 
     ``batch_size`` 1 means faster-whisper's sequential pipeline, more its batched one.
     """
     english_only = is_english_only(model)
-    return TranscribeOptions(
+    return ContractOptions(
         multilingual=not english_only,
         vad_filter=True,
         task="transcribe",
@@ -46,12 +45,12 @@ def contract_options(model: str, language: str, batch_size: int) -> TranscribeOp
     )
 
 
-def english_options(model: str, *, once: bool) -> Mapping[str, Any]:
+def english_options(model: str, *, once: bool = False) -> dict[str, Any]:
     """The contract's example for English; ``once``: at temperature 0, so that no window is decoded
     again and nothing is left to chance.
     """
-    options = contract_options(model, "en", batch_size=8)
-    return {**options, "temperature": 0} if once else options
+    options = contract_options(model, "en")
+    return {**options, "temperature": 0} if once else {**options}
 
 
 def clips_for(model: str, clips: list[Clip]) -> list[Clip]:

@@ -1,15 +1,15 @@
 """A load run like the customer's: people dictate through the speech service; does the server hold?
 
 ``python -m loadtest.run --users 8 --chunk 15 --profile dev --minutes 2 --model base [--url URL]
-[--against naive|URL|openai=URL] [--output REPORT]``: starts a server (or takes that of ``--url``),
-has locust act as the speech service (:mod:`loadtest.locustfile`), and writes ``REPORT.json`` and
-``REPORT.html``: latency over time and load, rates, refusals, batches, word error rate, and whether
-the profile's row of the sizing table was kept. ``--against`` sends the same load to another server
-afterwards. Exit code 1 where a promise was not kept, 2 where nothing could be measured.
+[--against naive|URL] [--output REPORT.json]``: starts a server (or takes that of ``--url``), has
+locust act as the speech service (:mod:`loadtest.locustfile`), and prints latency, rates, refusals,
+batches, word error rate, and whether the profile's row of the sizing table was kept. ``--against``
+sends the same load to another server afterwards. ``--output`` writes all figures to
+``REPORT.json``, and for each server locust's page and tables and the plots that they lack. Exit
+code 1 where a promise was not kept, 2 where nothing could be measured.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,25 +17,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from loadtest.baselines.start import start_naive_server
-from loadtest.dictation import SERVICE_CHUNK_SECONDS, Habit, Level, parse_levels
-from loadtest.load import machine
-from loadtest.load_figures import by_level, figures, over_time
-from loadtest.load_page import page
-from loadtest.locust_process import LoadPlan, run_locust
-from loadtest.metrics_watch import (
+from loadtest.engine_metrics import (
     REPORT_ENVIRONMENT,
     MetricsWatch,
     engine_figures,
     engine_series,
 )
-from loadtest.server import free_port, start_server
-from loadtest.sizing import passed as all_kept
+from loadtest.load import machine
+from loadtest.load_figures import by_level, figures, over_time
+from loadtest.load_plan import LoadPlan, run_locust
+from loadtest.plots import draw
+from loadtest.server import free_port, naive_server, start_server
 from loadtest.sizing import row_of, verdict
+from loadtest.tool import run_tool, tool_parser
 from loadtest.wer import NORMALISER
-from models import ModelError
 from serve_app.errors import WhisperOxError
 
 OURS = "whisper-ox"
@@ -47,100 +42,86 @@ WHOLE_DICTATION_P95_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Target:
-    """A server under load: where it is, how it is asked, and its metrics endpoint if known."""
+    """A server under load: where it is, and its metrics endpoint if known."""
 
+    name: str
     url: str
-    dialect: str = "contract"
     metrics_url: str | None = None
 
 
-def measure(target: Target, plan: LoadPlan) -> dict[str, Any]:
-    """Figures of one server under ``plan``, as JSON values."""
-    plan = replace(plan, dialect=target.dialect)
+def measure(target: Target, plan: LoadPlan, output: Path | None) -> dict[str, Any]:
+    """Figures of one server under ``plan``, as JSON values; reports beside ``output``."""
+    report = Path(f"{output}-{target.name}") if output else None
     watch = MetricsWatch(target.metrics_url) if target.metrics_url else None
     with ExitStack() as stack:
         if watch:
             stack.enter_context(watch)
-        about, sent = run_locust(target.url, plan)
+        about, sent = run_locust(target.url, plan, report)
     began = about["began_unix"]
     samples = [s for s in watch.samples if s.unix >= began] if watch else []
-    bin_seconds = max(LEAST_BIN_SECONDS, plan.seconds / BINS)
-    return {
+    found = {
         "overall": figures(sent, plan.seconds),
-        "levels": by_level(sent, list(plan.levels)),
-        "over_time": over_time(sent, plan.seconds, bin_seconds),
+        "levels": by_level(sent, plan.steps),
+        "over_time": over_time(sent, plan.seconds, max(LEAST_BIN_SECONDS, plan.seconds / BINS)),
         "engine": engine_figures(samples),
         "engine_over_time": engine_series(samples, began),
-        "sender_cores": about.get("sender_cpu_seconds", 0.0) / plan.seconds,
+        "sender_cores": about["sender_cpu_seconds"] / plan.seconds,
     }
+    if report:
+        draw(found, report.with_name(f"{report.name}.svg"))
+    return found
 
 
 @contextmanager
 def our_server(given: argparse.Namespace) -> Iterator[Target]:
     """The server of ``--url``, or one of ``--profile`` with ``--model`` for the block."""
     if given.url:
-        yield Target(given.url, metrics_url=given.metrics_url)
+        yield Target(OURS, given.url, given.metrics_url)
         return
     port = free_port()
     flags = ["--config", given.profile, "--metrics-port", str(port)]
     with start_server(given.model, flags, REPORT_ENVIRONMENT) as server:
-        yield Target(server.url, metrics_url=f"http://127.0.0.1:{port}/metrics")
+        yield Target(OURS, server.url, f"http://127.0.0.1:{port}/metrics")
 
 
 @contextmanager
-def other_server(against: str, model: str) -> Iterator[tuple[str, Target]]:
-    """Name and target of ``--against``."""
+def other_server(against: str, model: str) -> Iterator[Target]:
+    """The server of ``--against``. Raises ``WhisperOxError`` for what is none."""
     if against == "naive":
-        with start_naive_server(model) as server:
-            yield "naive", Target(server.url)
-        return
-    name, separator, url = against.partition("=")
-    kind = name.partition(":")[0]
-    if not separator:
-        name, kind, url = "other", "contract", against
-    if kind not in ("contract", "openai") or not url.startswith(("http://", "https://")):
-        raise WhisperOxError(f"--against {against!r}: write naive, URL, openai=URL or contract=URL")
-    yield name, Target(url, dialect=name if separator else kind)
-
-
-def plan_of(given: argparse.Namespace) -> LoadPlan:
-    """What the flags ask for. Raises ``WhisperOxError`` for what means nothing."""
-    seconds = given.minutes * 60
-    levels = parse_levels(given.levels) if given.levels else [Level(given.users, seconds)]
-    return LoadPlan(
-        levels=tuple(levels),
-        habit=Habit(given.chunk, given.speaking_share, given.dictation_seconds),
-        model=given.model,
-        strangers_per_minute=given.strangers_per_minute,
-        long_files=given.long_files,
-        long_file_seconds=given.long_file_seconds,
-        bad_clients=given.bad_clients,
-        seed=given.seed,
-    )
+        with naive_server(model) as url:
+            yield Target("naive", url)
+    elif against.startswith(("http://", "https://")):
+        yield Target("other", against)
+    else:
+        raise WhisperOxError(f"--against {against!r}: write naive or the URL of a server")
 
 
 def report(given: argparse.Namespace) -> dict[str, Any]:
     """Run everything; the report as JSON values."""
-    plan, row, about = plan_of(given), row_of(given.row or given.profile), machine()
+    plan, row, about = LoadPlan.of(given), row_of(given.row or given.profile), machine()
+    if given.users or given.minutes:
+        plan = replace(plan, levels=f"{given.users or 8}:{(given.minutes or 2) * 60:g}")
+    base = given.output and given.output.with_suffix("")
+    if base:
+        base.parent.mkdir(parents=True, exist_ok=True)
     targets: dict[str, dict[str, Any]] = {}
     with our_server(given) as ours:
-        targets[OURS] = measure(ours, plan)
+        targets[OURS] = measure(ours, plan, base)
     if given.against:
-        with other_server(given.against, given.model) as (name, other):
+        with other_server(given.against, given.model) as other:
             without_bad = replace(plan, bad_clients=0)  # ours alone promises which error is which
-            targets[name] = measure(other, without_bad)
-    p95_limit = given.p95_limit or given.chunk or WHOLE_DICTATION_P95_SECONDS
+            targets[other.name] = measure(other, without_bad, base)
+    p95_limit = given.p95_limit or plan.chunk or WHOLE_DICTATION_P95_SECONDS
     checks = verdict(row, targets[OURS]["overall"], p95_limit)
     return {
         "tool": "run",
         "machine": about,
-        "model": given.model,
         "profile": given.profile,
-        "load": plan.described(),
+        "load": asdict(plan),
         "normaliser": NORMALISER,
         "row": asdict(row),
         "verdict": [asdict(check) for check in checks],
-        "passed": all_kept(checks),
+        "passed": all(check.passed for check in checks),
         "targets": targets,
     }
 
@@ -164,57 +145,22 @@ def _print(document: Mapping[str, Any]) -> None:
         print(f"{'kept    ' if check['passed'] else 'NOT KEPT'} {check['name']}: {check['found']}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtest.run",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--users", type=int, default=8, help="people who dictate")
-    parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--levels", help="USERS:SECONDS,... instead of --users and --minutes")
-    parser.add_argument(
-        "--chunk",
-        type=float,
-        default=15.0,
-        help=f"WHISPER_CHUNK_DURATION_SECONDS of the service: {SERVICE_CHUNK_SECONDS}",
-    )
-    parser.add_argument("--speaking-share", type=float, default=0.5, help="of the users' time")
-    parser.add_argument("--dictation-seconds", type=float, default=60.0, help="mean length of one")
+def main(arguments: list[str] | None = None) -> int:
+    """Run, print and write; see the module's text for the exit code."""
+    parser = tool_parser("run", __doc__)
+    LoadPlan.add_arguments(parser)
+    parser.add_argument("--users", type=int, help="with --minutes: --levels of one number (8)")
+    parser.add_argument("--minutes", type=float, help="how long they dictate (2)")
     parser.add_argument("--profile", default="dev", help="Serve config of configs/, or a file")
     parser.add_argument("--row", help="of the sizing table; default: the profile's")
-    parser.add_argument("--model", default="base")
     parser.add_argument("--url", help="a running server of ours; default: one is started")
     parser.add_argument("--metrics-url", help="of the server at --url, for batches and queue")
-    parser.add_argument("--against", metavar="naive|URL|openai=URL", help="the same load there")
-    parser.add_argument("--strangers-per-minute", type=float, default=0.0, help="Poisson arrivals")
-    parser.add_argument("--long-files", type=int, default=0, help="users who upload long files")
-    parser.add_argument("--long-file-seconds", type=float, default=600.0)
-    parser.add_argument("--bad-clients", type=int, default=0, help="users who send bad requests")
+    parser.add_argument("--against", metavar="naive|URL", help="the same load there")
     parser.add_argument(
         "--p95-limit", type=float, help="seconds; default: the chunk length, as the next one comes"
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="REPORT: write REPORT.json and REPORT.html")
-    return parser
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run, print and write; see the module's text for the exit code."""
-    given = _parser().parse_args(arguments)
-    try:
-        document = report(given)
-    except (WhisperOxError, ModelError, httpx.HTTPError) as error:
-        print(f"cannot measure: {error}", file=sys.stderr)
-        return 2
-    _print(document)
-    if given.output:
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        json_file, html_file = (Path(f"{given.output}.{kind}") for kind in ("json", "html"))
-        json_file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-        html_file.write_text(page(document), encoding="utf-8")
-        print(f"report: {html_file} and {json_file}")
-    return 0 if document["passed"] else 1
+    given = parser.parse_args(arguments)
+    return run_tool(given, report, lambda document: bool(document["passed"]), _print)
 
 
 if __name__ == "__main__":

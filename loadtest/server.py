@@ -1,4 +1,4 @@
-"""A server as a subprocess, for evaluations that are not given a running one."""
+"""A server as a subprocess: ours, or the naive one that ours is compared with."""
 
 import os
 import signal
@@ -9,13 +9,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import httpx
+import psutil
 
 from serve_app.errors import NotReady
 
@@ -61,6 +62,14 @@ class Server:
     log: Path
 
 
+def processes_of(leader: int) -> Iterator[tuple[str, psutil.Process]]:
+    """Command lines and processes of a server, by its first process: they share its session."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == leader:
+                yield " ".join(process.cmdline()), process
+
+
 def start_server(
     model: str, flags: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> AbstractContextManager[Server]:
@@ -68,6 +77,23 @@ def start_server(
     process's.
     """
     return run_server("serve_app", ["--model", model, *flags], environment)
+
+
+@contextmanager
+def server_at(url: str | None, model: str) -> Iterator[str]:
+    """``url``, or that of a server of ``model`` which is started for the block."""
+    if url:
+        yield url
+        return
+    with start_server(model) as server:
+        yield server.url
+
+
+@contextmanager
+def naive_server(model: str) -> Iterator[str]:
+    """The URL of :mod:`loadtest.baselines.naive_server`, which is started for the block."""
+    with run_server("loadtest.baselines.naive_server", ["--model", model]) as server:
+        yield server.url
 
 
 @contextmanager

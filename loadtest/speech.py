@@ -100,12 +100,11 @@ def registry_clips(
         from models.wheels import fetch_wheel
 
         unpack_clips(fetch_wheel(REGISTRY_REQUIREMENT, REGISTRY_SHA256, cache), folder)
-    clips = [
+    return [
         _registry_clip(folder, path)
         for path in sorted(folder.glob("*/*.wav"))
         if languages is None or path.parent.name in languages
     ]
-    return clips
 
 
 def unpack_clips(wheel: Path, folder: Path) -> None:

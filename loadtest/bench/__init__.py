@@ -1,1 +1,1 @@
-"""Measurements of one machine's hardware."""
+"""Measurements of the engine and of a server: how fast, how right, how steady."""

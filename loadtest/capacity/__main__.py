@@ -1,54 +1,42 @@
 """``python -m loadtest.capacity``: how many replicas a crowd needs, and how good that answer is.
 
-``python -m loadtest.capacity --profile base-2c --users 40 --chunk 15 --p95 5`` plans (``plan`` may
-be left out); ``calibrate`` measures a profile of this machine; ``check`` holds predictions against
-locust on this machine. ``--profile`` is the name of a profile in ``loadtest/profiles``, a file, or
-a results file of ``loadtest.engine_ceiling``. Exit code 1 where a check does not pass, 2 where
-nothing could be planned or measured.
+``python -m loadtest.capacity --profile base-epyc-2c --users 40 --chunk 15 --p95 5`` plans (``plan``
+may be left out); ``calibrate`` measures a profile of this machine; ``check`` holds predictions
+against locust on this machine. ``--profile`` is the name of a profile in ``loadtest/profiles``, or
+a file. Exit code 1 where a check does not pass, 2 where nothing could be planned or measured.
 """
 
 import argparse
-import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import httpx
+import yaml
 
 from loadtest.capacity import calibrate, check
 from loadtest.capacity.plan import Plan, Question, make_plan
-from loadtest.capacity.profile import MachineProfile
-from loadtest.capacity.serve_config import as_yaml, patch, rayservice, serve_config
-from loadtest.capacity.stored_profiles import profile_path, read_profile
-from loadtest.dictation import SERVICE_CHUNK_SECONDS, Habit
-from models import ModelError
-from serve_app.errors import WhisperOxError
+from loadtest.capacity.profile import MachineProfile, profile_path, read_profile
+from loadtest.dictation import Habit
+from loadtest.load_plan import LoadPlan
+from loadtest.tool import run_tool
+
+HABIT = ("chunk", "speaking_share", "dictation_seconds")
+"""What there is to say of people who dictate."""
 
 COMMANDS = ("plan", "calibrate", "check")
 
 
-def _plan_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", required=True, help="measured costs: a name or a file")
     parser.add_argument("--users", type=int, default=0, help="people who dictate")
-    parser.add_argument(
-        "--chunk",
-        type=float,
-        default=15.0,
-        help=f"WHISPER_CHUNK_DURATION_SECONDS of the service: {SERVICE_CHUNK_SECONDS}",
-    )
-    parser.add_argument("--speaking-share", type=float, default=0.5, help="of the users' time")
-    parser.add_argument("--dictation-seconds", type=float, default=60.0, help="mean length of one")
     parser.add_argument("--strangers-per-minute", type=float, default=0.0, help="Poisson arrivals")
     parser.add_argument("--p95", type=float, default=5.0, help="latency target in seconds")
     parser.add_argument("--spare", type=int, default=0, help="replicas that may be lost")
-    parser.add_argument(
-        "--write",
-        choices=("patch", "serve", "rayservice"),
-        help="print YAML instead: the changed keys, a whole Serve config, or a RayService",
-    )
-    parser.add_argument("--config", default="cpu", help="Serve config that --write changes")
+    parser.add_argument("--patch", action="store_true", help="print the keys of a Serve config")
 
 
-def summary(profile: MachineProfile, question: Question, plan: Plan) -> str:
+def _in_words(profile: MachineProfile, question: Question, plan: Plan) -> str:
     """The plan in words, predicted and measured kept apart."""
     expected = plan.expected
     return "\n".join(
@@ -71,8 +59,8 @@ def summary(profile: MachineProfile, question: Question, plan: Plan) -> str:
     )
 
 
-def _plan(given: argparse.Namespace) -> int:
-    profile = read_profile(profile_path(given.profile))
+def _plan(given: argparse.Namespace) -> dict[str, Any]:
+    profile = read_profile(given.profile)
     question = Question(
         users=given.users,
         habit=Habit(given.chunk, given.speaking_share, given.dictation_seconds),
@@ -81,77 +69,50 @@ def _plan(given: argparse.Namespace) -> int:
         spare_replicas=given.spare,
     )
     plan = make_plan(profile, question)
-    words = summary(profile, question, plan)
-    if given.write == "patch":
-        print(as_yaml(patch(plan), words), end="")
-    elif given.write == "serve":
-        print(as_yaml(serve_config(given.config, profile.model, plan), words), end="")
-    elif given.write == "rayservice":
-        print(as_yaml(rayservice(given.config, profile.model, plan), words), end="")
-    else:
-        print(words)
-    if given.output:
-        document = {"tool": "capacity", "profile": profile.name, "kind": profile.kind}
-        _write(given.output, {**document, "plan": plan.described()})
-    return 0
+    words = _in_words(profile, question, plan)
+    if given.patch:
+        comment = "".join(f"# {line}\n" for line in words.splitlines())
+        words = comment + yaml.safe_dump(plan.patch(), sort_keys=False)
+    print(words)
+    return {"profile": profile.name, "kind": profile.kind, "plan": asdict(plan)}
 
 
-def _calibrate(given: argparse.Namespace) -> int:
+def _calibrate(given: argparse.Namespace) -> dict[str, Any]:
     profile = calibrate.calibrate(given)
-    path = given.output or profile_path(profile.name)
+    path = profile_path(given.name or profile.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(profile.model_dump_json(indent=1, exclude_defaults=True) + "\n")
-    for row in profile.evidence:
+    path.write_text(profile.written(), encoding="utf-8")
+    for stage, context_seconds, windows, calls, seconds in profile.evidence:
         print(
-            f"{row.stage:<8} {row.context_seconds:4.0f} s of context, {row.windows:>2} windows: "
-            f"{row.seconds:.3f} s a call"
+            f"{stage:<8} {context_seconds:4.0f} s of context, {windows:>2} windows: "
+            f"{seconds:.3f} s a call, mean of {calls}"
         )
-    print(f"alone {profile.alone}, solo speed {profile.solo_speed:.2f}; {path}")
-    return 0
+    print(f"alone {profile.alone}; {path}")
+    return {"profile": str(path)}
 
 
-def _check(given: argparse.Namespace) -> int:
-    found = check.check(given, check.read_earlier(given.output, given.profile, once=given.once))
-    check.print_check(found)
-    if given.output:
-        _write(given.output, found)
-    return 0 if found["passed"] else 1
-
-
-def _write(path: Path, document: object) -> None:
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-
-
-def _parser() -> argparse.ArgumentParser:
+def main(arguments: list[str] | None = None) -> int:
+    """Plan, calibrate or check; see the module's text for the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.capacity",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, add in (
-        ("plan", _plan_arguments),
-        ("calibrate", calibrate.add_arguments),
-        ("check", check.add_arguments),
-    ):
+    add = (_add_plan_arguments, calibrate.add_arguments, check.add_arguments)
+    for name, add_arguments in zip(COMMANDS, add, strict=True):
         command = commands.add_parser(name)
-        add(command)
+        add_arguments(command)
+        if name != "calibrate":
+            LoadPlan.add_arguments(command, HABIT)
         command.add_argument("--output", type=Path, help="write the result as JSON")
-    return parser
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Plan, calibrate or check; see the module's text for the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     if words and words[0] not in (*COMMANDS, "-h", "--help"):
         words = ["plan", *words]
-    given = _parser().parse_args(words)
-    run = {"plan": _plan, "calibrate": _calibrate, "check": _check}[given.command]
-    try:
-        return run(given)
-    except (WhisperOxError, ModelError, httpx.HTTPError) as error:
-        print(f"capacity: {error}", file=sys.stderr)
-        return 2
+    given = parser.parse_args(words)
+    if given.command == "check":
+        return run_tool(given, check.check, lambda found: bool(found["passed"]), check.print_check)
+    return run_tool(given, {"plan": _plan, "calibrate": _calibrate}[given.command], bool)
 
 
 if __name__ == "__main__":

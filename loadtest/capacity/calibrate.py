@@ -11,12 +11,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
+from loadtest.bench.overhead import timing
 from loadtest.capacity.fit import (
     TimedCall,
     evidence,
@@ -26,14 +29,13 @@ from loadtest.capacity.fit import (
     stage_costs,
 )
 from loadtest.capacity.probe import speed_of
-from loadtest.capacity.profile import MachineProfile, Recipe, ServerCost, StageCosts
+from loadtest.capacity.profile import MachineProfile, ServerCost
+from loadtest.chunks import speech_wav
 from loadtest.client import TIMEOUT_SECONDS, transcribe
 from loadtest.load import machine
 from loadtest.memory import REPLICA_TITLE
-from loadtest.options import contract_options
-from loadtest.overhead import timing
-from loadtest.server import Server, start_server, transcriber_environment
-from loadtest.wav import speech_wav
+from loadtest.options import english_options
+from loadtest.server import Server, processes_of, start_server, transcriber_environment
 from serve_app.engine.hardware import available_cpus
 from serve_app.errors import WhisperOxError
 from serve_app.serving.profile import load_profile
@@ -42,14 +44,15 @@ DECODE_BATCHES = (1, 2, 4, 8, 16)
 CHUNK_SECONDS = (5.0, 15.0, 30.0)
 SERVER_REQUESTS, SERVER_WARM_UPS = 10, 3
 IDLE_SECONDS = 10.0
-TRANSCRIBER = f"{REPLICA_TITLE}Transcriber"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of ``calibrate``."""
     parser.add_argument("--model", default="base")
     parser.add_argument("--config", default="dev", help="Serve config whose Transcriber it is")
-    parser.add_argument("--name", help="of the profile; default: the model and this machine")
+    parser.add_argument(
+        "--name", help="of the profile, or a file; default: the model and the cores"
+    )
     parser.add_argument("--chunk-seconds", type=float, nargs="+", default=CHUNK_SECONDS)
     parser.add_argument("--last-pieces", type=int, default=40, help="shorter ones, of any length")
     parser.add_argument("--decode-batch", type=int, nargs="+", default=DECODE_BATCHES)
@@ -81,9 +84,8 @@ def profile_of(
     serving: ServerCost,
 ) -> MachineProfile:
     """The profile of what ``measure`` has written."""
-    loaded_calls, lone_calls, solo_calls = (
-        [TimedCall.model_validate(call) for call in found[name]]
-        for name in ("loaded", "lone", "solo")
+    loaded_calls, lone_calls = (
+        [TimedCall(*call) for call in found[name]] for name in ("loaded", "lone")
     )
     loaded = stage_costs(loaded_calls)
     alone = {}
@@ -99,7 +101,7 @@ def profile_of(
     cores = about["cores"]
     batch = load_profile(given.config).deployment_options["Transcriber"].get("user_config") or {}
     return MachineProfile(
-        name=given.name or f"{given.model}-{cores}c",
+        name=Path(given.name or f"{given.model}-{cores}c").stem,
         kind="measured",
         basis=(
             f"python -m loadtest.capacity calibrate --model {given.model} --config {given.config}; "
@@ -112,78 +114,63 @@ def profile_of(
         workers=workers,
         encode_batch=batch.get("encode_batch") or 1,
         decode_batch=batch.get("decode_batch") or 8,
-        solo_speed=solo_speed(solo_calls, loaded),
         loaded=loaded,
         alone=alone,
         prepare=prepare_cost(audio, besides),
         server=serving,
-        recipes=tuple(Recipe.model_validate(recipe) for recipe in found["recipes"]),
-        evidence=tuple(evidence(loaded_calls)),
+        recipes=found["recipes"],
+        evidence=evidence(loaded_calls),
         machine=dict(about),
     )
 
 
-def solo_speed(solo: Sequence[TimedCall], loaded: StageCosts) -> float:
-    """How much faster than ``loaded`` one worker encodes while the others rest; at least 1."""
-    encoding = [call for call in solo if call.stage == "encode"]
-    return max(1.0, 1 / lone_factors(encoding, loaded)["encode"])
-
-
 def server_cost(server: Server, model: str) -> ServerCost:
     """What ``server``, which nobody else uses, needs besides the engine."""
-    audio, options = speech_wav(15.0), contract_options(model, "en", batch_size=8)
+    audio, options = speech_wav(15.0), english_options(model)
     with httpx.Client(timeout=TIMEOUT_SECONDS) as http:
 
         def overheads(count: int) -> list[float]:
-            replies = [transcribe(server.url, audio, options, client=http) for _ in range(count)]
+            replies = [transcribe(server.url, audio, options, http) for _ in range(count)]
             return [timing(reply).overhead / 1000 for reply in replies]
 
         overheads(SERVER_WARM_UPS)
-        before, began = cpu_seconds(server), time.perf_counter()
+        before = cpu_seconds(server)
         time.sleep(IDLE_SECONDS)
         idle, rested = cpu_seconds(server), time.perf_counter()
         found = overheads(SERVER_REQUESTS)
-        after, ended = cpu_seconds(server), time.perf_counter()
-    idle_others = (idle["others"] - before["others"]) / (rested - began)
-    idle_all = sum(idle[key] - before[key] for key in idle) / (rested - began)
-    used = after["others"] - idle["others"] - idle_others * (ended - rested)
-    request_seconds = statistics.median(found)
+        after, worked = cpu_seconds(server), time.perf_counter() - rested
+    idle_cores = {key: (idle[key] - before[key]) / IDLE_SECONDS for key in idle}
+    used = after["others"] - idle["others"] - idle_cores["others"] * worked
     return ServerCost(
-        request_seconds=request_seconds,
+        request_seconds=statistics.median(found),
         request_core_seconds=max(0.0, used / SERVER_REQUESTS),
-        idle_cores=max(0.0, idle_all),
+        idle_cores=max(0.0, sum(idle_cores.values())),
     )
 
 
 def cpu_seconds(server: Server) -> dict[str, float]:
     """CPU seconds so far of the Transcriber replicas and of the server's other processes."""
     used = {"transcriber": 0.0, "others": 0.0}
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) != server.process.pid:
-                continue
-            title = " ".join(process.cmdline())
+    for title, process in processes_of(server.process.pid):
+        with suppress(psutil.Error):
             times = process.cpu_times()
-        except (psutil.Error, ProcessLookupError):
-            continue
-        used["transcriber" if TRANSCRIBER in title else "others"] += times.user + times.system
+            kind = "transcriber" if f"{REPLICA_TITLE}Transcriber" in title else "others"
+            used[kind] += times.user + times.system
     return used
 
 
 def _measured(given: argparse.Namespace, workers: int) -> dict[str, Any]:
-    flags = {
-        "model": [given.model],
-        "workers": [workers],
-        "decode-batch": given.decode_batch,
-        "chunk-seconds": given.chunk_seconds,
-        "last-pieces": [given.last_pieces],
-        "windows": [given.windows],
+    asked = {
+        name: getattr(given, name)
+        for name in ("model", "decode_batch", "chunk_seconds", "last_pieces", "windows")
     }
-    arguments = [
-        text for name, values in flags.items() for text in (f"--{name}", *map(str, values))
-    ]
     done = subprocess.run(
-        [sys.executable, "-m", "loadtest.capacity.measure", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "loadtest.capacity.measure",
+            json.dumps(asked | {"workers": workers}),
+        ],
         env={**os.environ, **transcriber_environment(given.config)},
         stdout=subprocess.PIPE,
         text=True,

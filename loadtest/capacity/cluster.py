@@ -25,7 +25,6 @@ class Result:
 
     requests: Sequence[Request]
     seconds: float
-    core_seconds: float
     decode_batch: float
     most_open: int
 
@@ -116,7 +115,6 @@ class Cluster:
         return Result(
             requests=self._requests,
             seconds=seconds,
-            core_seconds=sum(replica.host.core_seconds for replica in self._replicas),
             decode_batch=sum(batches) / max(1, len(batches)),
             most_open=max(replica.most_open for replica in self._replicas),
         )

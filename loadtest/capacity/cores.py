@@ -13,18 +13,13 @@ class _Job:
 class Cores:
     """``cores`` of which ``idle_use`` are always taken, shared evenly by the threads that run.
 
-    A job's seconds hold while all cores are busy and none is shared; a lone thread runs at
-    ``solo_speed``, and speed falls evenly towards 1 as more threads come. ``core_seconds``: what
-    jobs have had of the cores.
+    A job's seconds hold while no core is shared.
     """
 
-    def __init__(self, cores: int, idle_use: float = 0.0, solo_speed: float = 1.0) -> None:
-        self._cores = cores
+    def __init__(self, cores: int, idle_use: float = 0.0) -> None:
         self._free = max(0.05, cores - idle_use)
-        self._solo_speed = solo_speed
         self._jobs: dict[Hashable, _Job] = {}
         self._now = 0.0
-        self.core_seconds = 0.0
 
     def add(self, name: Hashable, seconds: float, now: float, threads: int = 1) -> None:
         """Begin a job."""
@@ -48,15 +43,11 @@ class Cores:
 
     def _speed(self) -> float:
         """Of each thread."""
-        threads = sum(job.threads for job in self._jobs.values())
-        spare = max(0, self._cores - threads) / max(1, self._cores - 1)
-        return (1 + (self._solo_speed - 1) * spare) * min(1.0, self._free / threads)
+        return min(1.0, self._free / sum(job.threads for job in self._jobs.values()))
 
     def _advance(self, now: float) -> None:
         passed, self._now = now - self._now, now
-        if passed <= 0 or not self._jobs:
-            return
-        done = passed * self._speed()
-        self.core_seconds += passed * min(self._free, sum(j.threads for j in self._jobs.values()))
-        for job in self._jobs.values():
-            job.left = max(0.0, job.left - done)
+        if passed > 0 and self._jobs:
+            done = passed * self._speed()
+            for job in self._jobs.values():
+                job.left = max(0.0, job.left - done)

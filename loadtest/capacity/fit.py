@@ -3,18 +3,11 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import mean
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
-from loadtest.capacity.profile import (
-    CallCost,
-    MeasuredCalls,
-    PrepareCost,
-    StageCosts,
-    StageName,
-)
+from loadtest.capacity.profile import CallCost, MeasuredCalls, PrepareCost, StageCosts, StageName
 
 TERMS: Mapping[StageName, Sequence[str]] = {
     "encode": ("call", "second", "square"),
@@ -25,20 +18,13 @@ TERMS: Mapping[StageName, Sequence[str]] = {
 """Which terms of a :class:`~loadtest.capacity.profile.CallCost` a stage has."""
 
 
-class TimedCall(BaseModel):
+class TimedCall(NamedTuple):
     """One call of the model: ``tokens`` of each of its windows, 0 where it does not decode."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     stage: StageName
     context_seconds: float
-    tokens: tuple[int, ...]
+    tokens: Sequence[int]
     seconds: float
-
-    @property
-    def windows(self) -> int:
-        """In the call."""
-        return len(self.tokens)
 
 
 def least_squares(table: Sequence[Sequence[float]], seconds: Sequence[float]) -> list[float]:
@@ -46,17 +32,16 @@ def least_squares(table: Sequence[Sequence[float]], seconds: Sequence[float]) ->
 
     Columns whose best coefficient would be negative are left out, the worst first.
     """
-    found = np.zeros(len(table[0]))
-    columns = list(range(len(table[0])))
-    target: npt.NDArray[np.float64] = np.asarray(seconds, dtype=float)
-    weights = 1 / target
+    target = np.asarray(seconds, dtype=float)
+    weighted = np.asarray(table, dtype=float) / target[:, None]
+    scale = np.linalg.norm(weighted, axis=0)
+    scale[scale == 0] = 1.0
+    found = np.zeros(len(scale))
+    columns = list(range(len(scale)))
     while columns:
-        weighted = np.asarray(table, dtype=float)[:, columns] * weights[:, None]
-        scale = np.linalg.norm(weighted, axis=0)
-        scale[scale == 0] = 1.0
-        best, *_ = np.linalg.lstsq(weighted / scale, target * weights, rcond=None)
+        best, *_ = np.linalg.lstsq((weighted / scale)[:, columns], np.ones(len(target)), rcond=None)
         if best.min() >= 0:
-            found[columns] = best / scale
+            found[columns] = best / scale[columns]
             break
         columns.pop(int(best.argmin()))
     return [float(value) for value in found]
@@ -98,24 +83,18 @@ def prepare_cost(audio_seconds: Sequence[float], seconds: Sequence[float]) -> Pr
     return PrepareCost(call=call, audio_second=each)
 
 
-def evidence(calls: Sequence[TimedCall]) -> list[MeasuredCalls]:
+def evidence(calls: Sequence[TimedCall]) -> tuple[MeasuredCalls, ...]:
     """Mean times of calls that are alike."""
     alike: dict[tuple[StageName, float, int], list[float]] = defaultdict(list)
     for call in calls:
-        alike[call.stage, call.context_seconds, call.windows].append(call.seconds)
-    return [
-        MeasuredCalls(
-            stage=stage, context_seconds=c, windows=n, calls=len(found), seconds=mean(found)
-        )
-        for (stage, c, n), found in sorted(alike.items())
-    ]
+        alike[call.stage, call.context_seconds, len(call.tokens)].append(call.seconds)
+    return tuple(
+        MeasuredCalls(*key, len(found), mean(found)) for key, found in sorted(alike.items())
+    )
 
 
 def mean_error(calls: Sequence[TimedCall], costs: StageCosts, stage: StageName) -> float:
     """Mean relative error of a stage's fit, without sign."""
-    errors = [
-        abs(costs.of(stage).seconds(call.tokens, call.context_seconds) / call.seconds - 1)
-        for call in calls
-        if call.stage == stage
-    ]
-    return mean(errors) if errors else 0.0
+    cost, own = costs.of(stage), [call for call in calls if call.stage == stage]
+    errors = [abs(cost.seconds(one.tokens, one.context_seconds) / one.seconds - 1) for one in own]
+    return mean(errors or [0.0])

@@ -1,10 +1,10 @@
-"""Timed calls of this machine's engine, as JSON on stdout; ``calibrate`` runs it as a child.
+"""Timed calls of this machine's engine, as JSON on stdout; ``calibrate`` runs it as a child, with
+its own flags as JSON.
 
 In its own process, since malloc and BLAS read the Transcriber's environment once, at the start.
 First requests one at a time through the real pipeline, whose calls are recorded: which stages, with
 which context, how many tokens, how long with every core, and how long besides. Then the same
-windows again, every worker at it at once, in decoder batches of several sizes; then one worker with
-the others at rest.
+windows again, every worker at it at once, in decoder batches of several sizes.
 """
 
 import argparse
@@ -17,15 +17,15 @@ import time
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from typing_extensions import override
 
 from loadtest.capacity.fit import TimedCall
 from loadtest.capacity.profile import Call, Recipe, Rounds, StageName
+from loadtest.chunks import Chunk, Speech
 from loadtest.dictation import Habit
 from loadtest.options import english_options
-from loadtest.utterances import Utterance, speech_of
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from serve_app.engine import request as engine
@@ -39,19 +39,7 @@ from serve_app.engine.window import MEL_FRAMES_PER_SECOND
 from serve_app.options import TranscribeOptions, check_against_model
 from serve_app.settings import EngineSettings, EngineTunables
 
-SOLO_WINDOWS = 8
-
 WARM_UPS = 3
-
-TIMES_AGAIN = 7
-"""So often is sent again what fell back: one such window may cost as much as ten others."""
-
-NAMES: dict[Stage, StageName] = {
-    Stage.ENCODE: "encode",
-    Stage.DETECT: "detect",
-    Stage.GENERATE: "generate",
-    Stage.ALIGN: "align",
-}
 
 
 @dataclass(frozen=True)
@@ -61,12 +49,6 @@ class Recorded:
     step: Step
     timed: TimedCall
     alone: bool
-
-    @property
-    def is_sample(self) -> bool:
-        """Whether it is left to chance: the next time it will be another."""
-        key: Any = self.step.key
-        return self.step.stage is Stage.GENERATE and dict(key[0])["sampling_temperature"] > 0
 
 
 Hearings = list[list[list[Recorded]]]
@@ -89,14 +71,9 @@ class Recorder(Backend):
         results = self.backend.run(stage, key, payloads, alone=alone)
         seconds = time.perf_counter() - began
         n_frames: int = key[-1]  # type: ignore[index]  # every key ends with it, see steps.py
-        self.calls.append(
-            TimedCall(
-                stage=NAMES[stage],
-                context_seconds=n_frames / MEL_FRAMES_PER_SECOND,
-                tokens=_tokens(stage, payloads, results),
-                seconds=seconds,
-            )
-        )
+        name = cast(StageName, stage.name.lower())
+        tokens = _tokens(stage, payloads, results)
+        self.calls.append(TimedCall(name, n_frames / MEL_FRAMES_PER_SECOND, tokens, seconds))
         self.latest_is_alone = alone
         return results
 
@@ -167,9 +144,9 @@ class Bench:
         self.engine.scheduler.stop()
         self.scheduler = self.engine.scheduler = RecordingScheduler(self.engine.backend)
 
-    def request(self, said: Utterance, *, once: bool = False) -> tuple[Hearings, float]:
+    def request(self, said: Chunk) -> tuple[Hearings, float]:
         """One, while nobody else asks for anything; what was heard, and the seconds besides."""
-        sent = TranscribeOptions.model_validate(english_options(self.model, once=once))
+        sent = TranscribeOptions.model_validate(english_options(self.model))
         options = check_against_model(sent, self.engine.facts)
         clip = decode_audio(said.audio, limits=AudioLimits())
         began = time.perf_counter()
@@ -178,10 +155,8 @@ class Bench:
         heard = self.scheduler.take()
         return heard, seconds - sum(recorded.timed.seconds for recorded in every(heard))
 
-    def replay(
-        self, windows: Sequence[Sequence[Step]], batch: int, workers: int
-    ) -> list[TimedCall]:
-        """Every window once through ``workers`` at once, ``batch`` in each decoder call.
+    def replay(self, windows: Sequence[Sequence[Step]], batch: int) -> list[TimedCall]:
+        """Every window once through all workers at once, ``batch`` in each decoder call.
 
         Only calls that ended while all of them were at work are kept.
         """
@@ -203,7 +178,7 @@ class Bench:
                     with lock:
                         kept.extend(recorder.calls)
 
-        threads = [threading.Thread(target=work) for _ in range(workers)]
+        threads = [threading.Thread(target=work) for _ in range(self.workers)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -234,14 +209,9 @@ def rounds_of(heard: Hearings, keys: dict[Hashable, int]) -> Rounds:
     """A request's calls as a recipe has them; what may share a batch has a number in ``keys``."""
 
     def call(one: Recorded) -> Call:
-        kind = (one.step.stage, one.step.key)
-        return Call(
-            stage=one.timed.stage,
-            key=keys.setdefault(kind, len(keys)),
-            context_seconds=one.timed.context_seconds,
-            tokens=one.timed.tokens[0],
-            charged_seconds=one.step.seconds,
-        )
+        key = keys.setdefault((one.step.stage, one.step.key), len(keys))
+        stage, context_seconds, (tokens,), _ = one.timed
+        return Call(stage, key, context_seconds, tokens, one.step.seconds)
 
     return tuple(tuple(tuple(map(call, steps)) for steps in windows) for windows in heard)
 
@@ -262,7 +232,7 @@ def alike(heard: Sequence[Hearings]) -> list[list[list[Step]]]:
     return list(largest.values())
 
 
-def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Utterance]:
+def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Chunk]:
     """What people post: all full chunks of every length, then the last pieces of dictations.
 
     Those are cut anywhere, evenly spread up to the longest chunk: half a sentence or half a word
@@ -270,11 +240,11 @@ def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Utterance]:
     """
     full = []
     for seconds in chunk_seconds:
-        full += speech_of(Habit(seconds)).every(seconds)
+        full += Speech.of(Habit(seconds)).every(seconds)
     longest = max(chunk_seconds)
-    speech = speech_of(Habit(longest))
+    speech = Speech.of(Habit(longest))
     return full + [
-        speech.utterance((number + 0.5) / last_pieces * longest, number)
+        speech.chunk((number + 0.5) / last_pieces * longest, number)
         for number in range(last_pieces)
     ]
 
@@ -291,54 +261,26 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         heard, besides = bench.request(one)
         if not heard:
             continue  # silence
-        told, once = [heard], None
-        if any(recorded.is_sample for recorded in every(heard)):
-            told += [bench.request(one)[0] for _ in range(TIMES_AGAIN)]
-            once, _ = bench.request(one, once=True)
-        recipes.append(
-            Recipe(
-                audio_seconds=one.seconds,
-                told=tuple(rounds_of(each, keys) for each in told),
-                once=rounds_of(once, keys) if once else None,
-            )
-        )
+        recipes.append(Recipe(one.seconds, rounds_of(heard, keys)))
         prepared.append([one.seconds, besides])
         requests.append(heard)
-    groups = alike(requests)
-    loaded, solo = list[TimedCall](), list[TimedCall]()
-    for windows in groups:
+    loaded: list[TimedCall] = []
+    for windows in alike(requests):
         random.Random(0).shuffle(windows)
         for batch in given.decode_batch:
             fewest = max(given.windows, 2 * given.workers * batch)
             many = [windows[n % len(windows)] for n in range(fewest)]
-            loaded += bench.replay(many, batch, given.workers)
-        solo += bench.replay((windows * SOLO_WINDOWS)[:SOLO_WINDOWS], 1, 1)
-    lone = [one.timed for heard in requests for one in every(heard) if one.alone]
-    backend = bench.engine.backend
+            loaded += bench.replay(many, batch)
     return {
-        "recipes": [recipe.model_dump() for recipe in recipes],
+        "recipes": recipes,
         "prepared": prepared,
-        "loaded": [call.model_dump() for call in loaded],
-        "solo": [call.model_dump() for call in solo],
-        "lone": [call.model_dump() for call in lone],
-        "lone_decoding_uses_every_core": backend.decodes_alone_on_every_core,
+        "loaded": loaded,
+        "lone": [one.timed for heard in requests for one in every(heard) if one.alone],
+        "lone_decoding_uses_every_core": bench.engine.backend.decodes_alone_on_every_core,
         "device": bench.engine.device,
         "compute_type": bench.engine.compute_type,
     }
 
 
-def main() -> int:
-    """Measure as ``calibrate`` asks."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.capacity.measure")
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--decode-batch", type=int, nargs="+", required=True)
-    parser.add_argument("--chunk-seconds", type=float, nargs="+", required=True)
-    parser.add_argument("--last-pieces", type=int, required=True)
-    parser.add_argument("--windows", type=int, required=True)
-    json.dump(measure(parser.parse_args()), sys.stdout)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    json.dump(measure(argparse.Namespace(**json.loads(sys.argv[1]))), sys.stdout)

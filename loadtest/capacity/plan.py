@@ -4,7 +4,7 @@ import bisect
 import heapq
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
@@ -36,6 +36,10 @@ many times that at BUSY."""
 
 PLACES_MARGIN, FEWEST_PLACES = 1.5, 16
 
+ONGOING_PER_PLACE = 1.5
+"""What Serve lets through for each place in the engine, so that the engine's refusals, which name a
+time to come again, are what clients see: as in configs/dev.yaml."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -49,8 +53,6 @@ class Effort:
 
 
 THOROUGH = Effort()
-QUICK = Effort(2_000, (0,))
-"""For choosing among bounds."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,6 @@ class Expectation:
     p50: float
     p95: float
     p99: float
-    p95_by_run: tuple[float, ...]
     refused_share: float
     most_open: int
 
@@ -113,9 +114,21 @@ class Plan:
     busy_refused_share: float
     overload_p95: float
 
-    def described(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+    def patch(self) -> dict[str, Any]:
+        """Keys of a Serve config that it decides, in the config's own shape."""
+        return {
+            "args": {
+                "engine": {"max_concurrent_requests": self.max_requests},
+                "admission": {"max_wait_seconds": self.max_wait_seconds},
+            },
+            "deployments": [
+                {
+                    "name": "Transcriber",
+                    "num_replicas": self.replicas,
+                    "max_ongoing_requests": math.ceil(ONGOING_PER_PLACE * self.max_requests),
+                }
+            ],
+        }
 
 
 def saturation_rtfx(profile: MachineProfile, habit: Habit) -> float:
@@ -153,7 +166,6 @@ def expect(
         p50=mean(one["p50"] for one in found),
         p95=mean(one["p95"] for one in found),
         p99=mean(one["p99"] for one in found),
-        p95_by_run=tuple(one["p95"] for one in found),
         refused_share=mean(run.refused_share for run in runs),
         most_open=max(run.most_open for run in runs),
     )
@@ -166,21 +178,20 @@ def fewest_replicas(
 
     Raises ``WhisperOxError`` where no number is enough.
     """
+    lone = expect(profile, Question(1, question.habit), effort=effort)
+    if lone.p95 > question.p95_seconds:
+        raise WhisperOxError(
+            f"a p95 of {question.p95_seconds:g} s cannot be reached on {profile.name}: one user "
+            f"alone sees {lone.p95:.2f} s. Allow more, take a smaller model or a faster machine"
+        )
     least = max(1, math.ceil(question.offered_rtfx / saturation))
     for replicas in range(least, MOST_REPLICAS + 1):
         if expect(profile, question, replicas, effort=effort).p95 <= question.p95_seconds:
             return replicas
-        if replicas == least:
-            _require_reachable(profile, question, effort)
     raise WhisperOxError(f"more than {MOST_REPLICAS} replicas would be needed")
 
 
-def make_plan(
-    profile: MachineProfile,
-    question: Question,
-    effort: Effort = THOROUGH,
-    bounds_effort: Effort = QUICK,
-) -> Plan:
+def make_plan(profile: MachineProfile, question: Question, effort: Effort = THOROUGH) -> Plan:
     """The fewest replicas whose p95 meets the question's, and bounds for them.
 
     Raises ``WhisperOxError`` where no number of replicas is enough.
@@ -189,7 +200,7 @@ def make_plan(
         raise WhisperOxError("nobody comes: give --users or --strangers-per-minute")
     saturation = saturation_rtfx(profile, question.habit)
     replicas = fewest_replicas(profile, question, saturation, effort) + question.spare_replicas
-    bounds, busy, overload = find_bounds(profile, question.habit, saturation, bounds_effort)
+    bounds, busy, overload = find_bounds(profile, question.habit, saturation, effort)
     return Plan(
         replicas=replicas,
         gpus=replicas if profile.device == "cuda" else 0,
@@ -207,27 +218,27 @@ def make_plan(
     )
 
 
-def crowd(profile: MachineProfile, habit: Habit, load: float, saturation: float) -> Question:
-    """The users who bring one replica to ``load`` times its saturation."""
-    users = max(1, round(load * saturation / habit.speaking_share))
-    return Question(users, habit)
+def crowd(habit: Habit, rtfx: float) -> Question:
+    """The users who bring so many audio seconds per second."""
+    return Question(max(1, round(rtfx / habit.speaking_share)), habit)
 
 
 def find_bounds(
-    profile: MachineProfile, habit: Habit, saturation: float, effort: Effort = QUICK
+    profile: MachineProfile, habit: Habit, saturation: float, effort: Effort = THOROUGH
 ) -> tuple[Bounds, Expectation, Expectation]:
     """The widest bounds of a replica that keep what OVERLOAD_LATENCY says.
 
     With them: what people see at BUSY and at OVERLOAD times saturation. Where even the narrowest
     do not keep it, these.
     """
-    some, many = (crowd(profile, habit, load, saturation) for load in (BUSY, OVERLOAD))
+    some, many = (crowd(habit, load * saturation) for load in (BUSY, OVERLOAD))
+    quick = Effort(effort.requests // 2, effort.seeds[:1], effort.least_seconds)
     seen: dict[float, tuple[Expectation, Expectation]] = {}
 
     def keeps(wait: float) -> bool:
         bounds = Bounds(AdmissionSettings(max_wait_seconds=wait))
-        busy = expect(profile, some, bounds=bounds, effort=effort)
-        overload = expect(profile, many, bounds=bounds, effort=effort)
+        busy = expect(profile, some, bounds=bounds, effort=quick)
+        overload = expect(profile, many, bounds=bounds, effort=quick)
         seen[wait] = busy, overload
         return overload.p95 <= OVERLOAD_LATENCY * busy.p95
 
@@ -246,13 +257,3 @@ def _run(cluster: Cluster, question: Question, effort: Effort, seed: int) -> Res
     per_second = question.offered_rtfx / chunk
     seconds = min(LONGEST_RUN_SECONDS, max(effort.least_seconds, effort.requests / per_second))
     return cluster.run(question.pieces(seed), seconds).after(WARM_UP_SHARE * seconds)
-
-
-def _require_reachable(profile: MachineProfile, question: Question, effort: Effort) -> None:
-    """Raise where even a single user waits for longer than the target."""
-    lone = expect(profile, Question(1, question.habit), effort=effort)
-    if lone.p95 > question.p95_seconds:
-        raise WhisperOxError(
-            f"a p95 of {question.p95_seconds:g} s cannot be reached on {profile.name}: one user "
-            f"alone sees {lone.p95:.2f} s. Allow more, take a smaller model or a faster machine"
-        )

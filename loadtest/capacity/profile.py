@@ -1,16 +1,21 @@
 """What one replica of a machine costs per call: the input of the capacity planner.
 
-A profile is measured (``python -m loadtest.capacity calibrate``), derived from a results file of
-``loadtest.engine_ceiling``, or predicted, and says which. It holds costs of calls, not rates: rates
-come out of the simulation. All costs are seconds.
+A profile is measured (``python -m loadtest.capacity calibrate``), derived from measurements, or
+predicted, and says which. It holds costs of calls, not rates: rates come out of the simulation. All
+costs are seconds.
 """
 
+import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serve_app.engine.request import WINDOW_SECONDS
+from serve_app.errors import WhisperOxError
+
+FOLDER = Path(__file__).resolve().parents[1] / "profiles"
 
 StageName = Literal["encode", "detect", "generate", "align"]
 
@@ -59,8 +64,8 @@ class StageCosts(_Model):
         return cost
 
 
-class Call(_Model):
-    """A step of a window, as :class:`serve_app.engine.queue.Step` has it.
+class Call(NamedTuple):
+    """A step of a window, as :class:`serve_app.engine.queue.Step` has it; a row in a file.
 
     Calls of one ``stage`` and ``key`` may share a batch: they have the same options and the same
     context. ``tokens`` are those that the decoder writes or aligns, ``charged_seconds`` what the
@@ -69,9 +74,9 @@ class Call(_Model):
 
     stage: StageName
     key: int = 0
-    context_seconds: float = Field(default=WINDOW_SECONDS, gt=0)
-    tokens: float = Field(default=0, ge=0)
-    charged_seconds: float = Field(default=0, ge=0)
+    context_seconds: float = WINDOW_SECONDS
+    tokens: float = 0.0
+    charged_seconds: float = 0.0
 
 
 Window = tuple[Call, ...]
@@ -83,14 +88,11 @@ round by round. The windows of a round are heard in parallel.
 """
 
 
-class Recipe(_Model):
-    """What a request asked of the model each time that it was ``told``: once, or several times if
-    chance is in it, which samples are. ``once`` is how it goes at temperature 0 then.
-    """
+class Recipe(NamedTuple):
+    """What a request of so much audio asked of the model; a row in a file."""
 
-    audio_seconds: float = Field(gt=0)
-    told: tuple[Rounds, ...] = Field(min_length=1)
-    once: Rounds | None = None
+    audio_seconds: float
+    rounds: Rounds
 
 
 class PrepareCost(_Model):
@@ -116,14 +118,14 @@ class ServerCost(_Model):
     idle_cores: float = Field(default=0.0, ge=0)
 
 
-class MeasuredCalls(_Model):
-    """One line of the evidence: mean seconds of the calls over ``windows`` with one context."""
+class MeasuredCalls(NamedTuple):
+    """Evidence: mean seconds of so many ``calls`` over ``windows`` with one context; a row."""
 
     stage: StageName
-    context_seconds: float = Field(gt=0)
-    windows: int = Field(ge=1)
-    calls: int = Field(ge=1)
-    seconds: float = Field(gt=0)
+    context_seconds: float
+    windows: int
+    calls: int
+    seconds: float
 
 
 class MachineProfile(_Model):
@@ -131,7 +133,7 @@ class MachineProfile(_Model):
 
     ``loaded`` costs hold while every worker is busy, per worker. ``alone`` says by stage how many
     times as long a batch takes that has every core to itself; the stages that are missing run on
-    one worker even then. ``solo_speed``: how much faster a worker is while the others rest.
+    one worker even then.
     """
 
     name: str
@@ -145,7 +147,6 @@ class MachineProfile(_Model):
     threads_per_worker: int = Field(default=1, ge=1)
     encode_batch: int = Field(default=1, ge=1)
     decode_batch: int = Field(default=8, ge=1)
-    solo_speed: float = Field(default=1.0, gt=0)
     loaded: StageCosts
     alone: dict[StageName, float] = {}
     prepare: PrepareCost = PrepareCost()
@@ -162,13 +163,16 @@ class MachineProfile(_Model):
         costs["server"]["idle_cores"] = self.server.idle_cores
         return MachineProfile.model_validate(costs)
 
-    def without_fallback(self) -> "MachineProfile":
-        """The same machine where nothing is left to chance: requests at temperature 0."""
-        once = (
-            recipe.model_copy(update={"told": (recipe.once or recipe.told[0],), "once": None})
-            for recipe in self.recipes
-        )
-        return self.model_copy(update={"recipes": tuple(once)})
+    def written(self) -> str:
+        """As JSON: a line for each field, each recipe and each row of the evidence."""
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        lines = []
+        for name, value in fields.items():
+            text = json.dumps(value, ensure_ascii=False)
+            if name in ("recipes", "evidence"):
+                text = "[\n  " + ",\n  ".join(json.dumps(row) for row in value) + "\n ]"
+            lines.append(f' "{name}": {text}')
+        return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _times(costs: Any, factor: float) -> Any:
@@ -176,3 +180,24 @@ def _times(costs: Any, factor: float) -> Any:
     if isinstance(costs, dict):
         return {name: _times(value, factor) for name, value in costs.items()}
     return costs * factor
+
+
+def profile_path(name: str) -> Path:
+    """A path, or the name of a profile in ``loadtest/profiles``."""
+    return Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
+
+
+def read_profile(name: str) -> MachineProfile:
+    """A profile by name or path. Raises ``WhisperOxError`` with the file and what is wrong."""
+    path = profile_path(name)
+    try:
+        return MachineProfile.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.json"))) or "none"
+        raise WhisperOxError(f"there is no profile {path}; known by name: {known}") from error
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors(include_url=False)[:5]
+        )
+        raise WhisperOxError(f"{path} is not a machine profile: {wrong}") from error

@@ -87,8 +87,7 @@ class Replica:
         self._tell = ended
         self._queue = FairQueue(limits)
         self._admission = Admission(bounds.admission, bounds.max_requests, profile.workers)
-        idle_use = profile.server.idle_cores
-        self.host = Cores(profile.cores, idle_use, profile.solo_speed)
+        self.host = Cores(profile.cores, profile.server.idle_cores)
         # Batches in flight share a GPU; on a CPU they share the cores with everything else.
         self.engine = self.host if profile.device == "cpu" else Cores(1)
         self._idle = list(range(profile.workers))

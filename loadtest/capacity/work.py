@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from loadtest.capacity.profile import Call, Recipe, Rounds
+from loadtest.capacity.profile import Call, Recipe
 from serve_app.engine.queue import Stage, Step
 from serve_app.engine.request import WINDOW_SECONDS
 
@@ -32,27 +32,24 @@ class Workload:
         """The steps of each window of a request of ``seconds``, with the call as the payload, in
         the rounds of :data:`loadtest.capacity.profile.Rounds`.
 
-        ``pick`` chooses among recipes of that length. Each time that it comes round to one, that is
-        told as it went the next time. Audio of several windows has a recipe for each of them.
+        ``pick`` chooses among recipes of that length. Audio of several windows has a recipe for
+        each of them.
         """
         count = max(1, math.ceil(seconds / WINDOW_SECONDS - 1e-9))
-        taken = [self._told(seconds / count, pick + number) for number in range(count)]
+        alike = self._of_length(seconds / count)
+        taken = [self._recipes[alike[(pick + n) % len(alike)]] for n in range(count)]
+        scales = [
+            min(MOST_SCALE, max(LEAST_SCALE, seconds / count / recipe.audio_seconds))
+            for recipe in taken
+        ]
         return [
             [
                 [_step(call, scale) for call in window]
-                for (_, scale), windows in zip(taken, one_round, strict=True)
+                for scale, windows in zip(scales, one_round, strict=True)
                 for window in windows
             ]
-            for one_round in zip_longest(*(told for told, _ in taken), fillvalue=())
+            for one_round in zip_longest(*(recipe.rounds for recipe in taken), fillvalue=())
         ]
-
-    def _told(self, seconds: float, pick: int) -> tuple[Rounds, float]:
-        """A recipe, and how its tokens are to be scaled."""
-        alike = self._of_length(seconds)
-        turn, place = divmod(pick, len(alike))
-        recipe = self._recipes[alike[place]]
-        scale = min(MOST_SCALE, max(LEAST_SCALE, seconds / recipe.audio_seconds))
-        return recipe.told[turn % len(recipe.told)], scale
 
     def _of_length(self, seconds: float) -> list[int]:
         """Which recipes are about as long, or else the nearest."""
@@ -66,5 +63,5 @@ class Workload:
 
 def _step(call: Call, scale: float) -> Step:
     if call.tokens:
-        call = call.model_copy(update={"tokens": max(1.0, call.tokens * scale)})
+        call = call._replace(tokens=max(1.0, call.tokens * scale))
     return Step(Stage[call.stage.upper()], call.key, call, call.charged_seconds)

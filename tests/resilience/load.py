@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -11,6 +11,11 @@ from loadtest.load import Outcome, Post, closed_loop
 from tests.conditions import eventually
 
 LOST_SECONDS = 120.0
+
+
+def failed(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those without a transcript."""
+    return [outcome for outcome in outcomes if not outcome.is_transcript]
 
 
 class Load:

@@ -1,21 +1,23 @@
 """The processes of a server under test. They share its session, even once orphaned."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+from loadtest.server import processes_of
+
+RETRIED, READY = "once more", "workers) is ready"
+"""In the server's log: a request that is tried again, a model replica that has loaded."""
+
 
 def family(leader: int) -> list[psutil.Process]:
     """Live processes of the session that the process ``leader`` was started with."""
     members = []
-    for pid in psutil.pids():
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if os.getsid(pid) == leader:
-                process = psutil.Process(pid)
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    members.append(process)
+    for _, process in processes_of(leader):
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
     return members
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.kill import READY
 from loadtest.server import Server, run_server
 from tests.contract.wire import post, words_of
-from tests.resilience.processes import end
+from tests.resilience.processes import READY, end
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,11 @@ import httpx
 import psutil
 import pytest
 
-from loadtest.kill import READY, RETRIED
 from loadtest.server import Server
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
 from tests.resilience.conftest import hellos
-from tests.resilience.processes import cpu_seconds, replica
+from tests.resilience.processes import READY, RETRIED, cpu_seconds, family, replica, title
 from tests.resilience.test_client_leaves import send_without_waiting
 
 WORK_CPU_SECONDS = 0.5
@@ -145,3 +144,13 @@ def test_a_request_whose_http_replica_dies_is_told_so(
     assert_not_ready(answer)
     assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"] == "call-17"
     eventually(lambda: is_ready(server))
+
+
+def test_the_proxy_comes_back_by_itself(server: Server, hello: bytes) -> None:
+    eventually(lambda: is_ready(server))
+    proxies = [p for p in family(server.process.pid) if "haproxy -" in title(p)]
+    assert proxies
+    for proxy in proxies:
+        proxy.kill()
+    eventually(lambda: is_ready(server))
+    assert words_of(post(f"{server.url}/transcribe", hello)) == "hello world"

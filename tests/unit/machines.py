@@ -40,9 +40,9 @@ def machine(
     )
 
 
-def recipe(audio_seconds: float, *told: Sequence[Call]) -> Recipe:
-    """Of a single window, whose calls went so each time."""
-    return Recipe(audio_seconds=audio_seconds, told=tuple(((tuple(calls),),) for calls in told))
+def recipe(audio_seconds: float, calls: Sequence[Call]) -> Recipe:
+    """Of a single window."""
+    return Recipe(audio_seconds, ((tuple(calls),),))
 
 
 def exponential_recipes(mean_tokens: float, count: int) -> list[list[Call]]:

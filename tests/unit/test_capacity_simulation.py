@@ -102,17 +102,17 @@ def test_a_long_file_lets_a_short_request_pass() -> None:
 def test_a_full_replica_refuses_and_those_within_are_quick() -> None:
     profile = machine(calls=[[ENCODE, GENERATE]], encode=0.5, decode=CallCost(call=0.5))
     bounds = Bounds(AdmissionSettings(max_wait_seconds=3.0))
-    pieces = list(itertools.takewhile(lambda p: p.due < 600, strangers(180, 15.0, seed=1)))
-    free = Cluster(profile).run(pieces, until=600)
-    bounded = Cluster(profile, bounds=bounds).run(pieces, until=600)
+    pieces = list(itertools.takewhile(lambda p: p.due < 200, strangers(180, 15.0, seed=1)))
+    free = Cluster(profile).run(pieces, until=200)
+    bounded = Cluster(profile, bounds=bounds).run(pieces, until=200)
     assert 0.2 < bounded.refused_share < 1.0
     assert bounded.percentiles["p95"] < free.percentiles["p95"] / 5
 
 
 def test_two_replicas_share_the_load() -> None:
     profile = machine(calls=[[ENCODE]], encode=SERVICE_SECONDS)
-    pieces = list(itertools.takewhile(lambda p: p.due < 2000, strangers(72, 15.0, seed=1)))
-    one, two = (Cluster(profile, replicas).run(pieces, until=2000) for replicas in (1, 2))
+    pieces = list(itertools.takewhile(lambda p: p.due < 500, strangers(72, 15.0, seed=1)))
+    one, two = (Cluster(profile, replicas).run(pieces, until=500) for replicas in (1, 2))
     assert two.percentiles["p95"] < 5 < one.percentiles["p95"]
 
 
@@ -121,26 +121,6 @@ def test_threads_beyond_the_cores_share_them_evenly() -> None:
     for name in range(4):
         cores.add(name, 1.0, now=0.0)
     assert cores.next_end(0.0) == pytest.approx(2.0)
-
-
-@pytest.mark.parametrize(("jobs", "core_seconds"), [(1, 1.0), (2, 2.0), (4, 4.0)])
-def test_core_seconds_are_what_jobs_have_had(jobs: int, core_seconds: float) -> None:
-    cores = Cores(2)
-    for name in range(jobs):
-        cores.add(name, 1.0, now=0.0)
-    end = cores.next_end(0.0)
-    assert end is not None
-    assert len(cores.ended(end)) == jobs
-    assert cores.core_seconds == pytest.approx(core_seconds)
-
-
-def test_a_lone_thread_runs_at_its_own_speed() -> None:
-    cores = Cores(2, solo_speed=1.25)
-    cores.add("one", 1.0, now=0.0)
-    assert cores.next_end(0.0) == pytest.approx(0.8)
-    cores.add("two", 1.0, now=0.4)
-    assert cores.next_end(0.4) == pytest.approx(0.9)
-    assert cores.ended(0.9) == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -156,12 +136,6 @@ def test_recipes_of_the_very_length_are_taken_in_the_order_of_picks(
     assert tokens_by_pick(recipes, seconds, 5) == pytest.approx(tokens, rel=0.02)
 
 
-def test_a_request_that_fell_back_goes_another_way_each_time_that_it_comes_round() -> None:
-    lucky, unlucky, other = ([Call(stage="generate", tokens=tokens)] for tokens in (10, 200, 20))
-    recipes = [recipe(15.0, lucky, unlucky), recipe(15.0, other)]
-    assert tokens_by_pick(recipes, 15.0, 6) == [10, 20, 200, 20, 10, 20]
-
-
 def tokens_by_pick(recipes: Sequence[Recipe], seconds: float, picks: int) -> list[float]:
     """Of the first call of each request."""
     workload = Workload(recipes)
@@ -174,14 +148,6 @@ def test_a_machine_of_half_the_speed_takes_twice_as_long_for_everything() -> Non
     assert slow.loaded.encode.seconds([0]) == 1.0
     assert slow.loaded.generate.seconds([20]) == pytest.approx(0.6)
     assert slow.recipes == profile.recipes
-
-
-def test_without_fallback_nothing_is_left_to_chance() -> None:
-    sampled = recipe(15.0, [ENCODE, GENERATE, GENERATE], [ENCODE, GENERATE, GENERATE, GENERATE])
-    once = (((ENCODE, GENERATE),),)
-    recipes = (sampled.model_copy(update={"once": once}), recipe(15.0, [ENCODE]))
-    profile = machine().model_copy(update={"recipes": recipes}).without_fallback()
-    assert [own.told for own in profile.recipes] == [(once,), ((((ENCODE,),),),)]
 
 
 def test_the_probe_of_a_simulated_machine_is_as_fast_as_the_machine() -> None:
@@ -236,7 +202,7 @@ def test_lost_speech_is_heard_again_in_parallel_once_all_windows_are_heard() -> 
     slow, quick = ((ENCODE, Call(stage="generate", tokens=tokens)) for tokens in (100, 50))
     profile = machine(decode=CallCost(step=0.01), decode_batch=1, workers=2)
     rounds = ((slow, quick), (quick, quick), (quick,))
-    recovered = Recipe(audio_seconds=15.0, told=(rounds,))
+    recovered = Recipe(15.0, rounds)
     found = Cluster(profile.model_copy(update={"recipes": (recovered,)})).run(at(0.0), until=1.0)
     assert found.latencies == [pytest.approx(1.0 + 0.5 + 0.5)]
 
@@ -245,7 +211,7 @@ def test_a_request_is_charged_for_all_that_it_asks_of_the_model() -> None:
     short = Call(stage="encode", context_seconds=10, charged_seconds=10)
     again = Call(stage="generate", context_seconds=10, charged_seconds=5)
     rounds = (((short, GENERATE, again),), ((short, GENERATE),))
-    recovered = Recipe(audio_seconds=15.0, told=(rounds,))
+    recovered = Recipe(15.0, rounds)
     profile = machine(decode=CallCost(call=1.0)).model_copy(update={"recipes": (recovered,)})
     [request] = Cluster(profile).run(at(0.0), until=1.0).requests
     assert request.account.demand.work_seconds == 10

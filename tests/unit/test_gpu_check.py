@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.bench.gpu_check import Check, is_good
+from loadtest.bench.gpu_check import Check
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,3 @@ def test_every_rate_is_positive(steps: dict[str, Any]) -> None:
     rates = [found for name, found in steps.items() if name.startswith("requests per second")]
     assert len(rates) == 4
     assert min(rates) > 0
-
-
-def test_one_failed_step_fails_the_check() -> None:
-    assert is_good({"steps": {"a": 1.0, "b": {"clips": 1}}})
-    assert not is_good({"steps": {"a": 1.0, "b": {"error": "RuntimeError: out of memory"}}})

@@ -1,4 +1,3 @@
-import argparse
 import wave
 from io import BytesIO
 from typing import Any
@@ -9,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.bench.overhead import timing
+from loadtest.chunks import pcm16_wav
 from loadtest.client import Reply
-from loadtest.overhead import percentiles, timing
-from loadtest.servers import model_url
-from loadtest.wav import pcm16_wav
 from serve_app.errors import WhisperOxError
 
 TRANSCRIPT = {"segments": [{"text": " Hello."}, {"text": "World."}], "language": "en"}
@@ -37,16 +35,6 @@ def test_engine_time_is_read_from_server_timing(header: str | None, seconds: flo
     assert reply(server_timing=header).engine_seconds == seconds
 
 
-def test_the_text_joins_segments() -> None:
-    assert reply().text == "Hello. World."
-
-
-@pytest.mark.parametrize("answer", [reply(status=503), reply(body="<html>"), reply(body={})])
-def test_an_answer_without_a_transcript_says_so(answer: Reply) -> None:
-    with pytest.raises(WhisperOxError, match=f"HTTP {answer.status}"):
-        _ = answer.text
-
-
 def test_overhead_is_total_minus_engine() -> None:
     assert timing(reply(server_timing="engine;dur=700")).overhead == pytest.approx(50.0)
 
@@ -54,16 +42,6 @@ def test_overhead_is_total_minus_engine() -> None:
 def test_no_engine_time_is_an_error_not_a_zero() -> None:
     with pytest.raises(WhisperOxError, match="Server-Timing"):
         timing(reply())
-
-
-def test_percentiles_of_known_values() -> None:
-    assert percentiles(range(101)) == {"p50": 50.0, "p95": 95.0, "max": 100}
-
-
-@pytest.mark.parametrize("text", ["base", "base=127.0.0.1:8000", "huge=http://127.0.0.1:8000"])
-def test_a_malformed_server_flag_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=text.split("=", maxsplit=1)[0]):
-        model_url(text)
 
 
 @given(st.lists(st.integers(-32_768, 32_767), max_size=50))

@@ -14,9 +14,6 @@ from loadtest.dictation import (
     parse_levels,
     strangers,
 )
-from loadtest.load import Chunk
-from loadtest.utterances import Speech
-from loadtest.wav import SAMPLE_RATE_HZ, speech_wav
 from serve_app.errors import WhisperOxError
 
 habits = st.builds(
@@ -97,30 +94,3 @@ def test_levels_follow_one_another() -> None:
 def test_a_broken_level_is_told_how_to_write_it(text: str) -> None:
     with pytest.raises(WhisperOxError, match="USERS:SECONDS"):
         parse_levels(text)
-
-
-@pytest.fixture(scope="module")
-def speech() -> Speech:
-    lengths = (4.0, 5.0, 6.0)
-    return Speech([Chunk(f"{s:g} s", speech_wav(s), f"said in {s:g} s", s) for s in lengths])
-
-
-@pytest.mark.parametrize(("pick", "text"), [(0, "said in 4 s"), (1, "said in 5 s"), (2, None)])
-def test_only_whole_speech_keeps_its_reference(speech: Speech, pick: int, text: str | None) -> None:
-    said = speech.utterance(5.0, pick)
-    assert (said.seconds, said.text) == (5.0, text)
-    assert len(said.audio) == 44 + 2 * 5 * SAMPLE_RATE_HZ
-
-
-def test_every_utterance_of_a_length_comes_in_the_order_of_its_picks(speech: Speech) -> None:
-    assert speech.every(5.0) == [speech.utterance(5.0, pick) for pick in range(3)]
-
-
-def test_a_rest_is_cut_from_longer_speech(speech: Speech) -> None:
-    said = speech.utterance(1.25, pick=7)
-    assert (said.seconds, said.text) == (1.25, None)
-
-
-def test_speech_that_is_too_short_is_an_error(speech: Speech) -> None:
-    with pytest.raises(WhisperOxError, match="no English speech of 60 s"):
-        speech.utterance(60.0, pick=0)

@@ -1,9 +1,10 @@
 """Raw CTranslate2: the calls that plain faster-whisper makes, recorded once and made again."""
 
 import io
+import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
 
-from loadtest.load import Chunk, Span
+from loadtest.chunks import Chunk
+from loadtest.load import Span
 from loadtest.options import COMPUTE_TYPE, contract_options
 from models import resolve
 from serve_app.errors import WhisperOxError
@@ -43,7 +45,6 @@ class Combination:
     workers: int
     threads: int
     decode_batch: int
-    encode_batch: int
 
 
 class _Recorder:
@@ -99,19 +100,11 @@ def record(model: str, chunks: Sequence[Chunk]) -> Workload:
     return Workload(tuple(windows), options, recorder.detects)
 
 
-def groups(windows: Sequence[Window], size: int, count: int) -> Iterator[list[Window]]:
-    """``count`` windows, taken in a circle, in groups of ``size``; the last may be smaller."""
-    for first in range(0, count, size):
-        members = range(first, min(first + size, count))
-        yield [windows[n % len(windows)] for n in members]
-
-
 def replay(
     model: ctranslate2.models.Whisper, workload: Workload, combination: Combination, count: int
 ) -> list[Span]:
     """Decode ``count`` windows with a thread per worker; raises what a worker raises."""
-    size = max(combination.decode_batch, combination.encode_batch)
-    todo = groups(workload.windows, size, count)
+    windows = itertools.islice(itertools.cycle(workload.windows), count)
     lock = threading.Lock()
     spans: list[Span] = []
     failures: list[BaseException] = []
@@ -120,11 +113,11 @@ def replay(
         try:
             while True:
                 with lock:
-                    group = next(todo, None)
-                if group is None:
+                    group = list(itertools.islice(windows, combination.decode_batch))
+                if not group:
                     return
                 began = time.perf_counter()
-                _decode(model, workload, combination, group)
+                _decode(model, workload, group)
                 seconds = sum(window.audio_seconds for window in group)
                 spans.append(Span(worker, began, time.perf_counter(), seconds))
         except BaseException as error:
@@ -140,29 +133,14 @@ def replay(
     return spans
 
 
-def _decode(
-    model: ctranslate2.models.Whisper,
-    workload: Workload,
-    combination: Combination,
-    group: Sequence[Window],
-) -> None:
-    encoded = [
-        np.asarray(model.encode(_view([window.mel for window in part]), to_cpu=True))
-        for part in _parts(group, combination.encode_batch)
-    ]
-    rows = [output[n : n + 1] for output in encoded for n in range(len(output))]
-    prompts = [list(window.prompt) for window in group]
-    for part in _parts(range(len(group)), combination.decode_batch):
-        features = _view([rows[n] for n in part])
-        if workload.detects:
-            model.detect_language(features)
-        model.generate(features, [prompts[n] for n in part], **workload.options)
+def _decode(model: ctranslate2.models.Whisper, workload: Workload, group: Sequence[Window]) -> None:
+    """Encode one by one, which is quickest on a CPU, then decode all at once."""
+    encoded = [np.asarray(model.encode(_view(window.mel), to_cpu=True)) for window in group]
+    features = _view(np.concatenate(encoded))
+    if workload.detects:
+        model.detect_language(features)
+    model.generate(features, [list(window.prompt) for window in group], **workload.options)
 
 
-def _parts(members: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (members[first : first + size] for first in range(0, len(members), size))
-
-
-def _view(arrays: Sequence[npt.NDArray[Any]]) -> ctranslate2.StorageView:
-    whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return ctranslate2.StorageView.from_array(np.ascontiguousarray(whole))
+def _view(array: npt.NDArray[Any]) -> ctranslate2.StorageView:
+    return ctranslate2.StorageView.from_array(np.ascontiguousarray(array))

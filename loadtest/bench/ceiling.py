@@ -1,9 +1,9 @@
 """The best rate that raw CTranslate2 calls reach on this machine's CPU, and how near we serve.
 
-``python -m loadtest.engine_ceiling --model base [--served [URL]] [--output FILE]``: the windows
-that plain faster-whisper makes of the chunks of ``loadtest.throughput``, with the very prompts and
+``python -m loadtest.bench.ceiling --model base [--served [URL]] [--output FILE]``: the windows that
+plain faster-whisper makes of the chunks of ``loadtest.bench.throughput``, with the very prompts and
 options that it passes on, encoded and decoded by threads that call the model directly. Tried: all
-of workers x threads, decoder batch, encoder batch. The best few are measured again, and the ceiling
+of workers x threads and decoder batch. The best few are measured again, and the ceiling
 is the best mean.
 
 Left out of the ceiling: reading and decoding audio, voice activity detection, mel features (made
@@ -11,8 +11,8 @@ beforehand), tokens to text, HTTP, Ray. Malloc and BLAS are set as for our Trans
 ``--served``, serving efficiency is the RTFx of ``--clients`` over HTTP divided by the ceiling,
 measured in turns. Above 1 would mean that the server does less work a window, as with a shorter
 audio context. The ceiling decodes each window once; the server decodes those that fail
-faster-whisper's checks again, up to five times. ``efficiency_without_fallback`` is of requests with
-``temperature`` 0, which have one attempt as well.
+faster-whisper's checks again. ``efficiency_without_fallback`` is of requests with ``temperature``
+0, which have one attempt as well.
 """
 
 import argparse
@@ -27,46 +27,26 @@ from typing import Any
 
 import ctranslate2
 
-from loadtest.baselines.raw_engine import Combination, Workload, record, replay
-from loadtest.load import (
-    Chunk,
-    Post,
-    closed_loop,
-    english_chunks,
-    loaded_rate,
-    machine,
-    served_rate,
-)
-from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, contract_options
-from loadtest.server import transcriber_environment
-from loadtest.servers import server_of
+from loadtest.bench.raw_engine import Combination, Workload, record, replay
+from loadtest.chunks import Chunk, english_chunks
+from loadtest.load import closed_loop, loaded_rate, machine, posts_of, served_rate, transcribed
+from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, english_options
+from loadtest.server import server_at, transcriber_environment
 from loadtest.tool import run_tool, tool_parser
 from models import resolve
 from serve_app.engine.hardware import available_cpus
-from serve_app.errors import WhisperOxError
 
 STARTED = "WHISPER_OX_CEILING_STARTED"
 """Set in the environment of a program that has begun again."""
 
-START = "start"
-"""Of ``--served`` without a URL."""
-
 REQUESTS_PER_CLIENT = 6
 
-EXCLUDED = (
-    "reading and decoding audio, voice activity detection, mel features, tokens to text, HTTP, Ray"
-)
-"""What serving does and the ceiling does not."""
-
 DECODE_BATCHES = (1, 2, 4, 8, 16)
-ENCODE_BATCHES = (1, 4)
 CONFIRMED = 3
 """How many of the best combinations are measured again: the best of many noisy figures flatters."""
 
 
-def combinations(
-    cores: int, decode_batches: Sequence[int], encode_batches: Sequence[int]
-) -> list[Combination]:
+def combinations(cores: int, decode_batches: Sequence[int]) -> list[Combination]:
     """All with workers x threads <= ``cores``, both in powers of two or what uses every core."""
     powers = [2**n for n in range(cores.bit_length()) if 2**n <= cores]
     shapes = {
@@ -76,10 +56,9 @@ def combinations(
         if workers * threads <= cores
     }
     return [
-        Combination(workers, threads, decode, encode)
-        for (workers, threads), decode, encode in itertools.product(
-            sorted(shapes), decode_batches, encode_batches
-        )
+        Combination(workers, threads, decode)
+        for workers, threads in sorted(shapes)
+        for decode in decode_batches
     ]
 
 
@@ -106,8 +85,7 @@ class Bench:
             )
             self._shape = shape
             replay(self._model, self._workload, combination, combination.workers)  # warm-up
-        fewest = 2 * combination.workers * max(combination.decode_batch, combination.encode_batch)
-        count = max(self._count, fewest)
+        count = max(self._count, 2 * combination.workers * combination.decode_batch)
         return loaded_rate(replay(self._model, self._workload, combination, count))
 
 
@@ -131,23 +109,15 @@ def ceiling(
 
 def named(c: Combination) -> str:
     """A combination in words."""
-    shape = f"{c.workers} workers x {c.threads} threads"
-    return f"{shape}, decode {c.decode_batch:>2}, encode {c.encode_batch}"
+    return f"{c.workers} workers x {c.threads} threads, decode {c.decode_batch:>2}"
 
 
 def served(
-    url: str, options: Mapping[str, Any], chunks: Sequence[Chunk], clients: int, requests: int
+    url: str, options: Mapping[str, Any], chunks: Sequence[Chunk], clients: int, each: int
 ) -> float:
     """RTFx of the server at ``url``; raises ``WhisperOxError`` if a request fails."""
-    posts = (
-        Post(n, chunk.audio, options, chunk.seconds)
-        for n, chunk in zip(range(requests), itertools.cycle(chunks))
-    )
-    outcomes = asyncio.run(closed_loop(url, posts, clients))
-    failed = [outcome.error for outcome in outcomes if not outcome.is_transcript]
-    if failed:
-        raise WhisperOxError(f"{len(failed)} requests failed, the first with: {failed[0]}")
-    return served_rate(outcomes)
+    posts = posts_of(itertools.cycle(chunks), options, requests=clients * each)
+    return served_rate(transcribed(asyncio.run(closed_loop(url, posts, clients))))
 
 
 def in_turns(
@@ -157,17 +127,14 @@ def in_turns(
 
     A server that we start runs only in its turns: an idle Ray uses a tenth of a core.
     """
-    servers = {given.model: given.served} if given.served != START else {}
-    options: dict[str, Any] = dict(contract_options(given.model, "en", batch_size=8))
-    raw, over_http, decoded_once = [], [], []
+    options = [english_options(given.model, once=once) for once in (False, True)]
+    raw, over_http, decoded_once = list[float](), list[float](), list[float]()
     for _ in range(given.rounds):
         raw.append(bench.rtfx(best))
-        with server_of(given.model, servers) as url:
-            served(url, options, chunks, given.clients, given.clients)  # warm-up
-            requests = given.clients * REQUESTS_PER_CLIENT
-            over_http.append(served(url, options, chunks, given.clients, requests))
-            once = options | {"temperature": 0}
-            decoded_once.append(served(url, once, chunks, given.clients, requests))
+        with server_at(given.served, given.model) as url:
+            served(url, options[0], chunks, given.clients, 1)  # warm-up
+            for one, found in zip(options, (over_http, decoded_once), strict=True):
+                found.append(served(url, one, chunks, given.clients, REQUESTS_PER_CLIENT))
     return {
         "clients": given.clients,
         "ceiling_rtfx_per_round": raw,
@@ -182,25 +149,24 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
     about = machine()
     chunks = english_chunks(given.chunk_seconds)[: given.windows]
     workload = record(given.model, chunks)
-    tried = combinations(available_cpus(), given.decode_batch, given.encode_batch)
+    tried = combinations(available_cpus(), given.decode_batch)
     bench = Bench(given.model, workload, given.windows)
     best, figures = ceiling(bench.rtfx, tried, given.repeats)
     rtfx = statistics.mean(figures[best])
     windows_per_second = rtfx / statistics.mean(w.audio_seconds for w in workload.windows)
     print(f"ceiling: RTFx {rtfx:.2f}, {windows_per_second:.2f} windows/s: {named(best)}")
     document = {
-        "tool": "engine_ceiling",
+        "tool": "ceiling",
         "machine": about,
         "model": given.model,
         "compute_type": COMPUTE_TYPE,
-        "options": contract_options(given.model, "en", batch_size=8),
-        "excluded": EXCLUDED,
+        "options": english_options(given.model),
         "chunk_seconds": statistics.mean(chunk.seconds for chunk in chunks),
         "windows": given.windows,
         "combinations": [asdict(one) | {"rtfx": found} for one, found in figures.items()],
         "ceiling": asdict(best) | {"rtfx": rtfx, "windows_per_second": windows_per_second},
     }
-    if given.served:
+    if given.served is not None:
         serving = in_turns(bench, best, chunks, given)
         document["serving"] = serving
         print(
@@ -213,30 +179,24 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
     return document
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = tool_parser("engine_ceiling", __doc__)
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; 2 where that failed."""
+    parser = tool_parser("bench.ceiling", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="base")
     parser.add_argument("--chunk-seconds", type=float, default=15.0)
     parser.add_argument("--windows", type=int, default=32, help="at least, of each combination")
     parser.add_argument("--decode-batch", type=int, nargs="+", default=DECODE_BATCHES)
-    parser.add_argument("--encode-batch", type=int, nargs="+", default=ENCODE_BATCHES)
     parser.add_argument("--repeats", type=int, default=2, help=f"of the best {CONFIRMED}")
     parser.add_argument(
         "--served",
         nargs="?",
-        const=START,
+        const="",
         metavar="URL",
         help="measure serving efficiency too, of the server at URL or of one that is started",
     )
     parser.add_argument("--clients", type=int, default=16, help="of the served measurement")
     parser.add_argument("--rounds", type=int, default=3, help="of the served measurement")
-    return parser
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Measure and print; 2 where that failed."""
-    given = _parser().parse_args(arguments)
-    return run_tool(given, _measure, bool)
+    return run_tool(parser.parse_args(arguments), _measure, bool)
 
 
 def _start_as_transcriber() -> None:

@@ -1,4 +1,4 @@
-"""A server's metrics during a load run: batches, queue, refusals, and the engine's own RTFx.
+"""What a server's metrics say during a load run: batches, queue, and the engine's own RTFx.
 
 Only what a server of ours exports (:mod:`serve_app.metrics`); Ray passes counts on with a delay of
 its report interval, so a figure of one interval is as good as that interval is long.
@@ -8,6 +8,7 @@ import itertools
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -21,17 +22,6 @@ REPORT_ENVIRONMENT = {"RAY_metrics_report_interval_ms": "2000"}
 
 EVERY_SECONDS = 5.0
 SCRAPE_TIMEOUT_SECONDS = 10.0
-
-_SCRAPED = (
-    metrics.STAGE_WINDOWS,
-    metrics.STAGE_BATCHES,
-    metrics.STAGE_SLOTS,
-    metrics.AUDIO_TRANSCRIBED_SECONDS,
-    metrics.ENGINE_ACTIVE_SECONDS,
-    metrics.QUEUED_WINDOWS,
-    metrics.OPEN_REQUESTS,
-    metrics.REJECTED,
-)
 
 
 @dataclass(frozen=True)
@@ -48,13 +38,11 @@ class Sample:
 
 def parse(text: str, unix: float) -> Sample:
     """What a Prometheus endpoint answered at ``unix``."""
-    names = {metric.exported_name for metric in _SCRAPED}
     values: dict[tuple[str, str], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if sample.name in names:
-                key = (sample.name, sample.labels.get("stage", ""))
-                values[key] = values.get(key, 0.0) + sample.value
+            key = (sample.name, sample.labels.get("stage", ""))
+            values[key] = values.get(key, 0.0) + sample.value
     return Sample(unix, values)
 
 
@@ -95,37 +83,34 @@ def engine_series(samples: list[Sample], began_unix: float) -> dict[str, list[An
     ``fill``: windows per place in decode batches; ``batch``: windows per decode batch; ``rtfx``:
     audio seconds per second in which the engine was at work. None where nothing was done.
     """
-    series: dict[str, list[Any]] = {
-        name: [] for name in ("at", "fill", "batch", "rtfx", "queued_windows", "open_requests")
-    }
+    rows = []
     for before, after in itertools.pairwise(samples):
-        windows, batches, slots = (
-            after.of(metric, "generate") - before.of(metric, "generate")
-            for metric in (metrics.STAGE_WINDOWS, metrics.STAGE_BATCHES, metrics.STAGE_SLOTS)
+        rate = partial(_rate, before, after)
+        rows.append(
+            {
+                "at": (before.unix + after.unix) / 2 - began_unix,
+                "fill": rate(metrics.STAGE_WINDOWS, metrics.STAGE_SLOTS, "generate"),
+                "batch": rate(metrics.STAGE_WINDOWS, metrics.STAGE_BATCHES, "generate"),
+                "rtfx": rate(metrics.AUDIO_TRANSCRIBED_SECONDS, metrics.ENGINE_ACTIVE_SECONDS),
+                "queued_windows": after.of(metrics.QUEUED_WINDOWS),
+                "open_requests": after.of(metrics.OPEN_REQUESTS),
+            }
         )
-        audio, active = (
-            after.of(metric) - before.of(metric)
-            for metric in (metrics.AUDIO_TRANSCRIBED_SECONDS, metrics.ENGINE_ACTIVE_SECONDS)
-        )
-        series["at"].append((before.unix + after.unix) / 2 - began_unix)
-        series["fill"].append(windows / slots if slots > 0 else None)
-        series["batch"].append(windows / batches if batches > 0 else None)
-        series["rtfx"].append(audio / active if active > 0 else None)
-        series["queued_windows"].append(after.of(metrics.QUEUED_WINDOWS))
-        series["open_requests"].append(after.of(metrics.OPEN_REQUESTS))
-    return series
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _rate(before: Sample, after: Sample, done: Metric, of: Metric, stage: str = "") -> float | None:
+    much, many = (after.of(metric, stage) - before.of(metric, stage) for metric in (done, of))
+    return much / many if many > 0 else None
 
 
 def engine_figures(samples: list[Sample]) -> dict[str, Any]:
     """The same from the first sample to the last, as JSON values; {} with fewer than two."""
     if len(samples) < 2:
         return {}
-    series = engine_series([samples[0], samples[-1]], samples[0].unix)
-    rejected = samples[-1].of(metrics.REJECTED) - samples[0].of(metrics.REJECTED)
-    names = {"fill": "decode_fill", "batch": "decode_batch", "rtfx": "engine_rtfx"}
+    series = engine_series([samples[0], samples[-1]], 0.0)
     return {
-        **{new: series[old][0] for old, new in names.items()},
-        "rejected": rejected,
+        **{name: series[name][0] for name in ("fill", "batch", "rtfx")},
         "most_queued_windows": max(sample.of(metrics.QUEUED_WINDOWS) for sample in samples),
         "most_open_requests": max(sample.of(metrics.OPEN_REQUESTS) for sample in samples),
     }

@@ -1,8 +1,7 @@
-"""``python -m loadtest.cluster_server --port PORT --nodes 2``: a Ray cluster on one machine.
+"""``python -m tests.resilience.cluster --port PORT --nodes 2``: a Ray cluster on one machine.
 
 A head with the HTTP side, and so many nodes with a model replica each, of the profile ``dev``.
-SIGUSR1 kills every process of one of those nodes. With ``--simulated`` each node's model runs on
-:mod:`loadtest.simulated_device`, which takes time but no core.
+SIGUSR1 kills every process of one of those nodes.
 """
 
 import argparse
@@ -10,7 +9,6 @@ import os
 import signal
 import time
 from types import FrameType
-from typing import Any
 
 from models import resolve
 from serve_app.serving.before_ray import prepared_for_ray
@@ -25,10 +23,9 @@ _told: list[int] = []
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.cluster_server")
+    parser = argparse.ArgumentParser(prog="python -m tests.resilience.cluster")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--nodes", type=int, default=2)
-    parser.add_argument("--simulated", action="store_true", help="models run on simulated devices")
     given = parser.parse_args()
     signal.signal(signal.SIGUSR1, _note)
     # This machine stands for several, which do not share a token.
@@ -36,45 +33,43 @@ def main() -> None:
     os.environ["RAY_AUTH_MODE"] = "disabled"
     resolve(MODEL)
     with prepared_for_ray():
-        _serve(given.port, given.nodes, given.simulated)
+        _serve(given.port, given.nodes)
 
 
-def _serve(port: int, n_nodes: int, simulated: bool) -> None:
+def _serve(port: int, n_nodes: int) -> None:
     import ray
     from ray import serve
     from ray.cluster_utils import Cluster
 
-    from serve_app.serving.deployments import Transcriber, assemble
+    from serve_app.serving.deployments import assemble
     from serve_app.serving.profile import load_profile
 
-    kind: type[Transcriber] = Transcriber
     profile = load_profile("dev")
     options = profile.deployment_options
-    engine: dict[str, Any] = {"model": MODEL}
-    if simulated:
-        from loadtest.simulated_device import TUNABLES, SimulatedTranscriber
-
-        kind = SimulatedTranscriber
-        engine |= {"workers": 1, "whole_machine_worker": False}
-        options["Transcriber"]["user_config"] = TUNABLES.model_dump(exclude_unset=True)
     settings = profile.settings.model_copy(
-        update={"engine": profile.settings.engine.model_copy(update=engine)}
+        update={"engine": profile.settings.engine.model_copy(update={"model": MODEL})}
     )
     options["Transcriber"]["num_replicas"] = n_nodes
     options["Transcriber"]["ray_actor_options"]["resources"] = {"model": 1}
     options["Ingress"]["ray_actor_options"]["resources"] = {"head": 0.1}
 
-    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={**node, "resources": {"head": 1}, "include_dashboard": False},
+        head_node_args={
+            "num_cpus": 1,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "resources": {"head": 1},
+            "include_dashboard": False,
+        },
     )
-    nodes = [cluster.add_node(**node, resources={"model": 1}) for _ in range(n_nodes)]
+    nodes = [
+        cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES, resources={"model": 1})
+        for _ in range(n_nodes)
+    ]
     ray.init(address=cluster.address, namespace="serve", logging_level="WARNING")
     # Proxies of all nodes would share the one port of this machine, the lost node's too.
     serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
-    application = assemble(settings, options, kind)
-    serve.run_many([serve.RunTarget(application, name=profile.application.name)])
+    serve.run_many([serve.RunTarget(assemble(settings, options), name=profile.application.name)])
     while True:
         while not _told:
             time.sleep(0.1)
