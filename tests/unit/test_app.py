@@ -45,10 +45,25 @@ def test_anyone_may_ask_for_the_state(client: TestClient, method: str) -> None:
     assert [client.request(method, path).status_code for path in paths] == [200, 200, 503]
 
 
-def test_a_path_with_a_slash_too_many_does_not_redirect_key_and_audio(client: TestClient) -> None:
-    headers = {"X-API-Key": KEY}
-    response = client.post("/transcribe/", headers=headers, follow_redirects=False)
-    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+@pytest.mark.parametrize("path", ["/transcribe/", "/v1/transcribe//", "//", "/own/", "/own"])
+@pytest.mark.parametrize("root", ["", "/speech"])
+def test_a_slash_at_the_end_is_ignored_without_a_redirect_of_key_and_audio(
+    root: str, path: str
+) -> None:
+    http = HttpSettings(extra_transcribe_paths=("/own/",))
+    app = build_api(DeafService(), AppSettings(http=http), ApiKey(key=KEY))
+    client = TestClient(app, root_path=root, headers={"X-API-Key": KEY})
+    # As a whole URL, since httpx would take //x for a host.
+    url = f"http://testserver{root}{path}"
+    files = {"file": EXAMPLE_CLIP.read_bytes()}
+    assert client.post(url, files=files, follow_redirects=False).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "without"), [("/health/", 200), ("/docs/", 401)])
+def test_a_slash_at_the_end_changes_nothing_about_who_may_come_in(path: str, without: int) -> None:
+    client = TestClient(build(), follow_redirects=False)
+    assert client.get(path).status_code == without
+    assert client.get(path, headers={"X-API-Key": KEY}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,16 @@ class RequestState:
 
     @classmethod
     def begin(cls, scope: Scope) -> "RequestState":
-        """The state of a new request, which keeps the caller's request id if that is harmless."""
+        """The state of a new request, which keeps the caller's request id if that is harmless.
+
+        Slashes at the end of the path are cut off in ``scope`` too: a redirect would lose a POST's
+        body, or take it to another host.
+        """
         sent = dict(scope["headers"]).get(REQUEST_ID_HEADER.lower().encode(), b"").decode("latin-1")
         request_id = sent if re.fullmatch(REQUEST_ID_PATTERN, sent) else uuid.uuid4().hex
-        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        sent_path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = sent_path.rstrip("/") or "/"
+        scope["path"] = scope["path"].removesuffix(sent_path) + path
         state = scope.setdefault("state", {})[_STATE] = cls(request_id, path)
         return state
 

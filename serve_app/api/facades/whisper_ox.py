@@ -35,7 +35,8 @@ def install_whisper_ox(app: FastAPI, context: CallContext) -> None:
 
     try_it = curl_example("http://127.0.0.1:8000", "serve_app/assets/golden.wav")
     router = APIRouter(tags=["transcribe"], responses=answers(ErrorBody, headers=CALL_HEADERS))
-    paths = [*dict.fromkeys((*http.transcribe_paths, *http.extra_transcribe_paths))]
+    asked = (*http.transcribe_paths, *http.extra_transcribe_paths)
+    paths = [*dict.fromkeys(path.rstrip("/") or "/" for path in asked)]
     for number, path in enumerate(paths, start=1):
         is_first = number == 1
         router.add_api_route(
