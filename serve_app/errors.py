@@ -103,6 +103,13 @@ class BodyTooLarge(WhisperOxError):
     code = "body_too_large"
     status = 413
 
+class UnsupportedEncoding(WhisperOxError):
+    """The body or a part of it is compressed or otherwise encoded."""
+
+    code = "unsupported_encoding"
+    status = 415
+
+
 
 class FormTooLarge(WhisperOxError):
     """A form has more parts or longer text fields than it may."""

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from serve_app.api.dialects import dialect_of
 from serve_app.api.edge.state import METHODS, REQUEST_ID_HEADER, SHOWN_CHARACTERS, RequestState
-from serve_app.errors import WhisperOxError
+from serve_app.errors import UnsupportedEncoding, WhisperOxError
 
 logger = logging.getLogger("whisper_ox.api")
 
@@ -37,6 +37,8 @@ def error_response(scope: Scope, error: WhisperOxError) -> JSONResponse:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UnsupportedEncoding):
+        headers["Accept-Encoding"] = "identity"  # RFC 9110, section 15.5.16
     if error.status == 408:
         headers["Connection"] = "close"  # RFC 9110: nobody waits for the rest of the request
     state = RequestState.of(scope)

@@ -37,7 +37,8 @@ _ERRORS = {
     401: "The API key is missing or wrong.",
     408: "The request's body stopped coming, or took too long.",
     413: "The body, the form or the audio is larger or longer than this server takes.",
-    415: "The body is not a multipart form, or its file is not audio that this server reads.",
+    415: "The body is not a multipart form, is compressed, or its file is not audio that this "
+    "server reads.",
     422: "An option has a wrong type, is out of range or does not fit the model; `field` says "
     "which.",
     429: "The queue is too long, or a quota of the API key is used up.",

@@ -97,6 +97,20 @@ def test_a_content_length_said_twice_alike_is_taken() -> None:
     assert sent([b"hello"], [("content-length", b"5")] * 2).body == b"5"
 
 
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"GZIP", b"zstd, gzip"])
+def test_a_compressed_body_is_refused_before_a_byte_is_read(encoding: bytes) -> None:
+    answer = sent([None], [("content-encoding", encoding)])
+    assert outcome(answer) == (415, "unsupported_encoding")
+    assert answer.error["field"] == "Content-Encoding"
+    assert f"the Content-Encoding '{encoding.decode()}'" in answer.error["message"]
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("encoding", [b"", b"identity", b" Identity "])
+def test_a_body_that_is_encoded_as_itself_is_taken(encoding: bytes) -> None:
+    assert sent([b"hello"], [("content-encoding", encoding)]).body == b"5"
+
+
 def test_a_claim_over_the_limit_is_refused_before_a_byte_is_read() -> None:
     answer = sent([None], [("content-length", b"2001")])  # reading would show that the client left
     assert outcome(answer) == (413, "body_too_large")

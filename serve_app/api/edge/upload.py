@@ -10,19 +10,21 @@ from serve_app.errors import (
     InvalidRequest,
     Overloaded,
     RequestTimeout,
+    UnsupportedEncoding,
     UploadTimeout,
 )
 from serve_app.settings import HttpSettings
 
 _LINE_BYTES = len(": \r\n")
 _MAX_DIGITS = 18
+_SHOWN_ENCODING = 40
 
 
 def check_head(scope: Scope, limits: HttpSettings) -> None:
-    """Refuse a request whose head alone shows that it is too much.
+    """Refuse a request whose head alone shows that it cannot be taken.
 
-    Raises ``HeadersTooLarge``, ``InvalidRequest`` for a malformed Content-Length, and
-    ``BodyTooLarge`` for one that is too large.
+    Raises ``HeadersTooLarge``, ``InvalidRequest`` for a malformed Content-Length, ``BodyTooLarge``
+    for one that is too large, and ``UnsupportedEncoding`` for a compressed body.
     """
     n_bytes = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     n_bytes += sum(len(name) + len(value) + _LINE_BYTES for name, value in scope["headers"])
@@ -36,6 +38,14 @@ def check_head(scope: Scope, limits: HttpSettings) -> None:
         if len(claims) > 1 or not claim.isdigit() or len(claim) > _MAX_DIGITS:
             raise InvalidRequest("The Content-Length header is not one number of bytes.")
         _check_body(int(claim), limits)
+    for name, value in scope["headers"]:
+        encoding = value.decode("latin-1").strip()
+        if name == b"content-encoding" and encoding.lower() not in ("", "identity"):
+            raise UnsupportedEncoding(
+                f"The body has the Content-Encoding {encoding[:_SHOWN_ENCODING]!a}; send it "
+                "as it is, without that header. Audio is compressed best by a codec (FLAC, Opus).",
+                field="Content-Encoding",
+            )
 
 
 def _check_body(n_bytes: int, limits: HttpSettings) -> None:

@@ -15,7 +15,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from serve_app.errors import FormTooLarge, InvalidRequest
+from serve_app.errors import FormTooLarge, InvalidRequest, UnsupportedEncoding
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -41,6 +41,9 @@ HEAD_BYTES = 16 * 1024
 """What ``on_head`` sees of a file: enough for any header and for three frames of MPEG audio."""
 
 _SHOWN_NAME = 40
+
+_PLAIN_ENCODINGS = frozenset({b"", b"identity", b"binary", b"8bit", b"7bit"})
+"""Encodings of a part that leave its bytes as they are."""
 
 # It would log a line for each broken body, which the access log and the answer tell already.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
@@ -92,8 +95,9 @@ async def read_form(
     ``on_head`` gets the first ``HEAD_BYTES`` of the part named ``file`` while the rest of it is
     still on its way; what it raises ends the upload. A text field may have ``field_bytes``.
 
-    Raises ``InvalidRequest`` if the body is not a form or is broken, ``FormTooLarge`` if it has too
-    many parts, or if a text field or all that is not content is too long.
+    Raises ``InvalidRequest`` if the body is not a form or is broken, ``UnsupportedEncoding`` for an
+    encoded part, and ``FormTooLarge`` if there are too many parts, or if a text field or all that
+    is not content is too long.
     """
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/form-data"):
@@ -215,6 +219,7 @@ class _Parts:
         self._n_framing_bytes -= end - start
         had = len(self._content)
         if not self._is_file:
+        self._check_encoding()
             self._count(end - start)
             if had + end - start > self._field_bytes:
                 raise FormTooLarge(
@@ -232,6 +237,17 @@ class _Parts:
         if self._n_fields_bytes > self._most_fields_bytes:
             raise FormTooLarge(
                 f"The form's text fields have more than {self._most_fields_bytes} bytes together, "
+    def _check_encoding(self) -> None:
+        # RFC 7578 knows neither; programs that build forms as e-mail send base64.
+        for header in (b"content-encoding", b"content-transfer-encoding"):
+            encoding = self._headers.get(header, b"").strip().lower()
+            if encoding not in _PLAIN_ENCODINGS:
+                raise UnsupportedEncoding(
+                    f"The part {_shown(self._name)} has the {header.decode().title()} "
+                    f"{_shown(_text(encoding))}; send its bytes as they are.",
+                    field=self._name[:_SHOWN_NAME],
+                )
+
                 "the most they may have. Send audio as a file part, with a file name."
             )
 
