@@ -1,16 +1,20 @@
 """Every setting and its default, stated once. Unknown keys are errors."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from serve_app.audio.limits import AudioLimits, WorkerLimits
 from serve_app.options import OptionLimits
 
 DEFAULT_MODEL = "base"
+
+# As browsers send it, which is how it is compared.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://[^/\sA-Z]+|null")
 
 
 class _Settings(BaseModel):
@@ -126,7 +130,13 @@ class HttpSettings(_Settings):
     )
     strict_options: bool = Field(
         default=False,
-        description="Answer 422 to unknown keys in generate_kwargs instead of ignoring them.",
+        description="Answer 422 to unknown options, parts and parameters, and to an option with "
+        "several values, instead of ignoring what has no effect.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        default=(),
+        description="Origins whose pages may use this server from a browser, such as "
+        "`https://app.example.com`; `*`: all pages.",
     )
     max_body_bytes: int = Field(
         default=512 * 1024 * 1024, ge=1024, description="Largest request body, in bytes."
@@ -160,6 +170,17 @@ class HttpSettings(_Settings):
         description="Who may read /docs and /openapi.json: holders of a key (everyone where no key "
         "is set), everyone, or nobody.",
     )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin; allowed: scheme://host or scheme://host:port in "
+                    "lower case, without a path or a slash at the end, and *"
+                )
+        return origins
 
 
 class QuotaSettings(_Settings):

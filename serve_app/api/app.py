@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from serve_app import __version__
-from serve_app.api.call import CallContext
+from serve_app.api.call import CALL_HEADERS, CallContext
 from serve_app.api.edge.drain import Drain
 from serve_app.api.edge.edge import Edge
 from serve_app.api.edge.key_check import KeyCheck
@@ -63,6 +63,7 @@ def build_api(
         recorder=Recorder(sink, tracer),
         drain=drain or Drain(),
         keys=KeyCheck(ring, quotas, () if settings.http.docs == "key" else DOCS_TREES),
+        exposed_headers=CALL_HEADERS,
     )
     return app
 

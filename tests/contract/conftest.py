@@ -20,6 +20,7 @@ MAX_BODY_BYTES, MAX_HELD_BYTES = 2_000_000, 3_000_000
 MAX_HEADER_BYTES = 8_192
 UPLOAD_IDLE_SECONDS = 2.0
 EXTRA_PATH = "/speech/recognise"
+PAGE_ORIGIN = "https://app.example.com"
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +54,8 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterator[Server]:
-    """A server for other machines too, with keys, strict options, low limits and one more path."""
+    """A server for other machines too, with keys, strict options, low limits, one more path and
+    one page that may use it."""
     profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
     profile["applications"][0]["args"] = {
         "http": {
@@ -63,6 +65,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterat
             "max_header_bytes": MAX_HEADER_BYTES,
             "upload_idle_seconds": UPLOAD_IDLE_SECONDS,
             "extra_transcribe_paths": [EXTRA_PATH],
+            "cors_origins": [PAGE_ORIGIN],
         }
     }
     path: Path = tmp_path_factory.mktemp("profile") / "guarded.yaml"

@@ -67,12 +67,23 @@ def test_the_stated_defaults() -> None:
         (EngineTunables, {"decode_batch": 0}),
         (EngineTunables, {"slack_seconds": -1}),
         (HttpSettings, {"max_body_bytes": 0}),
+        (HttpSettings, {"cors_origins": ["https://app.example.com/"]}),
+        (HttpSettings, {"cors_origins": ["app.example.com"]}),
+        (HttpSettings, {"cors_origins": ["https://App.example.com"]}),
         (LogSettings, {"level": "loud"}),
     ],
 )
 def test_a_value_out_of_range_is_refused(model: type[BaseModel], values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(values))):
         model.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "http://[::1]:8080", "https://app.example.com", "chrome-extension://abc"],
+)
+def test_whatever_a_browser_sends_as_an_origin_may_be_allowed(origin: str) -> None:
+    assert HttpSettings(cors_origins=(origin,)).cors_origins == (origin,)
 
 
 @pytest.fixture

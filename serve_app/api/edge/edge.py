@@ -2,13 +2,16 @@
 
 In this order, it gets an id and a record (metrics, span, log line); its head is checked, then
 whether the server still takes requests, then its API key; its body is counted and timed as it
-comes. Whatever is raised meanwhile becomes an answer here.
+comes. Whatever is raised meanwhile becomes an answer here, which pages of the allowed origins may
+read (CORS).
 """
 
+from collections.abc import Collection
 from contextlib import ExitStack
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve_app.api.edge.cors import readable_by
 from serve_app.api.edge.drain import Drain, DrainStage
 from serve_app.api.edge.key_check import KeyCheck
 from serve_app.api.edge.record import Recorder
@@ -26,9 +29,17 @@ class Edge:
     """ASGI middleware around the whole application."""
 
     def __init__(
-        self, app: ASGIApp, limits: HttpSettings, recorder: Recorder, drain: Drain, keys: KeyCheck
+        self,
+        app: ASGIApp,
+        *,
+        limits: HttpSettings,
+        recorder: Recorder,
+        drain: Drain,
+        keys: KeyCheck,
+        exposed_headers: Collection[str] = (),
     ) -> None:
         self._app = app
+        self._answer = readable_by(limits.cors_origins, self._check, exposed_headers)
         self._limits = limits
         self._recorder = recorder
         self._drain = drain
@@ -42,7 +53,12 @@ class Edge:
             return
         state = RequestState.begin(scope)
         send = self._noting(send, state)
-        with self._recorder.recording(scope, state), ExitStack() as admitted:
+        with self._recorder.recording(scope, state):
+            await self._answer(scope, receive, send)
+
+    async def _check(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = RequestState.of(scope)
+        with ExitStack() as admitted:
             try:
                 check_head(scope, self._limits)
                 admitted.enter_context(self._drain.counting(scope, state))
