@@ -1,5 +1,6 @@
 """The one exception hierarchy. Only ``serve_app.api.error_answers`` maps it to HTTP."""
 
+from collections.abc import Collection
 from typing import Any
 
 
@@ -56,11 +57,23 @@ class InvalidOption(WhisperOxError):
         super().__init__(". ".join(problems), **more)
         self.problems = problems
 
-    def under(self, prefix: str) -> "InvalidOption":
-        """The same error with ``prefix`` before the name of every option."""
-        problems = (f"{prefix}{problem}" for problem in self.problems)
-        field = None if self.field is None else f"{prefix}{self.field}"
-        return InvalidOption(*problems, field=field)
+    def under(self, prefix: str, bare: Collection[str] = ()) -> "InvalidOption":
+        """The same error with ``prefix`` before the name of every option that is not in ``bare``.
+
+        A part of an option, such as ``vad_parameters.threshold``, goes with its option.
+        """
+
+        def placed(text: str) -> str:
+            is_bare = any(text.startswith(name) and _ends(text[len(name) :]) for name in bare)
+            return text if is_bare else f"{prefix}{text}"
+
+        field = None if self.field is None else placed(self.field)
+        return InvalidOption(*map(placed, self.problems), field=field)
+
+
+def _ends(rest: str) -> bool:
+    """Whether a name ends where ``rest`` begins."""
+    return not (rest[:1].isalnum() or rest[:1] == "_")
 
 
 class InvalidSetting(WhisperOxError):
@@ -83,6 +96,13 @@ class UnsupportedAudio(WhisperOxError):
     status = 415
 
 
+class UnsupportedEncoding(WhisperOxError):
+    """The body or a part of it is compressed or otherwise encoded."""
+
+    code = "unsupported_encoding"
+    status = 415
+
+
 class AudioTooLarge(WhisperOxError):
     """The audio is longer than the configured limit, or unpacks to more bytes."""
 
@@ -102,13 +122,6 @@ class BodyTooLarge(WhisperOxError):
 
     code = "body_too_large"
     status = 413
-
-class UnsupportedEncoding(WhisperOxError):
-    """The body or a part of it is compressed or otherwise encoded."""
-
-    code = "unsupported_encoding"
-    status = 415
-
 
 
 class FormTooLarge(WhisperOxError):

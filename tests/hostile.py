@@ -85,7 +85,8 @@ options = broken(
 )
 """``generate_kwargs``."""
 
-_NAMES_OF_PARTS = [b"file", b"file", b"generate_kwargs", b"", b"\xff", b"n" * 3_000]
+_OPTION_PARTS = [b"generate_kwargs", b"temperature", b"suppress_tokens[]", b"vad_parameters"]
+_NAMES_OF_PARTS = [*[b"file"] * 3, *_OPTION_PARTS, b"", b"\xff", b"n" * 3_000]
 _DISPOSITIONS = [
     b'; filename="a.wav"',
     b'; filename="a.wav"',
@@ -105,8 +106,9 @@ def _parts(draw: st.DrawFn) -> bytes:
     more = draw(st.sampled_from([b""] * 9 + _MORE_HEADERS)) * draw(st.sampled_from([1, 2, 9]))
     line = b'Content-Disposition: form-data; name="%b"' % name
     line += draw(st.sampled_from(_DISPOSITIONS))
-    valid = b'{"language": "en"}' if name == b"generate_kwargs" else AUDIO
-    wrong = options if name == b"generate_kwargs" else broken(st.just(AUDIO))
+    is_option = name in _OPTION_PARTS
+    valid = b'{"language": "en"}' if is_option else AUDIO
+    wrong = options if is_option else broken(st.just(AUDIO))
     content = draw(wrong if draw(st.booleans()) else st.just(valid))
     return b"--x%b\r\n%b%b\r\n\r\n%b\r\n" % (padding, more, line, content)
 

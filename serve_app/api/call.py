@@ -47,7 +47,7 @@ CALL_HEADERS = {
     COVERAGE_HEADER: header(
         "Share of the speech found that segments cover.", "number", minimum=0, maximum=1
     ),
-    IGNORED_HEADER: header("Unknown keys among the options."),
+    IGNORED_HEADER: header("Options, parts and parameters of the request that have no effect."),
 }
 
 Body = TypeVar("Body")

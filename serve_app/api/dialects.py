@@ -4,7 +4,7 @@ The key check, the error answers and the proxies read this table. The command th
 does too and has to be quick, so nothing slow to import belongs here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +32,15 @@ class Dialect:
     option_prefix: str
     render: Callable[[WhisperOxError, str], dict[str, Any]]
 
-    def error_body(self, error: WhisperOxError, request_id: str) -> dict[str, Any]:
-        """The JSON body that tells a caller of ``error``."""
+    def error_body(
+        self, error: WhisperOxError, request_id: str, bare_options: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """The JSON body that tells a caller of ``error``.
+
+        The caller wrote ``bare_options`` without the dialect's prefix.
+        """
         if isinstance(error, InvalidOption):
-            error = error.under(self.option_prefix)
+            error = error.under(self.option_prefix, bare_options)
         return self.render(error, request_id)
 
 

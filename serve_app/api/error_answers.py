@@ -43,7 +43,7 @@ def error_response(scope: Scope, error: WhisperOxError) -> JSONResponse:
         headers["Connection"] = "close"  # RFC 9110: nobody waits for the rest of the request
     state = RequestState.of(scope)
     state.error_code = error.code
-    body = dialect_of(state.path).error_body(error, state.request_id)
+    body = dialect_of(state.path).error_body(error, state.request_id, state.bare_options)
     return JSONResponse(body, error.status, headers)
 
 

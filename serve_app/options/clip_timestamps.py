@@ -24,6 +24,8 @@ class ClipTimestamps(Kind):
     the whole audio, and so does ``"0"``, the default of the sequential pipeline.
     """
 
+    is_list = True
+
     @override
     def read(self, value: object, limits: OptionLimits) -> tuple[ClipTimes, ...] | None:
         if isinstance(value, str) and value.strip() == "0":

@@ -9,7 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import core_schema
@@ -28,6 +28,9 @@ _OFF = ("off", "none", "false")
 
 class Kind(ABC):
     """Reads one option under the server's ``limits``."""
+
+    is_list: ClassVar[bool] = False
+    """Whether a value has items, which a string separates by commas."""
 
     @abstractmethod
     def read(self, value: object, limits: OptionLimits) -> object:
@@ -150,6 +153,8 @@ _TEMPERATURE = Number(0, 2)
 @dataclass(frozen=True)
 class Temperatures(Kind):
     """One temperature, or several that are tried in turn."""
+
+    is_list = True
 
     @override
     def read(self, value: object, limits: OptionLimits) -> tuple[float, ...]:

@@ -41,5 +41,5 @@ class OptionLimits(BaseModel):
         default=65_536,
         ge=1024,
         le=16_777_216,
-        description="Longest generate_kwargs, in characters.",
+        description="Longest generate_kwargs, or option beside it, in characters.",
     )

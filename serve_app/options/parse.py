@@ -24,8 +24,9 @@ _DEFAULT_LIMITS = OptionLimits()
 class ParsedOptions:
     """Checked options and what was done to the caller's.
 
-    ``ignored``: unknown keys, sorted, nested ones as ``vad_parameters.name``. Each is printable
-    ASCII of at most 64 characters, so that it fits into a header and a log line.
+    ``ignored``: what had no effect, sorted: unknown keys, nested ones as ``vad_parameters.name``,
+    and what a protocol adds. Each is printable ASCII of at most 64 characters, so that it fits into
+    a header and a log line.
     """
 
     options: TranscribeOptions
@@ -53,7 +54,7 @@ def build_options(
     if strict:
         # A body may hold thousands of keys: close names are searched for only where they are shown.
         problems = [
-            (_name(key), _unknown(key) if number < _SHOWN_ERRORS else "")
+            (short_name(key), _unknown(key) if number < _SHOWN_ERRORS else "")
             for number, key in enumerate(sorted(ignored))
         ]
     try:
@@ -64,7 +65,7 @@ def build_options(
         raise _invalid(problems)
     if options.batch_size > limits.max_batch_size:
         options = options.model_copy(update={"batch_size": limits.max_batch_size})
-    return ParsedOptions(options, tuple(sorted(map(_name, ignored))))
+    return ParsedOptions(options, tuple(sorted(map(short_name, ignored))))
 
 
 def shown(value: object) -> str:
@@ -90,9 +91,9 @@ def _known(
     return {key: value for key, value in known.items() if value is not None}, ignored
 
 
-def _name(key: str) -> str:
+def short_name(key: str) -> str:
     """``key`` in printable ASCII, cut to 64 characters."""
-    name = ascii(key)[1:-1]
+    name = ascii(key)[1:-1] or '""'
     return name if len(name) <= _SHOWN_NAME else f"{name[: _SHOWN_NAME - 3]}..."
 
 

@@ -65,6 +65,8 @@ class Punctuation(Kind):
 class SuppressedTokens(Kind):
     """Token ids as a list, one number or a comma-separated string; -1 stands for Whisper's set."""
 
+    is_list = True
+
     @override
     def read(self, value: object, limits: OptionLimits) -> tuple[int, ...]:
         return _token_ids(value, least=-1)

@@ -1,12 +1,20 @@
 """Every kind of bad request: a status, a stable code, the field and what is allowed."""
 
+import gzip
+import socket
 from typing import Any
 
 import httpx
 import pytest
 
 from loadtest.server import Server
-from tests.contract.conftest import API_KEY, API_KEY_HEADER, EXTRA_PATH, MAX_BODY_BYTES
+from tests.contract.conftest import (
+    API_KEY,
+    API_KEY_HEADER,
+    EXTRA_PATH,
+    MAX_BODY_BYTES,
+    PAGE_ORIGIN,
+)
 from tests.contract.wire import post, silence, words_of
 
 
@@ -96,6 +104,41 @@ def test_a_body_that_is_no_form_is_refused(
     headers = {"Content-Type": content_type}
     response = httpx.post(f"{tiny_en.url}/transcribe", content=hello, headers=headers)
     assert (response.status_code, error_of(response)["code"]) == (status, code)
+
+
+def test_a_compressed_body_is_told_so(tiny_en: Server, hello: bytes) -> None:
+    headers = {"Content-Encoding": "gzip", "Content-Type": "multipart/form-data; boundary=x"}
+    body = gzip.compress(hello)
+    response = httpx.post(f"{tiny_en.url}/transcribe", content=body, headers=headers)
+    error = error_of(response)
+    assert (response.status_code, error["code"]) == (415, "unsupported_encoding")
+    assert error["field"] == "Content-Encoding"
+
+
+def test_a_wrong_option_is_answered_before_the_file_after_it_has_come(tiny_en: Server) -> None:
+    url = httpx.URL(tiny_en.url)
+    begun = (
+        b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        b'--x\r\nContent-Disposition: form-data; name="generate_kwargs"\r\n\r\n'
+        b'{"beam_size": 0}\r\n--x\r\n'
+        b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF'
+    )
+    with socket.create_connection((url.host, url.port or 80), 10) as connection:
+        connection.sendall(begun)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 422 ")
+
+
+def test_a_page_of_an_allowed_origin_asks_without_a_key_and_reads_why_it_is_refused(
+    guarded: Server, hello: bytes
+) -> None:
+    url, origin = f"{guarded.url}/transcribe", {"Origin": PAGE_ORIGIN}
+    asking = {"Access-Control-Request-Method": "POST"}
+    preflight = httpx.options(url, headers=origin | asking)
+    refused = post(url, hello, headers=origin)
+    assert (preflight.status_code, refused.status_code) == (200, 401)
+    for answer in (preflight, refused):
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGE_ORIGIN
 
 
 @pytest.mark.parametrize(

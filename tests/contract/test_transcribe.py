@@ -34,7 +34,7 @@ def test_the_contracts_example_gets_the_contracts_answer(base: Server, hello: by
     assert (body["language"], body["duration"]) == ("en", 1.143)
 
 
-@pytest.mark.parametrize("path", ["/", "/transcribe", "/v1/transcribe"])
+@pytest.mark.parametrize("path", ["/", "/transcribe", "/v1/transcribe", "/transcribe/"])
 def test_every_alias_answers(tiny_en: Server, hello: bytes, path: str) -> None:
     assert words_of(post(tiny_en.url + path, hello)) == "hello world"
 
@@ -61,6 +61,22 @@ def test_a_file_part_without_a_file_name_is_understood(tiny_en: Server, hello: b
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     response = httpx.post(f"{tiny_en.url}/transcribe", content=body, headers=headers, timeout=60)
     assert words_of(response) == "hello world"
+
+
+def test_options_count_and_are_named_wherever_they_stand(tiny_en: Server, hello: bytes) -> None:
+    response = httpx.post(
+        f"{tiny_en.url}/transcribe/?word_timestamps=true&lang=de",
+        files={
+            "file": (None, hello),
+            "generate_kwargs": ("blob", b'{"clip_timestamps": "0,1.1"}', "application/json"),
+            "generate_kwarg": ("blob", b"{}", "application/json"),
+        },
+        data={"batch_size": "1", "beam_sise": "5"},
+        timeout=60,
+    )
+    assert words_of(response) == "hello world"
+    assert response.json()["segments"][0]["words"]
+    assert response.headers["X-Ignored-Options"] == "beam_sise, generate_kwarg, lang"
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])

@@ -14,10 +14,11 @@ from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.caller import Priority
 from serve_app.errors import Overloaded
 from serve_app.options import OptionLimits
-from serve_app.settings import ApiKey, AppSettings
+from serve_app.settings import ApiKey, AppSettings, HttpSettings
 from tests.unit.asgi import asked, http_scope
 from tests.unit.audio_files import SECONDS, compressed
 from tests.unit.deaf_service import DeafService
+from tests.unit.test_form import field_part, file_part
 
 
 class Site:
@@ -83,6 +84,50 @@ def test_more_windows_than_allowed_are_refused_before_the_service_has_any_work()
     assert error["field"] == "generate_kwargs.clip_timestamps"
     assert "this server takes 2" in error["message"]
     assert not service.callers
+
+
+def test_whatever_of_a_request_has_no_effect_is_named(site: Site) -> None:
+    response = site.client.post(
+        "/transcribe?language=en&lang=de",
+        files=[
+            ("file", ("a.wav", EXAMPLE_CLIP.read_bytes())),
+            ("generate_kwargs", ("blob", b'{"language": "de", "beam_sise": 1}', "text/plain")),
+            ("generate_kwarg", ("blob", b'{"beam_size": 1}', "application/json")),
+        ],
+        data={"model": "whisper-1", "beam_size": "3"},
+    )
+    named = "beam_sise, generate_kwarg, lang, model, query.language"
+    assert (response.status_code, response.headers["X-Ignored-Options"]) == (200, named)
+
+
+@pytest.mark.parametrize("name", ["generate_kwarg", "cover"])
+def test_strictly_a_file_that_is_not_the_audio_is_refused(name: str) -> None:
+    http = HttpSettings(strict_options=True)
+    client = TestClient(build_api(DeafService(), AppSettings(http=http), ApiKey()))
+    clip = EXAMPLE_CLIP.read_bytes()
+    response = client.post("/transcribe", files={"file": clip, name: b"{}"})
+    error = response.json()["error"]
+    assert (response.status_code, error["field"]) == (422, name)
+    assert f"{name} is not an option" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        (b"beam_size=0", b""),
+        (b"", field_part("beam_size", b"0")),
+        (b"", field_part("generate_kwargs", b'{"beam_size": 0}')),
+    ],
+    ids=["query", "field", "object"],
+)
+def test_a_wrong_option_before_the_file_is_answered_before_the_file_has_come(
+    site: Site, query: bytes, fields: bytes
+) -> None:
+    form = [("content-type", b"multipart/form-data; boundary=x")]
+    scope = {**http_scope("/transcribe", headers=form), "query_string": query}
+    begun = fields + file_part(b"RIFF").removesuffix(b"\r\n")
+    answer = asked(site.app, scope, [begun, 1_000.0])  # the rest never comes
+    assert (answer.status, answer.error["code"], answer.seconds) == (422, "invalid_option", 0)
 
 
 @pytest.mark.parametrize("sent", ["bulk", " BULK "])

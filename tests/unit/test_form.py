@@ -3,6 +3,7 @@
 import asyncio
 import tracemalloc
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 from starlette.requests import Request
@@ -19,7 +20,7 @@ from serve_app.api.sources.form import (
     Form,
     read_form,
 )
-from serve_app.errors import FormTooLarge, InvalidRequest, UnsupportedAudio
+from serve_app.errors import FormTooLarge, InvalidRequest, UnsupportedAudio, UnsupportedEncoding
 
 MEBIBYTE = 2**20
 
@@ -44,8 +45,11 @@ def read(
     content_type: str = "multipart/form-data; boundary=x",
     on_head: Callable[[memoryview], None] | None = None,
     field_bytes: int = MAX_FIELD_BYTES,
+    **more: Any,
 ) -> Form:
-    return asyncio.run(read_form(request(pieces, content_type), on_head or ignore, field_bytes))
+    return asyncio.run(
+        read_form(request(pieces, content_type), on_head or ignore, field_bytes, **more)
+    )
 
 
 def request(
@@ -74,7 +78,8 @@ def form(*parts: bytes, step: int = 10_000, field_bytes: int = MAX_FIELD_BYTES) 
 def test_a_form_reads_alike_however_it_is_cut(step: int) -> None:
     audio = b"\r\n--y\r\n-\r\n--\r\n" + bytes(range(256))
     whole = form(file_part(audio), field_part("generate_kwargs", b"{}"), step=step)
-    assert (bytes(whole.audio()), whole.text("generate_kwargs")) == (audio, "{}")
+    assert bytes(whole.audio()) == audio
+    assert whole.texts() == [("generate_kwargs", "{}")]
 
 
 @pytest.mark.parametrize("kind", ["audio/wav", "Audio/X-WAV", "application/octet-stream"])
@@ -82,18 +87,44 @@ def test_audio_without_a_file_name_is_a_file(kind: str) -> None:
     assert bytes(form(part('name="file"', b"sound", kind)).audio()) == b"sound"
 
 
+def test_a_part_named_file_is_the_audio_without_a_file_name_or_type() -> None:
+    assert bytes(form(field_part("file", b"sound")).audio()) == b"sound"
+
+
 def test_audio_as_a_text_field_is_told_so() -> None:
-    with pytest.raises(InvalidRequest, match="came as a text field"):
-        form(field_part("file", b"sound")).audio()
+    with pytest.raises(InvalidRequest, match="it needs a file name"):
+        form(field_part("audio", b"sound")).audio()
 
 
-def test_the_last_value_of_a_field_counts() -> None:
-    assert form(field_part("a", b"1"), field_part("a", b"2")).text("a") == "2"
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream", "audio/wav"])
+def test_a_text_that_comes_as_a_file_is_a_text(kind: str) -> None:
+    blob = part('name="options"; filename="blob"', b"{}", kind)
+    read_as = read([blob + file_part(b"sound", "audio") + b"--x--\r\n"], text_names={"options"})
+    assert read_as.texts() == [("options", "{}")]
+    assert bytes(read_as.audio()) == b"sound"
+
+
+def test_files_besides_the_audio_are_known() -> None:
+    whole = form(file_part(b"1", "cover"), file_part(b"2"), file_part(b"3", "option"))
+    assert (bytes(whole.audio()), whole.unread_files()) == (b"2", ["cover", "option"])
+
+
+@pytest.mark.parametrize("header", ["Content-Transfer-Encoding", "Content-Encoding"])
+def test_an_encoded_part_is_refused_with_its_encoding(header: str) -> None:
+    with pytest.raises(UnsupportedEncoding, match=f"'file' has the {header} 'base64'") as caught:
+        form(file_part(b"UklGRg==").replace(b"\r\n\r\n", f"\r\n{header}: BASE64\r\n\r\n".encode()))
+    assert (caught.value.field, caught.value.status) == ("file", 415)
+
+
+@pytest.mark.parametrize("encoding", [b"binary", b"8bit", b"7bit", b"identity"])
+def test_a_part_whose_encoding_changes_nothing_is_taken(encoding: bytes) -> None:
+    head = b"\r\nContent-Transfer-Encoding: " + encoding
+    assert bytes(form(file_part(b"x").replace(b"\r\n\r\n", head + b"\r\n\r\n")).audio()) == b"x"
 
 
 def test_a_field_that_is_not_utf_8_is_latin_1() -> None:
     read_as = form(field_part("a", b"caf\xe9"), field_part("b", "café".encode()))
-    assert (read_as.text("a"), read_as.text("b")) == ("café", "café")
+    assert read_as.texts() == [("a", "café"), ("b", "café")]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +160,7 @@ def test_a_field_over_its_bound_is_named() -> None:
 
 def test_a_field_up_to_its_bound_is_taken() -> None:
     size = MAX_FIELDS_BYTES + 1
-    assert form(field_part("a", b"y" * size), field_bytes=size).text("a") == "y" * size
+    assert form(field_part("a", b"y" * size), field_bytes=size).texts() == [("a", "y" * size)]
 
 
 @pytest.mark.parametrize(
@@ -245,6 +276,18 @@ def test_a_file_is_looked_at_while_it_comes() -> None:
     with pytest.raises(UnsupportedAudio, match=f"{HEAD_BYTES} bytes"):
         read(coming(), on_head=refuse)
     assert len(seen) <= 1
+
+
+def test_what_came_before_a_file_is_known_when_the_file_begins() -> None:
+    seen: list[list[tuple[str, str]]] = []
+
+    def coming() -> Iterable[bytes]:
+        yield field_part("a", b"1") + file_part(b"y").removesuffix(b"\r\n")
+        assert seen == [[("a", "1")]]
+        yield b"\r\n" + field_part("b", b"2") + b"--x--\r\n"
+
+    read(coming(), on_file=lambda begun: seen.append(begun.texts()))
+    assert len(seen) == 1
 
 
 def test_only_the_audio_is_looked_at() -> None:

@@ -1,15 +1,20 @@
-"""``generate_kwargs`` as text: what is forgiven, what is refused and how."""
+"""``generate_kwargs`` and options beside it: what is forgiven, what is refused and how."""
 
 import json
 import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
-from serve_app.api.dialects import NATIVE
+from serve_app.api.edge.state import RequestState
+from serve_app.api.error_answers import error_response
 from serve_app.api.example import CONTRACT_OPTIONS
-from serve_app.api.facades.whisper_ox import parse_generate_kwargs
+from serve_app.api.facades.generate_kwargs import OPTIONS_FIELD, read_options
+from serve_app.api.sources.form import Form
 from serve_app.errors import WhisperOxError
 from serve_app.options import (
     OptionLimits,
@@ -17,30 +22,57 @@ from serve_app.options import (
     TranscribeOptions,
     VadParameters,
 )
+from tests.unit.asgi import http_scope
 
 LIMITS = OptionLimits()
 
 
+@dataclass
+class Sent:
+    """A request's query and text fields; ``text`` is that of ``generate_kwargs``, if any."""
+
+    text: str | None = None
+    query: str = ""
+    fields: Sequence[tuple[str, str]] = ()
+
+    def __post_init__(self) -> None:
+        self.scope = http_scope()
+        self.scope["query_string"] = self.query.encode()
+        RequestState.begin(self.scope)
+
+    def parse(self, *, strict: bool = False, limits: OptionLimits = LIMITS) -> ParsedOptions:
+        pairs = [*self.fields, *([] if self.text is None else [(OPTIONS_FIELD, self.text)])]
+        form = Form(fields=[(name, bytearray(value.encode())) for name, value in pairs])
+        return read_options(Request(self.scope), form, limits, strict=strict, is_complete=False)
+
+    def refusal(self, *, strict: bool = False) -> tuple[int, str, str]:
+        with pytest.raises(WhisperOxError) as refused:
+            self.parse(strict=strict)
+        return self.told(refused.value)
+
+    def told(self, error: WhisperOxError) -> tuple[int, str, str]:
+        """Status, field and message as the answer has them."""
+        body = json.loads(bytes(error_response(self.scope, error).body))["error"]
+        assert body["code"] == "invalid_option"
+        return error.status, body["field"], body["message"]
+
+
 def parse(text: str | None, *, strict: bool = False) -> ParsedOptions:
-    return parse_generate_kwargs(text, LIMITS, strict)
-
-
-def told(error: WhisperOxError) -> tuple[int, str, str]:
-    """Status, field and message as the answer has them."""
-    body = NATIVE.error_body(error, "call-17")["error"]
-    assert body["code"] == "invalid_option"
-    return error.status, body["field"], body["message"]
+    return Sent(text).parse(strict=strict)
 
 
 def refusal(text: str, *, strict: bool = False) -> tuple[int, str, str]:
-    with pytest.raises(WhisperOxError) as refused:
-        parse(text, strict=strict)
-    return told(refused.value)
+    return Sent(text).refusal(strict=strict)
 
 
 @pytest.mark.parametrize("text", [None, "", " \r\n", "null", "{}", "\ufeff{}", "\ufeff"])
 def test_nothing_given_means_the_defaults(text: str | None) -> None:
     assert parse(text) == ParsedOptions(TranscribeOptions(), ignored=())
+
+
+@pytest.mark.parametrize("text", [r'"{\"beam_size\": 2}"', '" {} "', '""', '" null"'])
+def test_json_in_a_json_string_is_decoded_once_more(text: str) -> None:
+    assert parse(text, strict=True).options.beam_size == (2 if "beam_size" in text else 5)
 
 
 def test_the_contracts_example_parses() -> None:
@@ -53,7 +85,7 @@ def test_null_means_the_default_of_every_option() -> None:
     assert parse(nulls, strict=True).options == TranscribeOptions()
 
 
-@pytest.mark.parametrize("text", ["[]", "5", '"en"', "true", '"{}"'])
+@pytest.mark.parametrize("text", ["[]", "5", '"en"', "true", '"[]"', json.dumps('"{}"')])
 def test_json_that_is_no_object_is_refused(text: str) -> None:
     status, field, message = refusal(text)
     assert (status, field) == (422, "generate_kwargs")
@@ -77,7 +109,7 @@ def test_hostile_json_is_refused(text: str) -> None:
 def test_text_longer_than_the_limit_is_refused() -> None:
     limits = OptionLimits(max_json_characters=1024)
     with pytest.raises(WhisperOxError, match="got 2002 characters; allowed: up to 1024"):
-        parse_generate_kwargs(json.dumps("x" * 2000), limits)
+        Sent(json.dumps("x" * 2000)).parse(limits=limits)
 
 
 def test_of_duplicate_keys_the_last_wins() -> None:
@@ -117,6 +149,110 @@ def test_strict_shows_five_of_thousands_of_unknown_keys_and_counts_the_rest() ->
     assert message.endswith(". and 1995 more")
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        Sent(query="beam_size=3&language=de"),
+        Sent(fields=[("beam_size", "3"), ("language", "German")]),
+        Sent('{"beam_size": 3}', query="language=de"),
+        Sent(query='generate_kwargs={"language":"de"}', fields=[("beam_size", "3")]),
+    ],
+    ids=["query", "form", "beside-an-object", "object-in-the-query"],
+)
+def test_an_option_counts_wherever_it_stands(sent: Sent) -> None:
+    parsed = sent.parse(strict=True)
+    assert (parsed.options.beam_size, parsed.options.language) == (3, "de")
+
+
+@pytest.mark.parametrize(
+    ("sent", "beam_size", "ignored"),
+    [
+        (Sent('{"beam_size": 2}', "beam_size=4", [("beam_size", "3")]), 2, "form query"),
+        (Sent(None, "beam_size=4", [("beam_size", "3")]), 3, "query"),
+        (Sent(None, "beam_size=4&beam_size=3"), 3, "query"),
+        (Sent(None, "", [("beam_size", "4"), ("beam_size", "3")]), 3, "form"),
+        (Sent('{"beam_size": 2}', "", [("beam_size", " 2 ")]), 2, ""),
+        (Sent('{"beam_size": null}', "", [("beam_size", "3")]), 3, ""),
+        (Sent(None, "beam_size=4", [("beam_size", "")]), 4, ""),
+        (Sent('{"beam_size": [2]}', "beam_size=4"), None, "query"),
+    ],
+)
+def test_of_several_values_the_nearest_to_generate_kwargs_counts_and_the_others_are_named(
+    sent: Sent, beam_size: int | None, ignored: str
+) -> None:
+    if beam_size is None:
+        assert sent.refusal()[1] == "generate_kwargs.beam_size"
+        return
+    parsed = sent.parse()
+    assert parsed.options.beam_size == beam_size
+    assert parsed.ignored == tuple(f"{place}.beam_size" for place in ignored.split())
+    if ignored:
+        status, field, message = sent.refusal(strict=True)
+        assert (status, field) == (422, "beam_size")
+        assert "several values" in message
+
+
+def test_of_two_objects_the_last_counts_and_the_other_is_named() -> None:
+    sent = Sent('{"beam_size": 2}', fields=[(OPTIONS_FIELD, '{"language": "de"}')])
+    assert sent.parse().ignored == ("form.generate_kwargs",)
+    assert sent.parse().options == TranscribeOptions(beam_size=2)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "null", "undefined"])
+def test_a_field_that_is_not_set_means_the_default(nothing: str) -> None:
+    names = TranscribeOptions.model_fields
+    sent = Sent(fields=[(name, nothing) for name in names])
+    assert sent.parse(strict=True).options == TranscribeOptions()
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "value"),
+    [
+        ("temperature=0&temperature=0.2", "temperature", (0.0, 0.2)),
+        ("temperature[]=0&temperature[]=0.2", "temperature", (0.0, 0.2)),
+        ("temperature=[0, 0.2]", "temperature", (0.0, 0.2)),
+        ("suppress_tokens=50&suppress_tokens=60", "suppress_tokens", (50, 60)),
+        ("suppress_tokens=[]", "suppress_tokens", ()),
+        ("clip_timestamps=0,5&clip_timestamps=7,9", "clip_timestamps", ((0, 5), (7, 9))),
+        ('vad_parameters={"threshold":0.4}', "vad_parameters", VadParameters(threshold=0.4)),
+        ("initial_prompt=[50]", "initial_prompt", "[50]"),
+        ("vad_filter=on", "vad_filter", True),
+    ],
+)
+def test_lists_and_objects_beside_generate_kwargs(query: str, name: str, value: object) -> None:
+    assert getattr(Sent(query=query).parse(strict=True).options, name) == value
+
+
+def test_what_is_not_an_option_is_named_wherever_it_stands() -> None:
+    sent = Sent('{"lang": 1}', "model=x", [("beam_sise", "3"), ("generate_kwarg", "{}"), ("", "")])
+    assert sent.parse().ignored == ('""', "beam_sise", "generate_kwarg", "lang", "model")
+    _, field, message = sent.refusal(strict=True)
+    assert field == '""'
+    assert " beam_sise is not an option; the closest is beam_size" in message
+    assert "generate_kwargs.lang is not an option" in message
+
+
+@pytest.mark.parametrize(
+    ("sent", "field"),
+    [
+        (Sent(query="beam_size=0"), "beam_size"),
+        (Sent(fields=[("language_detection_threshold", "7")], query="language=de"), None),
+        (Sent(query='vad_parameters={"threshold":7}'), "vad_parameters.threshold"),
+        (Sent(query="vad_parameters={"), "vad_parameters"),
+        (Sent(query="clip_timestamps=" + "[" * 60_000), "clip_timestamps"),
+        (Sent(fields=[("prefix", "x" * 70_000)]), "prefix"),
+        (Sent('{"beam_size": 0}', "task=translate"), "generate_kwargs.beam_size"),
+        (Sent('{"language_detection_threshold": 7}', "language=de"), None),
+    ],
+)
+def test_a_wrong_value_is_named_as_the_caller_wrote_it(sent: Sent, field: str | None) -> None:
+    place = "generate_kwargs." if sent.text else ""
+    expected = field or f"{place}language_detection_threshold"
+    status, named, message = sent.refusal()
+    assert (status, named) == (422, expected)
+    assert message.startswith(f"{expected}: got ")
+
+
 NAMES = st.sampled_from([*TranscribeOptions.model_fields, "unknown"])
 VAD_NAMES = st.sampled_from([*VadParameters.model_fields, "unknown"])
 SCALARS = (
@@ -154,7 +290,7 @@ def test_any_object_gives_options_or_a_refusal_that_names_a_field(
 ) -> None:
     result = parsed_or_refused(json.dumps(values))
     if isinstance(result, WhisperOxError):
-        status, field, message = told(result)
+        status, field, message = Sent().told(result)
         assert status == 422
         assert field.startswith("generate_kwargs")
         message.encode()  # no lone surrogate of the caller's gets into an answer

@@ -12,10 +12,10 @@ from starlette.types import Message
 
 from serve_app.api.edge.state import RequestState
 from serve_app.api.error_answers import error_response
-from serve_app.api.facades.whisper_ox import parse_generate_kwargs
-from serve_app.api.sources.form import read_form
+from serve_app.api.facades.generate_kwargs import OPTIONS_FIELD, TEXT_NAMES, read_options
+from serve_app.api.sources.form import Form, read_form
 from serve_app.errors import WhisperOxError
-from serve_app.options import ModelFacts, OptionLimits, check_against_model
+from serve_app.options import ModelFacts, OptionLimits, ParsedOptions, check_against_model
 from tests import hostile
 from tests.unit.asgi import http_scope
 
@@ -52,11 +52,18 @@ def assert_cheap_and_refused_by_name(read: Callable[[], object], n_bytes: int) -
     assert peak < MEBIBYTES * 2**20 + MEBIBYTES_FOR_EACH * n_bytes
 
 
+def options_of(form: Form, *, is_complete: bool = False) -> ParsedOptions:
+    scope = http_scope()
+    RequestState.begin(scope)
+    limits = OptionLimits()
+    return read_options(Request(scope), form, limits, strict=False, is_complete=is_complete)
+
+
 @hostile.examples(60)
 @given(hostile.options)
 def test_options(payload: bytes) -> None:
     def read() -> None:
-        options = parse_generate_kwargs(payload.decode("latin-1"), OptionLimits()).options
+        options = options_of(Form(fields=[(OPTIONS_FIELD, bytearray(payload))])).options
         for model in MODELS:
             check_against_model(options, model)
 
@@ -74,8 +81,10 @@ def test_forms(payload: bytes) -> None:
 
     def read() -> None:
         scope = http_scope(headers=[("content-type", b"multipart/form-data; boundary=x")])
-        form = asyncio.run(read_form(Request(scope, receive), lambda head: None))
-        form.text("generate_kwargs")
+        form = asyncio.run(
+            read_form(Request(scope, receive), lambda head: None, text_names=TEXT_NAMES)
+        )
+        options_of(form, is_complete=True)
         form.audio()
 
     assert_cheap_and_refused_by_name(read, len(payload))

@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from starlette.types import Scope
@@ -32,9 +33,11 @@ class RequestState:
     """One HTTP request or WebSocket. The edge makes it; whoever learns something adds it.
 
     ``path`` is the one that routes are written with, without the prefix that Serve gives the
-    application. ``hold`` accounts for memory that the request takes besides its body of
-    ``body_bytes``. ``log`` holds further fields of its log line. ``status``, of a WebSocket its
-    handshake's, is 0 until the answer begins, ``first_byte_seconds`` after the request's head.
+    application and without slashes at its end. ``hold`` accounts for memory that the request takes
+    besides its body of ``body_bytes``. The caller wrote ``bare_options`` without the prefix that
+    the dialect gives options. ``log`` holds further fields of its log line. ``status``, of a
+    WebSocket its handshake's, is 0 until the answer begins, ``first_byte_seconds`` after the
+    request's head.
     """
 
     request_id: str
@@ -44,6 +47,7 @@ class RequestState:
     key: NamedKey | None = None
     hold: Hold = unbounded
     body_bytes: int = 0
+    bare_options: Collection[str] = ()
     error_code: str = ""
     log: dict[str, object] = field(default_factory=dict)
     status: int = 0

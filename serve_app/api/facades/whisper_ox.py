@@ -9,13 +9,12 @@ from starlette.responses import JSONResponse
 
 from serve_app.api.call import CALL_HEADERS, PRIORITY_PARAMETER, Call, CallContext
 from serve_app.api.example import CONTRACT_OPTIONS, EXAMPLE_ANSWER, curl_example
+from serve_app.api.facades.generate_kwargs import OPTIONS_FIELD, TEXT_NAMES, read_options
 from serve_app.api.openapi import ErrorBody, answers
 from serve_app.api.render.native import TranscriptBody, render
-from serve_app.api.sources.form import MAX_FIELD_BYTES, read_form
-from serve_app.api.sources.json_object import read_json_object
-from serve_app.options import OptionLimits, ParsedOptions, build_options
+from serve_app.api.sources.form import MAX_FIELD_BYTES, Form, read_form
+from serve_app.options import ParsedOptions
 
-OPTIONS_FIELD = "generate_kwargs"
 BYTES_PER_CHARACTER = 4
 """The most in UTF-8."""
 
@@ -24,12 +23,17 @@ def install_whisper_ox(app: FastAPI, context: CallContext) -> None:
     """Answer the contract's POST under every configured path of ``app``."""
     http, limits = context.settings.http, context.settings.options
     field_bytes = max(MAX_FIELD_BYTES, BYTES_PER_CHARACTER * limits.max_json_characters)
-    source = functools.partial(read_form, field_bytes=field_bytes)
+    source = functools.partial(read_form, field_bytes=field_bytes, text_names=TEXT_NAMES)
 
     async def transcribe(request: Request) -> JSONResponse:
+        def options(form: Form, *, is_complete: bool = False) -> ParsedOptions:
+            strict = http.strict_options
+            return read_options(request, form, limits, strict=strict, is_complete=is_complete)
+
         call = Call(request, context)
-        form = await call.receive(source)
-        parsed = parse_generate_kwargs(form.text(OPTIONS_FIELD), limits, http.strict_options)
+        # A wrong option is not worth the upload of the file after it.
+        form = await call.receive(functools.partial(source, on_file=options))
+        parsed = options(form, is_complete=True)
         transcript = await call.transcribe(form.audio(), parsed)
         return JSONResponse(render(transcript), headers=call.headers)
 
@@ -53,18 +57,6 @@ def install_whisper_ox(app: FastAPI, context: CallContext) -> None:
     app.include_router(router)
 
 
-def parse_generate_kwargs(
-    text: str | None, limits: OptionLimits, strict: bool = False
-) -> ParsedOptions:
-    """The options in the contract's field; None, blanks and ``null`` are the defaults.
-
-    Raises ``InvalidRequest`` for text that is not a JSON object and ``InvalidOption`` as
-    ``build_options`` does.
-    """
-    values = read_json_object(text, OPTIONS_FIELD, limits.max_json_characters)
-    return build_options(values, limits=limits, strict=strict)
-
-
 _DOCUMENTED: dict[str, Any] = {
     "parameters": [PRIORITY_PARAMETER],
     "requestBody": {
@@ -84,8 +76,9 @@ _DOCUMENTED: dict[str, Any] = {
                         OPTIONS_FIELD: {
                             "type": "string",
                             "contentMediaType": "application/json",
-                            "description": "JSON object of options; see docs/options.md. Unknown "
-                            "keys are ignored and named in X-Ignored-Options.",
+                            "description": "JSON object of options; see docs/options.md. An "
+                            "option may also be a field of its own or a query parameter. What is "
+                            "not an option is ignored and named in X-Ignored-Options.",
                             "default": json.dumps(CONTRACT_OPTIONS),
                         },
                     },

@@ -7,7 +7,7 @@ boundary to 256 bytes.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,10 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)
 # No repr: asyncio prints the results of tasks, and a printed file takes ten times its size.
 @dataclass(repr=False)
 class Form:
-    """The file parts and text fields of one form: names and raw bytes, in order."""
+    """The file parts and text fields of one form: names and raw bytes, in order.
+
+    A protocol tells its caller of :meth:`unread_files` and of text fields that it does not know.
+    """
 
     files: list[tuple[str, bytearray]] = field(default_factory=list)
     fields: list[tuple[str, bytearray]] = field(default_factory=list)
@@ -67,11 +70,7 @@ class Form:
         if len(candidates) == 1:
             return candidates[0]
         found = ", ".join(_shown(name) for name, _ in self.files) or "none"
-        hint = (
-            f"{FILE_FIELD!r} came as a text field; send it with a file name. "
-            if not self.files and self.text(FILE_FIELD) is not None
-            else ""
-        )
+        hint = "Under another name it needs a file name. " if self.fields else ""
         raise InvalidRequest(
             f"The form needs one file part with the audio, named {FILE_FIELD!r}; file parts "
             f"found: {found}. {hint}Example: curl -F file=@speech.wav URL",
@@ -79,21 +78,32 @@ class Form:
             field=FILE_FIELD,
         )
 
-    def text(self, name: str) -> str | None:
-        """The last value of a text field; None if there is none."""
-        values = [value for key, value in self.fields if key == name]
-        return _text(values[-1]) if values else None
+    def unread_files(self) -> list[str]:
+        """The names of all file parts except the audio. Raises as :meth:`audio` does."""
+        audio = self.audio()
+        return [name for name, content in self.files if content is not audio]
+
+    def texts(self) -> list[tuple[str, str]]:
+        """The names and values of all text fields, in order."""
+        return [(name, _text(value)) for name, value in self.fields]
 
 
 async def read_form(
     request: Request,
     on_head: Callable[[memoryview], None],
     field_bytes: int = MAX_FIELD_BYTES,
+    *,
+    text_names: Collection[str] = (),
+    on_file: Callable[[Form], object] | None = None,
 ) -> Form:
     """Read a multipart body.
 
-    ``on_head`` gets the first ``HEAD_BYTES`` of the part named ``file`` while the rest of it is
-    still on its way; what it raises ends the upload. A text field may have ``field_bytes``.
+    A part named ``file`` is a file, and one named in ``text_names`` is a text field, whatever its
+    headers say; any other is a file if it has a file name or a type of audio or bytes.
+
+    ``on_file`` gets the form as it is when a file part begins, and ``on_head`` the first
+    ``HEAD_BYTES`` of the part named ``file`` while the rest of it is still on its way; what they
+    raise ends the upload. A text field may have ``field_bytes``.
 
     Raises ``InvalidRequest`` if the body is not a form or is broken, ``UnsupportedEncoding`` for an
     encoded part, and ``FormTooLarge`` if there are too many parts, or if a text field or all that
@@ -110,7 +120,7 @@ async def read_form(
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise _broken("its Content-Type names no boundary")
-    parts = _Parts(boundary, field_bytes, on_head)
+    parts = _Parts(boundary, field_bytes, on_head, text_names, on_file)
     try:
         parser = MultipartParser(boundary, parts.callbacks())
         began = time.perf_counter()
@@ -139,11 +149,18 @@ class _Parts:
     """The parts that python-multipart's callbacks have gathered so far."""
 
     def __init__(
-        self, boundary: bytes, field_bytes: int, on_head: Callable[[memoryview], None]
+        self,
+        boundary: bytes,
+        field_bytes: int,
+        on_head: Callable[[memoryview], None],
+        text_names: Collection[str],
+        on_file: Callable[[Form], object] | None,
     ) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._field_bytes = field_bytes
         self._on_head = on_head
+        self._text_names = text_names
+        self._on_file = on_file
         self._most_fields_bytes = MAX_FIELDS_BYTES + field_bytes
         self._n_fields_bytes = 0
         self._n_framing_bytes = 0
@@ -200,10 +217,11 @@ class _Parts:
         if b"name" not in options:
             raise _broken("a part has no name in its Content-Disposition")
         self._name = _text(options[b"name"])
+        self._check_encoding()
         kind = self._headers.get(b"content-type", b"").lower()
-        # Some clients send audio without a file name.
         is_binary = kind.startswith((b"audio/", b"application/octet-stream"))
-        self._is_file = b"filename" in options or is_binary
+        looks_like_file = self._name == FILE_FIELD or b"filename" in options or is_binary
+        self._is_file = looks_like_file and self._name not in self._text_names
         files, fields = self.form.files, self.form.fields
         kept, most = (files, MAX_FILES) if self._is_file else (fields, MAX_FIELDS)
         if len(kept) >= most:
@@ -211,15 +229,27 @@ class _Parts:
                 f"The form has more than {most} {'file parts' if self._is_file else 'fields'}, "
                 "the most it may have."
             )
+        if self._is_file and self._on_file is not None:
+            self._on_file(self.form)
         kept.append((self._name, self._content))
         if not self._is_file:
             self._count(len(self._name))
+
+    def _check_encoding(self) -> None:
+        # RFC 7578 knows neither; programs that build forms as e-mail send base64.
+        for header in (b"content-encoding", b"content-transfer-encoding"):
+            encoding = self._headers.get(header, b"").strip().lower()
+            if encoding not in _PLAIN_ENCODINGS:
+                raise UnsupportedEncoding(
+                    f"The part {_shown(self._name)} has the {header.decode().title()} "
+                    f"{_shown(_text(encoding))}; send its bytes as they are.",
+                    field=self._name[:_SHOWN_NAME],
+                )
 
     def _goes_on(self, chunk: bytes, start: int, end: int) -> None:
         self._n_framing_bytes -= end - start
         had = len(self._content)
         if not self._is_file:
-        self._check_encoding()
             self._count(end - start)
             if had + end - start > self._field_bytes:
                 raise FormTooLarge(
@@ -237,17 +267,6 @@ class _Parts:
         if self._n_fields_bytes > self._most_fields_bytes:
             raise FormTooLarge(
                 f"The form's text fields have more than {self._most_fields_bytes} bytes together, "
-    def _check_encoding(self) -> None:
-        # RFC 7578 knows neither; programs that build forms as e-mail send base64.
-        for header in (b"content-encoding", b"content-transfer-encoding"):
-            encoding = self._headers.get(header, b"").strip().lower()
-            if encoding not in _PLAIN_ENCODINGS:
-                raise UnsupportedEncoding(
-                    f"The part {_shown(self._name)} has the {header.decode().title()} "
-                    f"{_shown(_text(encoding))}; send its bytes as they are.",
-                    field=self._name[:_SHOWN_NAME],
-                )
-
                 "the most they may have. Send audio as a file part, with a file name."
             )
 

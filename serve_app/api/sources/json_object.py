@@ -11,6 +11,8 @@ _ALLOWED = 'allowed: a JSON object such as {"language": "en"}'
 def read_json_object(text: str | None, field: str, most_characters: int) -> dict[str, object]:
     """The object in ``text``, which is empty for None, blanks and ``null``.
 
+    A string of JSON is decoded once more, as some clients encode what is encoded already.
+
     Raises ``InvalidRequest`` (``invalid_option``, 422) with ``field``, the name under which the
     text came, if it is too long, is not JSON or is not an object.
     """
@@ -18,7 +20,9 @@ def read_json_object(text: str | None, field: str, most_characters: int) -> dict
     if len(text) > most_characters:
         raise _refusal(field, f"got {len(text)} characters; allowed: up to {most_characters}")
     try:
-        value = json.loads(text or "null", parse_constant=_refuse_constant)
+        value = _decoded(text)
+        if isinstance(value, str):
+            value = _decoded(value.strip())
     except (ValueError, RecursionError) as wrong:
         problem = f"got {shown(text)}, which is not valid JSON: {_reason(wrong)}; {_ALLOWED}"
         raise _refusal(field, problem) from None
@@ -27,6 +31,10 @@ def read_json_object(text: str | None, field: str, most_characters: int) -> dict
     if not isinstance(value, dict):
         raise _refusal(field, f"got {shown(value)}; {_ALLOWED}")
     return value
+
+
+def _decoded(text: str) -> object:
+    return json.loads(text or "null", parse_constant=_refuse_constant)
 
 
 def _refuse_constant(name: str) -> float:
