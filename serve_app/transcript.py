@@ -1,6 +1,8 @@
 """What a transcription yields, before any protocol renders it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Segment:
     seek: int
     tokens: tuple[int, ...]
     words: tuple[Word, ...] | None
+
+
+Tell: TypeAlias = Callable[[Segment], None]
+"""Is called with each segment as soon as it is final, in order of time."""
 
 
 @dataclass(frozen=True)

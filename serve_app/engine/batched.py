@@ -7,9 +7,10 @@ speech is, every word of it is looked for: :mod:`serve_app.engine.recovery`.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain
+from typing import Any, TypeAlias, TypeVar
 
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import Segment, get_suppressed_tokens
@@ -20,13 +21,18 @@ from serve_app.engine.attempts import Checks
 from serve_app.engine.coverage import Coverage, Interval, uncovered
 from serve_app.engine.engine import Engine
 from serve_app.engine.prompt import request_prompt
-from serve_app.engine.recovery import MOST_ROUNDS, Gap, gaps_in, spliced
+from serve_app.engine.recovery import MOST_ROUNDS, Gap, Part, gaps_in, parts, spliced
 from serve_app.engine.request import WINDOW_SECONDS, Request
 from serve_app.engine.segments import segments_of_window, segments_of_words
 from serve_app.engine.speech import Cut
 from serve_app.engine.window import Alignment, Detection, Policy, context_seconds
 from serve_app.engine.words import Heard, HeardWord, spoken_times
 from serve_app.options import TranscribeOptions
+
+T = TypeVar("T")
+
+Told: TypeAlias = Callable[[Sequence[Segment]], None]
+"""Is called with segments as soon as they are final, in order of time."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +71,12 @@ class BatchedPipeline:
         self._slots = asyncio.Semaphore(options.batch_size)
 
     async def hear(
-        self, cuts: Sequence[Cut], language: Language | None
+        self, cuts: Sequence[Cut], language: Language | None, told: Told | None = None
     ) -> tuple[list[Segment], Language, Coverage | None]:
         """The segments of ``cuts``, the language, and how much of the speech is covered, if known.
 
-        ``language`` None: it is detected in the first windows.
+        ``language`` None: it is detected in the first windows. If segments are to be ``told``, the
+        first window is heard before the others, for the sake of who waits for it.
         """
         self._expect(cuts)
         heard: dict[int, Heard] = {}
@@ -77,26 +84,56 @@ class BatchedPipeline:
             language, heard = await self._listen(cuts)
         tokenizer = self._tokenizer(language.code)
         policy = self._policy(tokenizer, self._detection(is_given=not heard))
-        rest = [n for n in range(len(cuts)) if n not in heard]
-        found = await self._hear_all([cuts[n] for n in rest], policy)
-        heard.update(zip(rest, found, strict=True))
-        in_order = [(cut, heard[n]) for n, cut in enumerate(cuts)]
-        if self._speech is None:
-            whisper, options = self._engine.whisper, self._options
-            split = (
-                segments_of_window(whisper, tokenizer, cut, one, options) for cut, one in in_order
-            )
-            return [*chain.from_iterable(split)], language, None
-        words = [word.in_clip(cut) for cut, one in in_order for word in one.words or ()]
-        lost = uncovered(self._speech, spoken_times(words))
-        # Much in the gaps is not speech: one attempt must do, or it is talked into words.
-        policy = replace(policy, temperatures=(), widens=False, alignment=Alignment.ALWAYS)
-        if policy.detection is Detection.ALWAYS:  # a second of speech tells too little
-            policy = replace(policy, detection=Detection.IN_DOUBT)
-        words = await self._recover(self._speech, words, policy)
-        missing = uncovered(self._speech, spoken_times(words))
-        coverage = Coverage.of(self._speech, lost, missing)
-        return segments_of_words(words, self._options), language, coverage
+        if told and not heard:
+            heard[0] = (await self._hear_all(cuts[:1], policy))[0]
+        segments: list[Segment] = []
+        with _Tasks() as tasks:
+            hearings = [
+                tasks.start(_known(heard[n]) if n in heard else self._hear_one(cut, policy))
+                for n, cut in enumerate(cuts)
+            ]
+            if self._speech is None:
+                for cut, hearing in zip(cuts, hearings, strict=True):
+                    found = segments_of_window(
+                        self._engine.whisper, tokenizer, cut, await hearing, self._options
+                    )
+                    if told:
+                        told(found)
+                    segments += found
+                return segments, language, None
+            # Much in the gaps is not speech: one attempt must do, or it is talked into words.
+            policy = replace(policy, temperatures=(), widens=False, alignment=Alignment.ALWAYS)
+            if policy.detection is Detection.ALWAYS:  # a second of speech tells too little
+                policy = replace(policy, detection=Detection.IN_DOUBT)
+            finished: list[asyncio.Task[tuple[list[Segment], Coverage]]] = []
+            async for part in parts(cuts, hearings, self._speech):
+                before = finished[-1] if finished else None
+                finished.append(tasks.start(self._finish(part, policy, before, told)))
+            coverage = Coverage(0.0, 0.0, 0.0)
+            for found, covered in await asyncio.gather(*finished):
+                segments += found
+                coverage += covered
+        return segments, language, coverage
+
+    async def _finish(
+        self,
+        part: Part,
+        policy: Policy,
+        before: "asyncio.Task[Any] | None",
+        told: Told | None,
+    ) -> tuple[list[Segment], Coverage]:
+        """The segments of ``part``, with what its first hearing left out, and its coverage.
+
+        They are told once the part ``before`` has been.
+        """
+        words = await self._recover(part, policy)
+        segments = segments_of_words(words, self._options)
+        if told:
+            if before is not None:
+                await before
+            told(segments)
+        lost, missing = (uncovered(part.speech, spoken_times(w)) for w in (part.words, words))
+        return segments, Coverage.of(part.speech, lost, missing)
 
     async def _listen(self, cuts: Sequence[Cut]) -> tuple[Language, dict[int, Heard]]:
         """Detect the language in the first windows.
@@ -126,13 +163,14 @@ class BatchedPipeline:
         }
         return language, kept
 
-    async def _recover(
-        self, speech: Sequence[Interval], words: list[HeardWord], policy: Policy
-    ) -> list[HeardWord]:
-        """``words`` and those in speech that they leave out, until no sound ones come."""
+    async def _recover(self, part: Part, policy: Policy) -> list[HeardWord]:
+        """The words of ``part`` with those in speech that they leave out, until no sound ones
+        come.
+        """
+        words = [*part.before, *part.words]
         tried: set[Gap] = set()
         for _ in range(MOST_ROUNDS):
-            gaps = [gap for gap in gaps_in(speech, words) if gap not in tried]
+            gaps = [gap for gap in gaps_in(part.speech, words) if gap not in tried]
             if not gaps:
                 break
             tried.update(gaps)
@@ -142,7 +180,7 @@ class BatchedPipeline:
             heard = await self._hear_all(cuts, policy, again=True)
             for gap, cut, one in zip(gaps, cuts, heard, strict=True):
                 words = spliced(words, gap, cut, one, policy.checks)
-        return words
+        return words[len(part.before) :]
 
     def _expect(self, cuts: Sequence[Cut]) -> None:
         """Tell the scheduler what work comes next."""
@@ -155,16 +193,15 @@ class BatchedPipeline:
         self, cuts: Iterable[Cut], policy: Policy, *, again: bool = False
     ) -> list[Heard]:
         """What is heard in each window, in order. ``again``: parts of windows heard before."""
-        hearings = [asyncio.ensure_future(self._hear_one(cut, policy, again)) for cut in cuts]
-        try:
-            return await asyncio.gather(*hearings)
-        finally:
-            for hearing in hearings:  # those that a failure leaves behind
-                hearing.cancel()
+        with _Tasks() as tasks:
+            return await asyncio.gather(
+                *[tasks.start(self._hear_one(cut, policy, again)) for cut in cuts]
+            )
 
-    async def _hear_one(self, cut: Cut, policy: Policy, again: bool) -> Heard:
+    async def _hear_one(self, cut: Cut, policy: Policy, again: bool = False) -> Heard:
         engine = self._engine
-        async with self._slots:
+        # What is heard again is small, and whoever is told segments waits for it: it takes no turn.
+        async with nullcontext() if again else self._slots:
             extract = engine.whisper.feature_extractor
             window = await engine.prepare(cut.window, self._samples, extract)
             return await engine.hear(self._request, window, policy, again=again)
@@ -222,3 +259,28 @@ class BatchedPipeline:
             partial_context=self._partial_context,
             alignment=self._alignment(),
         )
+
+
+class _Tasks:
+    """Tasks that do not outlive the block they are started in, whatever ends it."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.ensure_future(work)
+        self._tasks.append(task)
+        return task
+
+    def __enter__(self) -> "_Tasks":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+            # One failure ends the block; asyncio would log those of the other tasks.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+async def _known(heard: Heard) -> Heard:
+    return heard

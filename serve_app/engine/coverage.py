@@ -27,6 +27,13 @@ class Coverage:
         """From the intervals themselves."""
         return cls(*map(total_seconds, (speech, lost, missing)))
 
+    def __add__(self, other: "Coverage") -> "Coverage":
+        return Coverage(
+            self.speech_seconds + other.speech_seconds,
+            self.lost_seconds + other.lost_seconds,
+            self.missing_seconds + other.missing_seconds,
+        )
+
     @property
     def share(self) -> float:
         """Share of the speech that is covered now, in [0, 1]; 1.0 if there was none."""

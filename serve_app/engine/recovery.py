@@ -6,8 +6,10 @@ any other. Much of it is not speech after all, but music, breath or crosstalk: a
 would be an invention, and is left out.
 """
 
-from collections.abc import Sequence
-from math import ceil
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ
@@ -15,7 +17,13 @@ from serve_app.engine.attempts import Checks, ends_in_repetition
 from serve_app.engine.coverage import Interval, uncovered
 from serve_app.engine.request import WINDOW_SECONDS
 from serve_app.engine.speech import Cut
-from serve_app.engine.words import Heard, HeardWord, spoken_times, without_seam
+from serve_app.engine.words import (
+    LONGEST_SEAM,
+    Heard,
+    HeardWord,
+    spoken_times,
+    without_seam,
+)
 
 BEFORE_SECONDS, AFTER_SECONDS = 0.3, 0.4
 """Audio around a gap that is heard with it: alignment is exact to about so much."""
@@ -56,13 +64,47 @@ class Gap(NamedTuple):
         return self.start - SLACK_SECONDS < seconds < self.end + SLACK_SECONDS
 
 
+@dataclass
+class Part:
+    """Neighbouring windows whose gaps reach into no other window, so that nothing outside changes
+    what is found in them.
+
+    ``speech`` and ``words`` have times in the clip; ``before`` are the last words in front.
+    """
+
+    before: Sequence[HeardWord] = ()
+    speech: list[Interval] = field(default_factory=list)
+    words: list[HeardWord] = field(default_factory=list)
+
+    def reaches(self, seconds: float) -> bool:
+        """Whether its last gap and speech that begins at ``seconds`` may be one gap."""
+        lost = uncovered(self.speech, spoken_times(self.words))
+        return bool(lost) and not _is_apart(lost[-1][1], seconds, self.words)
+
+
+async def parts(
+    cuts: Sequence[Cut], hearings: Iterable[Awaitable[Heard]], speech: Sequence[Interval]
+) -> AsyncIterator[Part]:
+    """The parts of a clip in order, each as soon as its windows have been heard."""
+    part = Part()
+    left = deque(speech)
+    for cut, following, hearing in zip(cuts, [*cuts[1:], None], hearings, strict=True):
+        starts = math.inf if following is None else following.stretches[0][0] / SAMPLE_RATE_HZ
+        while left and left[0][0] < starts:
+            part.speech.append(left.popleft())
+        part.words += [word.in_clip(cut) for word in (await hearing).words or ()]
+        if following is None or not part.reaches(starts):
+            yield part
+            part = Part(part.words[-LONGEST_SEAM:])
+
+
 def gaps_in(speech: Sequence[Interval], words: Sequence[HeardWord]) -> list[Gap]:
     """The gaps that ``words``, with times in the clip, leave in ``speech``."""
     longest = WINDOW_SECONDS - BEFORE_SECONDS - AFTER_SECONDS
     return [
         Gap(start + n * longest, min(end, start + (n + 1) * longest))
         for start, end in _joined(uncovered(speech, spoken_times(words)), words)
-        for n in range(ceil((end - start) / longest))
+        for n in range(math.ceil((end - start) / longest))
     ]
 
 
@@ -70,12 +112,16 @@ def _joined(lost: Sequence[Interval], words: Sequence[HeardWord]) -> list[Interv
     joined: list[Interval] = []
     for start, end in lost:
         last_start, last_end = joined[-1] if joined else (start, start - 2 * JOINED_SECONDS)
-        is_apart = start - last_end > JOINED_SECONDS
-        if is_apart or any(last_end <= word.middle <= start for word in words):
+        if _is_apart(last_end, start, words):
             joined.append((start, end))
         else:
             joined[-1] = (last_start, end)
     return joined
+
+
+def _is_apart(end: float, start: float, words: Sequence[HeardWord]) -> bool:
+    """Whether a gap that ends and one that starts then are two: see ``JOINED_SECONDS``."""
+    return start - end > JOINED_SECONDS or any(end <= word.middle <= start for word in words)
 
 
 def spliced(

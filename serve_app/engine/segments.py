@@ -5,7 +5,7 @@ Blank ones are dropped, and times are in order and inside the audio.
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from faster_whisper import WhisperModel
@@ -26,7 +26,7 @@ from serve_app.engine.words import (
     split_at_pauses,
 )
 from serve_app.options import TranscribeOptions
-from serve_app.transcript import Segment, Transcript, Word
+from serve_app.transcript import Segment, Tell, Transcript, Word
 
 LOWEST_LOGPROB = -100.0
 """Stands for a log-probability of minus infinity, which JSON cannot carry."""
@@ -109,6 +109,20 @@ def _faster_segment(
         words=[FasterWord(w.start, w.end, w.text, w.probability) for w in words] or None,
         temperature=attempt.temperature,
     )
+
+
+def telling(clip: AudioClip, tell: Tell) -> Callable[[Iterable[Any]], None]:
+    """Takes faster-whisper's segments of ``clip``, in order, and passes on what its transcript will
+    hold of them.
+    """
+    times = _Times(clip.received_seconds)
+
+    def told(segments: Iterable[Any]) -> None:
+        for segment in segments:
+            if segment.text.strip():
+                tell(_segment(segment, times))
+
+    return told
 
 
 def to_transcript(

@@ -9,13 +9,13 @@ from faster_whisper.transcribe import Segment, restore_speech_timestamps
 from serve_app import metrics
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
 from serve_app.caller import Priority
-from serve_app.engine.batched import BatchedPipeline, Language
+from serve_app.engine.batched import BatchedPipeline, Language, Told
 from serve_app.engine.coverage import Coverage, Interval, uncovered
 from serve_app.engine.engine import Engine
 from serve_app.engine.log_mel import LogMel
 from serve_app.engine.request import Demand, Request
 from serve_app.engine.scheduler import RequestClosed
-from serve_app.engine.segments import to_transcript
+from serve_app.engine.segments import telling, to_transcript
 from serve_app.engine.sequential import hear_in_sequence
 from serve_app.engine.speech import (
     Cut,
@@ -35,7 +35,7 @@ from serve_app.engine.work import (
 )
 from serve_app.options import TranscribeOptions
 from serve_app.tracing.span import NO_SPAN, Span
-from serve_app.transcript import Transcript
+from serve_app.transcript import Tell, Transcript
 
 
 async def transcribe(
@@ -44,8 +44,12 @@ async def transcribe(
     options: TranscribeOptions,
     priority: Priority = Priority.AUTO,
     span: Span = NO_SPAN,
+    *,
+    tell: Tell | None = None,
 ) -> Transcript:
     """Transcribe one clip with options that fit the model; ``span`` gets the VAD and the batches.
+
+    ``tell`` gets the transcript's segments as they are heard, in sequence only at the end.
 
     Raises ``Overloaded`` if the request would wait too long, and ``InvalidOption`` if the prompt
     leaves the decoder no room. Cancelling the call drops the request's queued windows at once.
@@ -57,7 +61,9 @@ async def transcribe(
     demand = Demand(clip.seconds, work_seconds, priority)
     request = engine.scheduler.open_request(demand, span)
     try:
-        transcript = await _Transcription(engine, request, clip, options, recovers=recovers).run()
+        told = tell and telling(clip, tell)
+        work = _Transcription(engine, request, clip, options, told, recovers=recovers)
+        transcript = await work.run()
     finally:
         engine.scheduler.close_request(request)
     seconds = time.perf_counter() - received
@@ -75,6 +81,7 @@ class _Transcription:
         request: Request,
         clip: AudioClip,
         options: TranscribeOptions,
+        told: Told | None,
         *,
         recovers: bool,
     ) -> None:
@@ -82,6 +89,7 @@ class _Transcription:
         self._request = request
         self._clip = clip
         self._options = options
+        self._told = told
         self._recovers = recovers
 
     async def run(self) -> Transcript:
@@ -131,7 +139,7 @@ class _Transcription:
             None if speech is None else _intervals(speech),
             recovers=self._recovers,
         )
-        segments, language, coverage = await pipeline.hear(cuts, self._language())
+        segments, language, coverage = await pipeline.hear(cuts, self._language(), self._told)
         return to_transcript(
             segments,
             language=language.code,
@@ -162,6 +170,8 @@ class _Transcription:
             # These segments stay faster-whisper's to the letter; the caller is only told.
             gaps = uncovered(_intervals(speech), _spoken(segments))
             coverage = Coverage.of(_intervals(speech), gaps, gaps)
+        if self._told:
+            self._told(segments)
         return to_transcript(
             segments,
             language=info.language,
