@@ -1,11 +1,13 @@
 """What the protocol adapters see of the engine. They know neither Ray nor CTranslate2."""
 
-from typing import Protocol
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Protocol
 
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.options import ModelFacts, TranscribeOptions
-from serve_app.transcript import Transcript
+from serve_app.transcript import Segment, Tell, Transcript
 
 
 class SpeechService(Protocol):
@@ -19,9 +21,13 @@ class SpeechService(Protocol):
         """
 
     async def transcribe(
-        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        tell: Tell | None = None,
     ) -> Transcript:
-        """Transcribe one clip.
+        """Transcribe one clip; ``tell`` gets each of its segments while the rest is being heard.
 
         Raises ``WhisperOxError``: ``InvalidOption`` where options do not fit the model,
         ``NotReady`` while no replica serves, ``Overloaded`` when the queue is full. Cancelling the
@@ -30,3 +36,21 @@ class SpeechService(Protocol):
 
     async def model(self) -> ModelFacts:
         """The model being served. Raises ``NotReady`` until a replica has transcribed a clip."""
+
+
+async def as_told(
+    work: Callable[[Tell], Coroutine[Any, Any, Transcript]],
+) -> AsyncIterator[Segment | Transcript]:
+    """What ``work`` tells, segment by segment, and last the transcript that it returns.
+
+    Raises what ``work`` raises. Closing the iterator cancels ``work``.
+    """
+    told: asyncio.Queue[Segment | None] = asyncio.Queue()
+    working = asyncio.ensure_future(work(told.put_nowait))
+    working.add_done_callback(lambda _: told.put_nowait(None))
+    try:
+        while (segment := await told.get()) is not None:
+            yield segment
+        yield await working
+    finally:
+        working.cancel()

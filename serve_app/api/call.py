@@ -24,7 +24,7 @@ from serve_app.options import ParsedOptions
 from serve_app.service import SpeechService
 from serve_app.settings import AppSettings
 from serve_app.tracing.span import AUDIO_SECONDS
-from serve_app.transcript import Transcript
+from serve_app.transcript import Tell, Transcript
 
 logger = logging.getLogger("whisper_ox.call")
 
@@ -107,8 +107,12 @@ class Call:
         self._received = time.perf_counter()
         return body
 
-    async def transcribe(self, audio: bytearray, parsed: ParsedOptions) -> Transcript:
+    async def transcribe(
+        self, audio: bytearray, parsed: ParsedOptions, tell: Tell | None = None
+    ) -> Transcript:
         """The transcript of a file of any supported format, which is emptied once it is decoded.
+
+        See ``SpeechService`` for ``tell``.
 
         Raises ``QuotaExceeded``, what ``DecodingPool.decode`` raises, ``InvalidOption`` or
         ``AudioTooLarge`` for more windows than one request may take, and what
@@ -131,7 +135,9 @@ class Call:
         )
         charged = max(clip.received_seconds, least_work_seconds(parsed.options, clip.seconds))
         with self._context.quotas.charging(self._state.key, charged):
-            transcript = await self._context.service.transcribe(clip, parsed.options, self._caller)
+            transcript = await self._context.service.transcribe(
+                clip, parsed.options, self._caller, tell
+            )
         self._conclude(
             transcript,
             parsed.ignored,

@@ -6,8 +6,9 @@ validate a config's ``args``, and treats a string as no type.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,6 +31,7 @@ from serve_app.engine.upkeep import keep_up
 from serve_app.errors import DeviceFailed, NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
+from serve_app.service import as_told
 from serve_app.serving.call_log import log_call, log_transcript
 from serve_app.serving.ray_internals import listen_on_node_address_only, pull_bodies
 from serve_app.serving.ray_metrics import RayMetrics
@@ -37,7 +39,7 @@ from serve_app.serving.remote_service import TRANSCRIBER, RemoteService
 from serve_app.settings import ApiKey, AppSettings, EngineTunables
 from serve_app.tracing import tracer_of
 from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Tracer
-from serve_app.transcript import Transcript
+from serve_app.transcript import Segment, Tell, Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
 
@@ -88,7 +90,11 @@ class Transcriber(_Replica):
         self._engine.tune(EngineTunables.model_validate(user_config))
 
     async def transcribe(
-        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        tell: Tell | None = None,
     ) -> Transcript:
         """See :class:`serve_app.service.SpeechService`."""
         known: Attributes = {
@@ -102,7 +108,9 @@ class Transcriber(_Replica):
             fitted = check_against_model(options, self._engine.facts)
             log_call(clip, fitted, self._engine.scheduler)
             try:
-                transcript = await transcribe(self._engine, clip, fitted, caller.priority, span)
+                transcript = await transcribe(
+                    self._engine, clip, fitted, caller.priority, span, tell=tell
+                )
             except DeviceFailed:
                 if self._engine.scheduler.fault() is None:
                     raise
@@ -114,6 +122,13 @@ class Transcriber(_Replica):
                 raise
             log_transcript(transcript, text=self._logs_transcripts)
             return transcript
+
+    async def transcribe_aloud(
+        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+    ) -> AsyncIterator[Segment | Transcript]:
+        """:meth:`transcribe`, whose segments come as soon as they are final, before the whole."""
+        async for told in as_told(partial(self.transcribe, clip, options, caller)):
+            yield told
 
     async def describe(self) -> ModelFacts:
         """The model of this replica."""

@@ -12,6 +12,8 @@ What happens to a request when a model process (a ``Transcriber`` replica) is in
 - **It has too much to do**: 429 ``overloaded`` with the time to come back. While every replica
   would say so, requests are refused before their body is read
   (:mod:`serve_app.serving.early_refusal`).
+- **It dies after the first segments have been told** (``stream`` of OpenAI's API): the same, and
+  those segments are not told again.
 - **The client leaves**: the call is cancelled and never sent again.
 
 docs/failures.md tells the same from the client's side; Serve restarts dead processes by itself.
@@ -25,7 +27,7 @@ from dataclasses import replace
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 from ray.serve.schema import ApplicationStatus, DeploymentStatus
 
 from serve_app import metrics
@@ -41,7 +43,7 @@ from serve_app.serving import ray_internals
 from serve_app.serving.early_refusal import EarlyRefusal
 from serve_app.serving.proxy_errors import QUEUE_FULL
 from serve_app.tracing.span import NO_TRACER, Tracer
-from serve_app.transcript import Transcript
+from serve_app.transcript import Segment, Tell, Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
 
@@ -82,16 +84,21 @@ class RemoteService:
         await self._early_refusal.check(caller.priority, body_bytes)
 
     async def transcribe(
-        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        tell: Tell | None = None,
     ) -> Transcript:
         """One transcription, tried once more if the model process dies under it.
 
         Of a long one that is left to the client.
         """
+        telling = tell and _Telling(tell)
         key = caller.key or metrics.NO_KEY
         self._sink.count(metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key)
         try:
-            return await self._call(clip, options, caller)
+            return await self._call(clip, options, caller, telling)
         except RayActorError as error:
             self._is_known_to_live = False
             if least_work_seconds(options, clip.seconds) > RETRIED_SECONDS:
@@ -104,7 +111,7 @@ class RemoteService:
             self._sink.count(metrics.MODEL_RETRIES)
             logger.warning("a Transcriber replica died; trying its request once more")
         try:
-            return await self._call(clip, options, caller)
+            return await self._call(clip, options, caller, telling)
         except RayActorError as error:
             raise NotReady(
                 "The model process died twice under this request. Send it again in a moment; if "
@@ -123,15 +130,24 @@ class RemoteService:
             raise NotReady(reason) from error
 
     async def _call(
-        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        telling: "_Telling | None",
     ) -> Transcript:
         """One call. Raises ``RayActorError`` if its process dies, else ``WhisperOxError``."""
         handle = self._inline if clip.samples.nbytes <= INLINE_BYTES else self._transcriber
         with self._tracer.span("call Transcriber", caller.traceparent, "client") as span:
             caller = replace(caller, traceparent=span.traceparent)
-            response = handle.transcribe.remote(clip, options, caller)
+            response: DeploymentResponse | DeploymentResponseGenerator
+            if telling is None:
+                response = handle.transcribe.remote(clip, options, caller)
+            else:
+                aloud = handle.options(stream=True).transcribe_aloud
+                response = aloud.remote(clip, options, caller)
             try:
-                transcript: Transcript = await response
+                transcript: Transcript = await (telling.listen(response) if telling else response)
                 return transcript
             except asyncio.CancelledError:
                 # Serve does so itself, but now and then misses a call.
@@ -166,6 +182,26 @@ class RemoteService:
             return []
         loads = [answer for answer in answers if isinstance(answer, Load)]
         return loads if len(loads) == len(answers) else []
+
+
+class _Telling:
+    """Passes segments on to a client who hears each of them once, however often they are sent."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._n_told = 0
+
+    async def listen(self, response: DeploymentResponseGenerator) -> Transcript:
+        """The transcript at the end of ``response``."""
+        n_sent = 0
+        async for sent in response:
+            if isinstance(sent, Segment):
+                n_sent += 1
+                if n_sent > self._n_told:
+                    self._tell(sent)
+                    self._n_told = n_sent
+        transcript: Transcript = sent
+        return transcript
 
 
 def why_not_ready() -> str:

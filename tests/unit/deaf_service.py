@@ -4,7 +4,7 @@ from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.errors import NotReady
 from serve_app.options import ModelFacts, TranscribeOptions
-from serve_app.transcript import Transcript
+from serve_app.transcript import Tell, Transcript
 
 
 class DeafService:
@@ -19,7 +19,11 @@ class DeafService:
             raise self.error
 
     async def transcribe(
-        self, clip: AudioClip, options: TranscribeOptions, caller: Caller
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        tell: Tell | None = None,
     ) -> Transcript:
         self.callers.append(caller)
         if self.error:
