@@ -69,6 +69,7 @@ class BatchedPipeline:
         self._recovers = recovers
         self._partial_context = recovers and engine.tunables.partial_context
         self._slots = asyncio.Semaphore(options.batch_size)
+        self._n_slots_to_come = 0
 
     async def hear(
         self, cuts: Sequence[Cut], language: Language | None, told: Told | None = None
@@ -76,22 +77,24 @@ class BatchedPipeline:
         """The segments of ``cuts``, the language, and how much of the speech is covered, if known.
 
         ``language`` None: it is detected in the first windows. If segments are to be ``told``, the
-        first window is heard before the others, for the sake of who waits for it.
+        first two windows have the model to themselves: somebody waits for the first words.
         """
+        if told:
+            self._slots, self._n_slots_to_come = asyncio.Semaphore(1), self._options.batch_size - 1
         self._expect(cuts)
         heard: dict[int, Heard] = {}
         if language is None:
             language, heard = await self._listen(cuts)
         tokenizer = self._tokenizer(language.code)
         policy = self._policy(tokenizer, self._detection(is_given=not heard))
-        if told and not heard:
-            heard[0] = (await self._hear_all(cuts[:1], policy))[0]
         segments: list[Segment] = []
         with _Tasks() as tasks:
             hearings = [
                 tasks.start(_known(heard[n]) if n in heard else self._hear_one(cut, policy))
                 for n, cut in enumerate(cuts)
             ]
+            if len(hearings) > 1:
+                hearings[1].add_done_callback(lambda _: self._hear_many())
             if self._speech is None:
                 for cut, hearing in zip(cuts, hearings, strict=True):
                     found = segments_of_window(
@@ -99,6 +102,7 @@ class BatchedPipeline:
                     )
                     if told:
                         told(found)
+                        self._hear_many()
                     segments += found
                 return segments, language, None
             # Much in the gaps is not speech: one attempt must do, or it is talked into words.
@@ -132,6 +136,7 @@ class BatchedPipeline:
             if before is not None:
                 await before
             told(segments)
+            self._hear_many()
         lost, missing = (uncovered(part.speech, spoken_times(w)) for w in (part.words, words))
         return segments, Coverage.of(part.speech, lost, missing)
 
@@ -188,6 +193,12 @@ class BatchedPipeline:
         if self._partial_context:
             work_seconds = sum(context_seconds(cut.seconds) for cut in cuts)
         self._engine.scheduler.expect(self._request, work_seconds)
+
+    def _hear_many(self) -> None:
+        """Let as many windows be heard at once as the caller allows, from now on."""
+        for _ in range(self._n_slots_to_come):
+            self._slots.release()
+        self._n_slots_to_come = 0
 
     async def _hear_all(
         self, cuts: Iterable[Cut], policy: Policy, *, again: bool = False

@@ -9,7 +9,7 @@ would be an invention, and is left out.
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ
@@ -72,30 +72,53 @@ class Part:
     ``speech`` and ``words`` have times in the clip; ``before`` are the last words in front.
     """
 
+    speech: list[Interval]
+    words: list[HeardWord]
     before: Sequence[HeardWord] = ()
-    speech: list[Interval] = field(default_factory=list)
-    words: list[HeardWord] = field(default_factory=list)
+
+    @property
+    def lost(self) -> list[Interval]:
+        """Its speech that no word covers."""
+        return uncovered(self.speech, spoken_times(self.words))
 
     def reaches(self, seconds: float) -> bool:
-        """Whether its last gap and speech that begins at ``seconds`` may be one gap."""
-        lost = uncovered(self.speech, spoken_times(self.words))
+        """Whether its last gap and one that begins at ``seconds``, after its end, would be one."""
+        lost = self.lost
         return bool(lost) and not _is_apart(lost[-1][1], seconds, self.words)
+
+    def joined(self, after: "Part") -> "Part | None":
+        """It and its neighbour as one part; None if no gap reaches from one into the other."""
+        both = Part(self.speech + after.speech, self.words + after.words, self.before)
+        lost, next_lost = self.lost, after.lost
+        if not lost or not next_lost or _is_apart(lost[-1][1], next_lost[0][0], both.words):
+            return None
+        return both
 
 
 async def parts(
     cuts: Sequence[Cut], hearings: Iterable[Awaitable[Heard]], speech: Sequence[Interval]
 ) -> AsyncIterator[Part]:
-    """The parts of a clip in order, each as soon as its windows have been heard."""
-    part = Part()
+    """The parts of a clip in order, each as soon as it is known to be one: when its windows have
+    been heard, and the next one where a gap lies at the end.
+    """
     left = deque(speech)
-    for cut, following, hearing in zip(cuts, [*cuts[1:], None], hearings, strict=True):
-        starts = math.inf if following is None else following.stretches[0][0] / SAMPLE_RATE_HZ
-        while left and left[0][0] < starts:
-            part.speech.append(left.popleft())
-        part.words += [word.in_clip(cut) for word in (await hearing).words or ()]
-        if following is None or not part.reaches(starts):
-            yield part
-            part = Part(part.words[-LONGEST_SEAM:])
+    part: Part | None = None
+    before: Sequence[HeardWord] = ()
+    for cut, following, hearing in zip(cuts, [*cuts, None][1:], hearings, strict=True):
+        next_start = math.inf if following is None else following.stretches[0][0] / SAMPLE_RATE_HZ
+        heard = await hearing
+        new = Part([], [word.in_clip(cut) for word in heard.words or ()], before)
+        while left and left[0][0] < next_start:
+            new.speech.append(left.popleft())
+        if part is not None:
+            if both := part.joined(new):
+                new = both
+            else:
+                yield part
+        before = [*before, *new.words][-LONGEST_SEAM:]
+        part = new if new.reaches(next_start) else None
+        if part is None:
+            yield new
 
 
 def gaps_in(speech: Sequence[Interval], words: Sequence[HeardWord]) -> list[Gap]:

@@ -1,5 +1,6 @@
 """Speech that no word covers: where it is, and how what is heard there joins the other words."""
 
+import asyncio
 from dataclasses import replace
 from itertools import pairwise
 
@@ -18,15 +19,19 @@ from serve_app.engine.recovery import (
     SOUND_LOGPROB,
     SURE_LOGPROB,
     Gap,
+    Part,
     gaps_in,
+    parts,
     spliced,
 )
 from serve_app.engine.request import WINDOW_SECONDS
+from serve_app.engine.speech import cut_speech
 from serve_app.engine.words import Heard, HeardWord, spoken_times
 from tests.unit.heard_words import ATTEMPT, ascending_words, spoken, texts, times, word, words_at
 
 CHECKS = Checks(compression_ratio=2.4, log_prob=-1.0, no_speech=0.6)
 MINUTE = 60 * SAMPLE_RATE_HZ
+LONGEST = round(WINDOW_SECONDS * SAMPLE_RATE_HZ)
 EXACT = 1 / SAMPLE_RATE_HZ
 
 GAPS = st.builds(
@@ -104,6 +109,33 @@ def test_a_gap_holds_lost_speech_and_short_pauses_but_no_word(
     pauses = max(0, len(lost) - 1)
     added = total_seconds(gaps) - total_seconds(lost)
     assert -EXACT < added < pauses * JOINED_SECONDS + EXACT
+
+
+@given(speech(), st.data())
+def test_a_clip_in_parts_has_the_same_gaps_as_the_whole(
+    speech: list[Interval], data: st.DataObject
+) -> None:
+    stretches = [  # VAD cuts speech that is longer than a window
+        (at, min(round(end * SAMPLE_RATE_HZ), at + LONGEST))
+        for start, end in speech
+        for at in range(round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ), LONGEST)
+    ]
+    speech = [(start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ) for start, end in stretches]
+    cuts = cut_speech(stretches, WINDOW_SECONDS)
+    heard = [tuple(data.draw(ascending_words(cut.seconds))) for cut in cuts]
+
+    async def hear(words: tuple[HeardWord, ...]) -> Heard:
+        return Heard(ATTEMPT, words=words)
+
+    async def run() -> list[Part]:
+        return [part async for part in parts(cuts, map(hear, heard), speech)]
+
+    found = asyncio.run(run())
+    words = [one.in_clip(cut) for cut, those in zip(cuts, heard, strict=True) for one in those]
+    assert [stretch for part in found for stretch in part.speech] == speech
+    assert [one for part in found for one in part.words] == words
+    gaps = [gap for part in found for gap in gaps_in(part.speech, [*part.before, *part.words])]
+    assert gaps == gaps_in(speech, words)
 
 
 @given(speech(), ascending_words())

@@ -25,7 +25,7 @@ from serve_app.engine.transcription import transcribe
 from serve_app.engine.window import MEL_FRAMES_PER_SECOND, context_seconds
 from serve_app.options import TranscribeOptions, VadParameters
 from serve_app.settings import EngineTunables
-from serve_app.transcript import Transcript
+from serve_app.transcript import Segment, Transcript
 from tests.conditions import eventually
 from tests.unit.clips import clip_of, noise, sentences
 from tests.unit.ledger import Ledger
@@ -112,6 +112,37 @@ def test_a_window_that_takes_long_does_not_hold_up_the_next_ones(tiny_en: Engine
 
     with scripted(tiny_en, model, limits=BatchLimits(decode=1)) as engine:
         assert texts(asyncio.run(others_go_on(engine))) == ["Yes."] * 8
+
+
+@pytest.mark.parametrize("vad", [True, False])
+def test_segments_are_told_in_order_while_later_windows_are_being_heard(
+    tiny_en: Engine, vad: bool
+) -> None:
+    said, first_told = tokens(tiny_en, " one two three four five" * 3), threading.Event()
+    told: list[Segment] = []
+
+    def says(window: int, prompt: Sequence[int]) -> list[int]:
+        assert window < 2 or first_told.wait(timeout=60)
+        return said
+
+    def tell(segment: Segment) -> None:
+        told.append(segment)
+        first_told.set()
+
+    clip = real_speech("en", times=16) if vad else noise(40.0)
+    options = TranscribeOptions(language="en", chunk_length=10) if vad else windows(8)
+    with scripted(tiny_en, ScriptedModel(says, token_seconds=0.7)) as engine:
+        transcript = asyncio.run(transcribe(engine, clip, options, tell=tell))
+    assert len(told) > 3
+    assert tuple(told) == transcript.segments
+
+
+def test_the_sequential_pipeline_tells_its_segments_as_well(tiny_en: Engine) -> None:
+    told: list[Segment] = []
+    options = TranscribeOptions(language="en", batch_size=1)
+    with scripted(tiny_en, ScriptedModel(saying(tiny_en))) as engine:
+        transcript = asyncio.run(transcribe(engine, real_speech("en"), options, tell=told.append))
+    assert tuple(told) == transcript.segments != ()
 
 
 def test_silence_is_not_asked_of_the_model(tiny_en: Engine) -> None:
