@@ -128,6 +128,11 @@ class HttpSettings(_Settings):
     extra_transcribe_paths: tuple[str, ...] = Field(
         default=(), description="Further aliases, for a caller whose path is fixed."
     )
+    model_aliases: tuple[str, ...] = Field(
+        default=(),
+        description="Further names of the model under OpenAI's paths, such as a deployment's name "
+        "in Azure.",
+    )
     strict_options: bool = Field(
         default=False,
         description="Answer 422 to unknown options, parts and parameters, and to an option with "
@@ -181,6 +186,25 @@ class HttpSettings(_Settings):
                     "lower case, without a path or a slash at the end, and *"
                 )
         return origins
+
+
+class SubtitleSettings(_Settings):
+    """How SRT and WebVTT are laid out. Wide characters, as in Chinese, count twice."""
+
+    line_characters: int = Field(
+        default=42, ge=10, le=200, description="Longest line, in characters; words are never cut."
+    )
+    lines: int = Field(default=2, ge=1, le=4, description="Most lines of one subtitle.")
+    max_seconds: float = Field(
+        default=7.0, gt=0, le=30, description="Longest time from its first word to its last."
+    )
+    characters_per_second: float = Field(
+        default=20.0,
+        gt=0,
+        le=100,
+        description="Reading speed: a subtitle that would have to be read faster stays longer, up "
+        "to the next one.",
+    )
 
 
 class QuotaSettings(_Settings):
@@ -258,6 +282,7 @@ class AppSettings(_Settings):
 
     engine: EngineSettings = EngineSettings()
     http: HttpSettings = HttpSettings()
+    subtitles: SubtitleSettings = SubtitleSettings()
     quota: QuotaSettings = QuotaSettings()
     admission: AdmissionSettings = AdmissionSettings()
     drain: DrainSettings = DrainSettings()

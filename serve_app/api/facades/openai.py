@@ -1,0 +1,121 @@
+"""OpenAI's audio API as ``whisper-1`` has it: transcriptions, translations and models.
+
+docs/openai.md says what each parameter does here. The routes are not in our OpenAPI document:
+OpenAI's own describes them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from serve_app.api.call import Call, CallContext
+from serve_app.api.edge.state import RequestState
+from serve_app.api.facades.openai_request import (
+    CALLERS_NAMES,
+    AudioRequest,
+    Task,
+    read_request,
+)
+from serve_app.api.facades.openai_stream import stream
+from serve_app.api.model_names import OPENAIS_NAME, require_model
+from serve_app.api.render.subtitles import cues_of, srt, vtt
+from serve_app.api.render.verbose import short_body, text_of, verbose_body
+from serve_app.api.sources.form import read_form
+from serve_app.errors import InvalidOption
+from serve_app.transcript import Transcript
+
+RELEASED = 1_663_804_800
+"""Whisper's release, 22 September 2022, as a Unix time: clients want to know a model's age."""
+
+More = Callable[[RequestState], dict[str, Any]]
+
+
+def install_openai(app: FastAPI, context: CallContext) -> None:
+    """Answer OpenAI's requests under ``/v1``."""
+    install_audio(app, context, "/v1")
+    install_models(app, context, "/v1")
+
+
+def install_audio(
+    app: FastAPI,
+    context: CallContext,
+    base: str,
+    more: More = lambda state: {},
+    unknown_model: str = "model_not_found",
+) -> None:
+    """Answer transcriptions and translations under ``base``.
+
+    A part ``{deployment}`` of ``base`` names the model. ``more`` is added to JSON answers;
+    ``unknown_model`` is the code of the error for a name of no model.
+    """
+    router = APIRouter(include_in_schema=False)
+    aliases = context.settings.http.model_aliases
+
+    async def answer(request: Request, task: Task) -> Response:
+        call = Call(request, context)
+        form = await call.receive(read_form)
+        asked = read_request(form, task, context.settings.options)
+        model = request.path_params.get("deployment", asked.model)
+        await require_model(model, context.service, aliases, unknown_model)
+        try:
+            if asked.is_streamed:
+                return await stream(request, call, form.audio(), asked)
+            transcript = await call.transcribe(form.audio(), asked.options)
+        except InvalidOption as wrong:
+            raise wrong.renamed(CALLERS_NAMES) from None
+        extra = more(RequestState.of(request.scope))
+        response = _rendered(transcript, asked, context, extra)
+        response.headers.update(call.headers)
+        return response
+
+    @router.post(f"{base}/audio/transcriptions")
+    async def transcriptions(request: Request) -> Response:
+        return await answer(request, "transcribe")
+
+    @router.post(f"{base}/audio/translations")
+    async def translations(request: Request) -> Response:
+        return await answer(request, "translate")
+
+    app.include_router(router)
+
+
+def install_models(app: FastAPI, context: CallContext, base: str) -> None:
+    """Answer which models there are, under ``base``."""
+    router = APIRouter(include_in_schema=False)
+    aliases = context.settings.http.model_aliases
+
+    @router.get(f"{base}/models")
+    async def models() -> JSONResponse:
+        served = (await context.service.model()).name
+        names = dict.fromkeys((served, OPENAIS_NAME, *aliases))
+        return JSONResponse({"object": "list", "data": [_model(name) for name in names]})
+
+    @router.get(f"{base}/models/{{name:path}}")
+    async def model(name: str) -> JSONResponse:
+        await require_model(name, context.service, aliases)
+        return JSONResponse(_model(name))
+
+    app.include_router(router)
+
+
+def _rendered(
+    transcript: Transcript, asked: AudioRequest, context: CallContext, extra: dict[str, Any]
+) -> Response:
+    match asked.response_format:
+        case "text":
+            return PlainTextResponse(f"{text_of(transcript.segments)}\n")
+        case "srt":
+            return PlainTextResponse(srt(cues_of(transcript, context.settings.subtitles)))
+        case "vtt":
+            return PlainTextResponse(vtt(cues_of(transcript, context.settings.subtitles)))
+        case "verbose_json":
+            body = verbose_body(transcript, asked.task, asked.granularities)
+        case _:
+            body = short_body(transcript, with_logprobs=asked.with_logprobs)
+    return JSONResponse(body | extra)
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": RELEASED, "owned_by": "whisper-ox"}

@@ -1,0 +1,141 @@
+"""Transcripts as subtitles: SubRip (``.srt``) and WebVTT (W3C, https://www.w3.org/TR/webvtt1/).
+
+A subtitle, or cue, holds neighbouring words of one segment, so that none stays over a pause. It
+begins with its first word and ends with its last one, to the millisecond, unless that leaves too
+little time to read it. Text stays in logical order: players themselves set Arabic and Hebrew from
+right to left.
+"""
+
+import html
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from serve_app.settings import SubtitleSettings
+from serve_app.transcript import Segment, Transcript, Word
+
+SENTENCE_ENDS = tuple(".?!…。！？؟।")
+CLAUSE_ENDS = tuple(",;:、，；：،؛—–")
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One subtitle; times in milliseconds from the start of the audio."""
+
+    start: int
+    end: int
+    lines: tuple[str, ...]
+
+
+def srt(cues: Sequence[Cue]) -> str:
+    """A SubRip file. The format has no escapes, so its arrow becomes another one in a text."""
+    return "".join(
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n"
+        + "\n".join(cue.lines).replace("-->", "→")
+        + "\n\n"
+        for number, cue in enumerate(cues, start=1)
+    )
+
+
+def vtt(cues: Sequence[Cue]) -> str:
+    """A WebVTT file."""
+    return "WEBVTT\n\n" + "".join(
+        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n"
+        + html.escape("\n".join(cue.lines), quote=False)
+        + "\n\n"
+        for cue in cues
+    )
+
+
+def cues_of(transcript: Transcript, settings: SubtitleSettings) -> list[Cue]:
+    """The subtitles of a transcript with words, in order; none overlaps the next one."""
+    groups = [
+        group for segment in transcript.segments for group in _groups(_words(segment), settings)
+    ]
+    starts = [_milliseconds(group[0].start) for group in groups]
+    ends = [*starts, _milliseconds(transcript.duration_seconds)][1:]
+    cues = []
+    for group, start, next_start in zip(groups, starts, ends, strict=True):
+        lines = _balanced(group, settings)
+        reading = sum(map(_columns, lines)) / settings.characters_per_second
+        end = max(_milliseconds(group[-1].end), start + _milliseconds(reading))
+        # A cue must take some time, even where two words are said to begin at once.
+        cues.append(Cue(start, max(min(end, next_start), start + 1), lines))
+    return cues
+
+
+def _words(segment: Segment) -> Sequence[Word]:
+    words = segment.words or [Word(segment.start, segment.end, segment.text, 1.0)]
+    return [word for word in words if word.word.strip()]
+
+
+def _groups(words: Sequence[Word], settings: SubtitleSettings) -> Iterator[Sequence[Word]]:
+    """The words of each cue of a segment."""
+    while words:
+        fitting = 1
+        while fitting < len(words) and _fits(words[: fitting + 1], settings):
+            fitting += 1
+        if fitting < len(words):
+            fitting = _best_break(words[:fitting])
+        yield words[:fitting]
+        words = words[fitting:]
+
+
+def _fits(words: Sequence[Word], settings: SubtitleSettings) -> bool:
+    is_short = words[-1].end - words[0].start <= settings.max_seconds
+    return is_short and len(_wrapped(words, settings.line_characters)) <= settings.lines
+
+
+def _best_break(words: Sequence[Word]) -> int:
+    """After how many of ``words`` to break: in the second half, where a sentence ends or else a
+    clause does, or else after all of them.
+    """
+    for marks in (SENTENCE_ENDS, CLAUSE_ENDS):
+        for count in range(len(words), len(words) // 2, -1):
+            if words[count - 1].word.rstrip("\"'”’»)]").endswith(marks):
+                return count
+    return len(words)
+
+
+def _balanced(words: Sequence[Word], settings: SubtitleSettings) -> tuple[str, ...]:
+    """As few lines as they need, and those of about the same length."""
+    lines = _wrapped(words, settings.line_characters)
+    for width in range(1, settings.line_characters):
+        narrower = _wrapped(words, width)
+        if len(narrower) == len(lines) and max(map(_columns, narrower)) <= width:
+            return tuple(narrower)
+    return tuple(lines)
+
+
+def _wrapped(words: Sequence[Word], width: int) -> list[str]:
+    """Lines of up to ``width`` columns, broken between words only."""
+    lines = [""]
+    for word in words:
+        # Whisper writes the space before a word, and none where a language has none.
+        text = " ".join(word.word.split())
+        gap = " " if lines[-1] and word.word[:1].isspace() else ""
+        if lines[-1] and _columns(lines[-1] + gap + text) > width:
+            lines.append(text)
+        else:
+            lines[-1] += gap + text
+    return lines
+
+
+def _columns(text: str) -> int:
+    """The width of ``text``: wide characters take two columns, combining marks none."""
+    return sum(
+        2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+        if unicodedata.category(character) not in ("Mn", "Me", "Cf")
+    )
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _clock(milliseconds: int, point: str) -> str:
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"

@@ -1,0 +1,115 @@
+// Every call path of the Node clients against one server; prints {path: what was heard} as JSON.
+// usage: node calls.mjs URL AUDIO_FILE
+
+import fs from "node:fs";
+import { createAzure } from "@ai-sdk/azure";
+import { createGroq } from "@ai-sdk/groq";
+import { createOpenAI } from "@ai-sdk/openai";
+import { experimental_transcribe as transcribe } from "ai";
+import Groq from "groq-sdk";
+import OpenAI, { AzureOpenAI, toFile } from "openai";
+
+const [url, path] = process.argv.slice(2);
+const audio = fs.readFileSync(path);
+const apiKey = "any";
+const model = "whisper-1";
+const groqModel = "whisper-large-v3-turbo";
+
+const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 });
+const azure = new AzureOpenAI({
+  endpoint: url,
+  apiKey,
+  apiVersion: "2024-10-21",
+  deployment: "whisper",
+  maxRetries: 0,
+});
+const groq = new Groq({ baseURL: url, apiKey, maxRetries: 0 });
+const ask = (more) =>
+  openai.audio.transcriptions.create({ file: fs.createReadStream(path), model, ...more });
+const name = (error) => `${error.constructor.name} ${error.status} ${error.code} ${error.param}`;
+
+const calls = {
+  "openai: fs.ReadStream": async () => (await ask()).text,
+  "openai: File": async () =>
+    (await ask({ file: new File([audio], "speech.wav", { type: "audio/wav" }) })).text,
+  "openai: toFile(Buffer)": async () => (await ask({ file: await toFile(audio) })).text,
+  "openai: text": async () => ask({ response_format: "text" }),
+  "openai: srt": async () => ask({ response_format: "srt" }),
+  "openai: vtt": async () => ask({ response_format: "vtt" }),
+  "openai: verbose_json, words and segments": async () => {
+    const answer = await ask({
+      response_format: "verbose_json",
+      timestamp_granularities: ["word", "segment"],
+    });
+    return `${answer.language}: ${answer.segments.length} ${answer.words.map((w) => w.word)}`;
+  },
+  "openai: logprobs": async () =>
+    (await ask({ include: ["logprobs"] })).logprobs.map((one) => one.token).join(""),
+  "openai: chunking_strategy": async () =>
+    (await ask({ chunking_strategy: { type: "server_vad", threshold: 0.4 } })).text,
+  "openai: stream": async () => {
+    const types = new Set();
+    let text = "";
+    for await (const event of await ask({ stream: true })) {
+      types.add(event.type);
+      text += event.delta ?? "";
+      if (event.type === "transcript.text.done" && event.text !== text) throw new Error(text);
+    }
+    return `${text} ${[...types]}`;
+  },
+  "openai: models.list": async () => (await openai.models.list()).data.map((one) => one.id).join(),
+  "openai: models.retrieve": async () => (await openai.models.retrieve("openai/whisper-1")).id,
+  "openai: unknown model": async () => ask({ model: "no-such" }).catch(name),
+  "openai: wrong parameter": async () => ask({ temperature: 7 }).catch(name),
+  "azure: deployment": async () =>
+    (await azure.audio.transcriptions.create({ file: await toFile(audio), model: "whisper" })).text,
+  "groq: json": async () =>
+    (await groq.audio.transcriptions.create({ file: fs.createReadStream(path), model: groqModel }))
+      .text,
+  "groq: verbose_json": async () =>
+    (
+      await groq.audio.transcriptions.create({
+        file: fs.createReadStream(path),
+        model: groqModel,
+        response_format: "verbose_json",
+      })
+    ).segments
+      .map((one) => one.text)
+      .join(""),
+  "ai: openai": async () => {
+    const provider = createOpenAI({ baseURL: `${url}/v1`, apiKey });
+    const answer = await transcribe({
+      model: provider.transcription(model),
+      audio,
+      providerOptions: { openai: { timestampGranularities: ["segment"] } },
+    });
+    return `${answer.language} ${answer.segments.length} ${answer.text}`;
+  },
+  "ai: openai, gpt-4o-transcribe": async () => {
+    const provider = createOpenAI({ baseURL: `${url}/v1`, apiKey });
+    return (await transcribe({ model: provider.transcription("gpt-4o-transcribe"), audio })).text;
+  },
+  "ai: azure": async () => {
+    const provider = createAzure({ baseURL: `${url}/openai`, apiKey, apiVersion: "2024-10-21" });
+    return (await transcribe({ model: provider.transcription("whisper-1"), audio })).text;
+  },
+  "ai: azure, deployment": async () => {
+    const provider = createAzure({
+      baseURL: `${url}/openai`,
+      apiKey,
+      apiVersion: "2024-10-21",
+      useDeploymentBasedUrls: true,
+    });
+    return (await transcribe({ model: provider.transcription("whisper-1"), audio })).text;
+  },
+  "ai: groq": async () => {
+    const provider = createGroq({ baseURL: `${url}/openai/v1`, apiKey });
+    return (await transcribe({ model: provider.transcription(groqModel), audio })).text;
+  },
+};
+
+const heard = {};
+for (const [path, call] of Object.entries(calls)) {
+  heard[path] = await call().catch((error) => `FAILED ${error.stack}`);
+}
+console.log(JSON.stringify(heard));

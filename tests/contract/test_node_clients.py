@@ -1,0 +1,94 @@
+"""The unmodified Node clients of OpenAI, Azure OpenAI, Groq and the AI SDK."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from loadtest.server import Server
+from serve_app.api.example import EXAMPLE_CLIP
+
+SOURCES = Path(__file__).parent / "node"
+PLAIN = (
+    *("openai: fs.ReadStream", "openai: File", "openai: toFile(Buffer)", "openai: text"),
+    *("openai: logprobs", "openai: chunking_strategy", "azure: deployment"),
+    *("groq: json", "groq: verbose_json", "ai: openai, gpt-4o-transcribe", "ai: azure"),
+    *("ai: azure, deployment", "ai: groq"),
+)
+"""Calls that give the text alone."""
+
+pytestmark = pytest.mark.node
+
+
+@pytest.fixture(scope="module")
+def clients() -> Path:
+    """A folder with the packages and the script, kept from run to run under its contents' hash."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("node and npm are not installed")
+    packages, script = (SOURCES / name for name in ("package.json", "calls.mjs"))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper-ox"
+    folder = cache / f"node-{hashlib.sha256(packages.read_bytes()).hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "node_modules").is_dir():
+        shutil.copy(packages, folder)
+        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
+        installed = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+        if installed.returncode:
+            shutil.rmtree(folder)
+            pytest.skip(f"npm cannot install the clients: {installed.stderr[-300:]}")
+    shutil.copy(script, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def heard(clients: Path, tiny_en: Server) -> dict[str, str]:
+    """What each call path gives."""
+    run = subprocess.run(
+        ["node", "calls.mjs", tiny_en.url, str(EXAMPLE_CLIP)],
+        cwd=clients,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found: dict[str, str] = json.loads(run.stdout)
+    return found
+
+
+@pytest.mark.parametrize("call", PLAIN)
+def test_the_words_are_heard(heard: dict[str, str], call: str) -> None:
+    assert heard[call].strip() == "Hello World"
+
+
+@pytest.mark.parametrize("call", ["openai: srt", "openai: vtt"])
+def test_subtitles_are_text(heard: dict[str, str], call: str) -> None:
+    assert heard[call].count(" --> ") == 1
+    assert "\nHello World\n" in heard[call]
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        ("openai: verbose_json, words and segments", "english: 1 Hello,World"),
+        (
+            "openai: stream",
+            "Hello World transcript.text.delta,transcript.text.segment,transcript.text.done",
+        ),
+        ("openai: models.list", "tiny.en,whisper-1"),
+        ("openai: models.retrieve", "openai/whisper-1"),
+        ("openai: unknown model", "NotFoundError 404 model_not_found model"),
+        ("openai: wrong parameter", "BadRequestError 400 invalid_option temperature"),
+        ("ai: openai", "en 1 Hello World"),
+    ],
+)
+def test_what_else_an_answer_holds_is_understood(
+    heard: dict[str, str], call: str, answer: str
+) -> None:
+    assert heard[call] == answer
+
+
+def test_no_call_path_is_left_untested(heard: dict[str, str]) -> None:
+    assert len(heard) == len(PLAIN) + 2 + 7
