@@ -245,9 +245,10 @@ def test_an_unknown_model_is_not_found(client: openai.OpenAI, speech: Any) -> No
 
 def test_a_wrong_key_is_an_authentication_error(guarded: Server, speech: Any) -> None:
     assert ask(client_of(guarded, API_KEY), speech).text == HEARD
-    for call in (lambda c: ask(c, speech), lambda c: c.models.list()):
+    stranger = client_of(guarded, "wrong")
+    for call in (lambda: ask(stranger, speech), stranger.models.list):
         with pytest.raises(openai.AuthenticationError) as refused:
-            call(client_of(guarded, "wrong"))
+            call()
         assert refused.value.code == "invalid_api_key"
 
 
