@@ -17,7 +17,7 @@ import webvtt
 from loadtest.server import Server
 from loadtest.speech import registry_clips
 from serve_app.api.example import EXAMPLE_CLIP
-from tests.contract.conftest import API_KEY, MAX_BODY_BYTES, TWO_SECONDS_KEY
+from tests.contract.conftest import API_KEY, MAX_BODY_BYTES, TWO_WINDOWS_KEY
 from tests.contract.wire import silence, wav
 
 DEPLOYMENT, API_VERSION = "whisper", "2024-10-21"
@@ -259,10 +259,10 @@ def test_a_body_over_the_limit_is_told_its_size(guarded: Server) -> None:
 
 
 def test_a_quota_is_a_rate_limit_with_the_time_to_come_back(guarded: Server) -> None:
-    client = client_of(guarded, TWO_SECONDS_KEY)
+    client = client_of(guarded, TWO_WINDOWS_KEY)
     with pytest.raises(openai.RateLimitError) as refused:
         for _ in range(4):
-            ask(client, ("a.wav", silence(2.0)))
+            ask(client, ("a.wav", silence(8.0)))
     assert int(refused.value.response.headers["Retry-After"]) > 0
 
 

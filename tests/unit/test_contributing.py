@@ -11,6 +11,7 @@ from serve_app.api.call import CallContext
 from serve_app.api.edge.edge import Edge
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.audio.pool import DecodingPool
 from serve_app.metrics import NO_METRICS
 from serve_app.settings import AppSettings
 from tests.unit.asgi import edge_parts
@@ -25,7 +26,9 @@ def test_the_toy_protocol_of_the_page_answers() -> None:
     toy: dict[str, Any] = {}
     exec(code, toy)
     app = FastAPI()
-    toy["install_lines"](app, CallContext(DeafService(), AppSettings(), Quotas(), NO_METRICS))
+    settings = AppSettings()
+    decoding = DecodingPool(settings.audio, settings.decoding)
+    toy["install_lines"](app, CallContext(DeafService(), settings, Quotas(), NO_METRICS, decoding))
     app.add_middleware(Edge, **edge_parts())
     client = TestClient(app)
     audio = {"file": EXAMPLE_CLIP.read_bytes()}
