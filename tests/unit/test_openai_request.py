@@ -11,9 +11,12 @@ from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.api.facades.openai_request import AudioRequest, read_request
 from serve_app.api.model_names import is_known
 from serve_app.api.sources.form import Form
+from serve_app.audio.clip import AudioClip
+from serve_app.caller import Caller
 from serve_app.errors import InvalidOption, NotReady, Overloaded, WhisperOxError
 from serve_app.options import OptionLimits, TranscribeOptions, VadParameters
 from serve_app.settings import ApiKey, AppSettings, HttpSettings
+from serve_app.transcript import Segment, Tell, Transcript
 from tests.unit.deaf_service import DeafService
 
 DEFAULTS = TranscribeOptions()
@@ -146,9 +149,9 @@ def test_a_name_of_a_whisper_model_is_known(name: str, known: bool) -> None:
     assert is_known(name, ("my-deployment",)) is known
 
 
-def post(error: WhisperOxError | None = None, path: str = "/v1/audio/", **fields: str) -> Any:
+def post(service: DeafService | None = None, path: str = "/v1/audio/", **fields: str) -> Any:
     settings = AppSettings(http=HttpSettings(model_aliases=("my-deployment",)))
-    client = TestClient(build_api(DeafService(error), settings, ApiKey()))
+    client = TestClient(build_api(service or DeafService(), settings, ApiKey()))
     return client.post(
         f"{path}transcriptions", files={"file": EXAMPLE_CLIP.read_bytes()}, data=fields
     )
@@ -168,10 +171,43 @@ def post(error: WhisperOxError | None = None, path: str = "/v1/audio/", **fields
 def test_what_keeps_a_request_from_its_start_is_no_event(
     stream: str, error: WhisperOxError, status: int, kind: str, code: str
 ) -> None:
-    answer = post(error, stream=stream)
+    answer = post(DeafService(error), stream=stream)
     found = answer.json()["error"]
     assert (answer.status_code, found["type"], found["code"]) == (status, kind, code)
     assert answer.headers["Retry-After"] == "3"
+
+
+class Interrupted(DeafService):
+    """Tells one segment and fails."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__()
+        self.failure = failure
+
+    async def transcribe(
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        tell: Tell | None = None,
+    ) -> Transcript:
+        assert tell
+        tell(Segment(0.0, 1.0, " Hello", -0.1, 0.0, 1.0, 0.0, 0, (), None))
+        raise self.failure
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(NotReady("the process died"), "not_ready"), (LookupError("a secret"), "internal_error")],
+)
+def test_what_goes_wrong_after_the_first_segment_is_an_event(error: Exception, code: str) -> None:
+    answer = post(Interrupted(error), stream="true")
+    delta, _, failed = [
+        json.loads(event.removeprefix("data: ")) for event in answer.text.split("\n\n")[:-1]
+    ]
+    assert (answer.status_code, delta["delta"]) == (200, "Hello")
+    assert (failed["error"]["type"], failed["error"]["code"]) == ("server_error", code)
+    assert "secret" not in answer.text
 
 
 def test_an_alias_of_the_operators_is_a_deployment() -> None:
