@@ -1,7 +1,10 @@
 """The one exception hierarchy. Only ``serve_app.api.error_answers`` maps it to HTTP."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
+
+_OPTION_NAME = re.compile(r"\w+(\.\w+)*")
 
 
 class WhisperOxError(Exception):
@@ -47,7 +50,7 @@ class InvalidOption(WhisperOxError):
 
     Each of ``problems`` is a sentence that begins with the bare name of an option, such as
     ``beam_size``; ``field`` is the first of these names. :meth:`under` adds what callers of an API
-    write before it.
+    write before it, :meth:`renamed` puts their own names in its place.
     """
 
     code = "invalid_option"
@@ -69,6 +72,16 @@ class InvalidOption(WhisperOxError):
 
         field = None if self.field is None else placed(self.field)
         return InvalidOption(*map(placed, self.problems), field=field)
+
+    def renamed(self, names: Mapping[str, str]) -> "InvalidOption":
+        """The same error with each option called by its value in ``names``, if it is there."""
+
+        def rename(match: re.Match[str]) -> str:
+            return names.get(match[0], match[0])
+
+        problems = (_OPTION_NAME.sub(rename, problem, count=1) for problem in self.problems)
+        field = None if self.field is None else names.get(self.field, self.field)
+        return InvalidOption(*problems, field=field)
 
 
 def _ends(rest: str) -> bool:

@@ -4,8 +4,8 @@ The key check, the error answers and the proxies read this table. The command th
 does too and has to be quick, so nothing slow to import belongs here.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from serve_app.errors import InvalidOption, WhisperOxError
@@ -25,12 +25,17 @@ class Dialect:
 
     Its paths begin with one of ``path_prefixes``. ``option_prefix`` is what its callers write in
     front of an option's name. ``render`` makes the body of an error from the error and the request
-    id.
+    id. ``statuses`` are those of our errors that this API answers with another one.
     """
 
     path_prefixes: tuple[str, ...]
     option_prefix: str
     render: Callable[[WhisperOxError, str], dict[str, Any]]
+    statuses: Mapping[int, int] = field(default_factory=dict)
+
+    def status(self, error: WhisperOxError) -> int:
+        """The HTTP status of the answer that tells a caller of ``error``."""
+        return self.statuses.get(error.status, error.status)
 
     def error_body(
         self, error: WhisperOxError, request_id: str, bare_options: Collection[str] = ()
@@ -78,7 +83,10 @@ _OPENAI_CODES = {"unauthorized": "invalid_api_key", "overloaded": "rate_limit_ex
 
 NATIVE = Dialect(path_prefixes=(), option_prefix="generate_kwargs.", render=_native_error)
 OPENAI = Dialect(
-    path_prefixes=("/v1/audio/", "/openai/", "/v1/models"), option_prefix="", render=_openai_error
+    path_prefixes=("/v1/audio/", "/openai/", "/v1/models"),
+    option_prefix="",
+    render=_openai_error,
+    statuses={415: 400, 422: 400},
 )
 DIALECTS = (OPENAI,)
 """Every dialect but the native one. Where the prefixes of two match, the first one counts."""

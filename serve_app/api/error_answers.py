@@ -43,8 +43,9 @@ def error_response(scope: Scope, error: WhisperOxError) -> JSONResponse:
         headers["Connection"] = "close"  # RFC 9110: nobody waits for the rest of the request
     state = RequestState.of(scope)
     state.error_code = error.code
-    body = dialect_of(state.path).error_body(error, state.request_id, state.bare_options)
-    return JSONResponse(body, error.status, headers)
+    dialect = dialect_of(state.path)
+    body = dialect.error_body(error, state.request_id, state.bare_options)
+    return JSONResponse(body, dialect.status(error), headers)
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: Exception) -> None:

@@ -5,7 +5,7 @@ import json
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -18,6 +18,9 @@ _SHOWN_ERRORS = 5
 _SHOWN_VALUE = 80
 _SHOWN_NAME = 64
 _DEFAULT_LIMITS = OptionLimits()
+
+
+Values = TypeVar("Values", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,16 @@ def build_options(
     if options.batch_size > limits.max_batch_size:
         options = options.model_copy(update={"batch_size": limits.max_batch_size})
     return ParsedOptions(options, tuple(sorted(map(short_name, ignored))))
+
+
+def read_values(
+    model: type[Values], values: Mapping[str, object], limits: OptionLimits = _DEFAULT_LIMITS
+) -> Values:
+    """``values`` by the kinds of ``model``'s fields. Raises :class:`InvalidOption`."""
+    try:
+        return model.model_validate(values, context=limits)
+    except ValidationError as wrong:
+        raise _invalid([_problem(error) for error in wrong.errors()]) from None
 
 
 def shown(value: object) -> str:

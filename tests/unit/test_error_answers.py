@@ -74,7 +74,7 @@ def test_openai_paths_have_openais_form(path: str) -> None:
     [
         ("unauthorized", 401, "invalid_request_error", "invalid_api_key", "api-key"),
         ("overloaded", 429, "rate_limit_error", "rate_limit_exceeded", None),
-        ("option", 422, "invalid_request_error", "invalid_option", "beam_size"),
+        ("option", 400, "invalid_request_error", "invalid_option", "beam_size"),
         ("bug", 500, "server_error", "internal_error", None),
     ],
 )
@@ -117,7 +117,8 @@ def test_a_retry_is_told_in_whole_seconds(what: str, seconds: str) -> None:
 def test_a_parameter_of_the_wrong_form_is_named(path: str, query: str) -> None:
     response = get(path + query)
     error = error_of(response)
-    assert (response.status_code, error["code"]) == (422, "invalid_request")
+    status = 422 if path.startswith("/number") else 400  # OpenAI's API has no 422
+    assert (response.status_code, error["code"]) == (status, "invalid_request")
     assert error.get("field", error.get("param")) == "value"
     assert error["message"].startswith("value: ")
 

@@ -55,6 +55,13 @@ def test_every_problem_with_the_options_reaches_another_process() -> None:
         assert copy.under("options.").message == "options.beam_size: got 99. options.task: got 1"
 
 
+def test_a_problem_is_told_under_the_name_that_the_caller_gave() -> None:
+    error = InvalidOption("vad.pad: got -1 for vad.pad", "task: got 1. and 2 more", field="vad.pad")
+    renamed = error.renamed({"vad.pad": "strategy.padding_ms", "vad": "x", "and": "y"})
+    assert renamed.message == "strategy.padding_ms: got -1 for vad.pad. task: got 1. and 2 more"
+    assert renamed.field == "strategy.padding_ms"
+
+
 @pytest.mark.parametrize("kind", [k for k in KINDS if k.status in (429, 503)])
 def test_who_may_try_again_is_always_told_when(kind: type[WhisperOxError]) -> None:
     is_answered = kind.__module__ == errors.__name__  # models' errors stop a start
