@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+Stretch = tuple[int, int]
+"""Start and end of a stretch of audio, in samples at 16 kHz."""
+
 
 @dataclass(frozen=True)
 class Word:

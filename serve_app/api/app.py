@@ -15,6 +15,7 @@ from serve_app.api.edge.key_ring import KeyRing
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.record import Recorder
 from serve_app.api.error_answers import install_error_handlers
+from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.status import install_status
 from serve_app.api.facades.whisper_ox import install_whisper_ox
 from serve_app.api.openapi import complete_openapi
@@ -55,7 +56,9 @@ def build_api(
     app = _application(decoding, with_docs=with_docs)
     install_error_handlers(app)
     install_status(app, service, with_docs=with_docs)
-    install_whisper_ox(app, CallContext(service, settings, quotas, sink, decoding))
+    context = CallContext(service, settings, quotas, sink, decoding)
+    for install in (install_whisper_ox, install_echokit):
+        install(app, context)
     complete_openapi(app, key_header=None if ring.is_open else ring.header)
     app.add_middleware(
         Edge,

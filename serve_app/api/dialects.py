@@ -81,6 +81,7 @@ def _openai_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
 _OPENAI_CODES = {"unauthorized": "invalid_api_key", "overloaded": "rate_limit_exceeded"}
 """Our codes and those that OpenAI's clients know for the same errors."""
 
+
 NATIVE = Dialect(path_prefixes=(), option_prefix="generate_kwargs.", render=_native_error)
 OPENAI = Dialect(
     path_prefixes=("/v1/audio/", "/openai/", "/v1/models"),
@@ -88,5 +89,10 @@ OPENAI = Dialect(
     render=_openai_error,
     statuses={415: 400, 422: 400},
 )
-DIALECTS = (OPENAI,)
+ECHOKIT_VAD = Dialect(
+    path_prefixes=("/v1/audio/vad",),
+    option_prefix="",
+    render=lambda error, request_id: {"error": error.message},
+)
+DIALECTS = (ECHOKIT_VAD, OPENAI)
 """Every dialect but the native one. Where the prefixes of two match, the first one counts."""

@@ -25,11 +25,12 @@ from serve_app.engine import hardware
 from serve_app.engine.admission import Load
 from serve_app.engine.engine import Engine
 from serve_app.engine.largest_batch import try_largest_batches
+from serve_app.engine.speech_detection import detect_speech
 from serve_app.engine.transcription import transcribe
 from serve_app.engine.upkeep import keep_up
 from serve_app.errors import DeviceFailed, NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
-from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
+from serve_app.options import ModelFacts, TranscribeOptions, VadParameters, check_against_model
 from serve_app.serving.call_log import log_call, log_transcript
 from serve_app.serving.ray_internals import listen_on_node_address_only, pull_bodies
 from serve_app.serving.ray_metrics import RayMetrics
@@ -37,7 +38,7 @@ from serve_app.serving.remote_service import TRANSCRIBER, RemoteService
 from serve_app.settings import ApiKey, AppSettings, EngineTunables
 from serve_app.tracing import tracer_of
 from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Tracer
-from serve_app.transcript import Transcript
+from serve_app.transcript import Stretch, Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
 
@@ -114,6 +115,13 @@ class Transcriber(_Replica):
                 raise
             log_transcript(transcript, text=self._logs_transcripts)
             return transcript
+
+    async def detect_speech(
+        self, clip: AudioClip, parameters: VadParameters, caller: Caller
+    ) -> list[Stretch]:
+        """See :class:`serve_app.service.SpeechService`."""
+        with request_scope(caller.request_id):
+            return await detect_speech(self._engine, clip, parameters, caller.priority)
 
     async def describe(self) -> ModelFacts:
         """The model of this replica."""
