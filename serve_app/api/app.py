@@ -15,6 +15,7 @@ from serve_app.api.edge.key_ring import KeyRing
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.record import Recorder
 from serve_app.api.error_answers import install_error_handlers
+from serve_app.api.facades.deepgram import install_deepgram
 from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.status import install_status
 from serve_app.api.facades.whisper_ox import install_whisper_ox
@@ -57,7 +58,7 @@ def build_api(
     install_error_handlers(app)
     install_status(app, service, with_docs=with_docs)
     context = CallContext(service, settings, quotas, sink, decoding)
-    for install in (install_whisper_ox, install_echokit):
+    for install in (install_whisper_ox, install_echokit, install_deepgram):
         install(app, context)
     complete_openapi(app, key_header=None if ring.is_open else ring.header)
     app.add_middleware(
