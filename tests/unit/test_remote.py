@@ -253,6 +253,12 @@ def test_the_status_of_a_missing_file_is_told(port: int) -> None:
         fetched(f"http://localhost:{port}/missing", f"localhost:{port}")
 
 
+@pytest.mark.parametrize("label", ["no-such-name", "a" * 70])
+def test_a_name_without_an_address_is_told(label: str) -> None:
+    with pytest.raises(RemoteAudioUnavailable, match="has no address"):
+        fetched(f"http://{label}.invalid/", "*.invalid")
+
+
 def test_a_host_that_is_not_there_is_told(port: int) -> None:
     with pytest.raises(RemoteAudioUnavailable, match="cannot be reached"):
         fetched("http://localhost:1/", "localhost:1")

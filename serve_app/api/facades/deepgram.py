@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 
 from serve_app.api.call import Call, CallContext, Source
 from serve_app.api.edge.state import RequestState
-from serve_app.api.facades.deepgram_request import ListenRequest, read_query
+from serve_app.api.facades.deepgram_request import CALLERS_NAMES, ListenRequest, read_query
 from serve_app.api.render.deepgram import metadata, results
 from serve_app.api.sources.raw_body import OnHead, read_raw_body
 from serve_app.api.sources.remote import RemoteAudio
@@ -42,7 +42,7 @@ def install_deepgram(app: FastAPI, context: CallContext) -> None:
         try:
             transcript = await call.transcribe(audio, asked.options)
         except InvalidOption as wrong:
-            raise wrong.renamed({"hotwords": "keyterm"}) from None
+            raise wrong.renamed(CALLERS_NAMES) from None
         state = RequestState.of(request.scope)
         body = {
             "metadata": metadata(state.request_id, sha256, transcript.duration_seconds, served)
@@ -97,7 +97,7 @@ def _no_url() -> InvalidRequest:
 def _noted(asked: ListenRequest, served: str) -> dict[str, Any]:
     """What ``metadata`` says of the query: labels of the caller's, and what was not done."""
     warnings = [
-        _warning(name, "unsupported", "this server does not do that")
+        _warning(name, "unsupported", "this server does not support it and has ignored it")
         for name in asked.options.ignored
     ]
     if asked.model not in ("whisper", served, f"whisper-{served.removesuffix('.en')}"):

@@ -20,6 +20,9 @@ from serve_app.options import (
 )
 from serve_app.options.kinds import Flag, Kind, Number, Whole
 
+CALLERS_NAMES = {"hotwords": "keyterm"}
+"""Our options and the parameters that Deepgram's callers give them by."""
+
 _REFUSED = {
     "callback": "this server answers with the transcript itself and calls nobody",
     "redact": "this server hides nothing in a transcript",
@@ -45,7 +48,7 @@ _UNKNOWN_LENGTH = 0xFFFF_FFFF
 
 @dataclass(frozen=True)
 class ListenRequest:
-    """What one request asks for; ``ignored`` are the names of parameters that do nothing here.
+    """What one request asks for; ``options.ignored`` are parameters that do nothing here.
 
     ``pcm_header``: what makes a WAV file of a body without a header; b"" if it has one.
     """
@@ -86,7 +89,7 @@ def read_query(query: Iterable[tuple[str, str]], limits: OptionLimits) -> Listen
     try:
         parsed = build_options(options, limits=limits)
     except InvalidOption as wrong:
-        raise wrong.renamed({"hotwords": "keyterm"}) from None
+        raise wrong.renamed(CALLERS_NAMES) from None
     return ListenRequest(
         model=fields.model,
         options=parsed,

@@ -85,7 +85,7 @@ class RemoteAudio:
         if parsed.scheme not in PORTS:
             raise RemoteAudioRefused("url: only http:// and https:// are fetched.")
         port = parsed.port or PORTS[parsed.scheme]
-        host = parsed.raw_host.decode().rstrip(".")
+        host = _host(parsed)
         names = {f"{host}:{port}"} | ({host} if port == PORTS[parsed.scheme] else set())
         if not any(_matches(names, one) for one in self._settings.allowed_hosts):
             raise RemoteAudioRefused(
@@ -97,8 +97,8 @@ class RemoteAudio:
     async def _addresses(self, url: httpx.URL) -> list[str]:
         """The checked addresses of the host. Raises as :meth:`fetch` does."""
         try:
-            found = await self._resolve(url.host, url.port or PORTS[url.scheme])
-        except OSError:
+            found = await self._resolve(_host(url), url.port or PORTS[url.scheme])
+        except (OSError, UnicodeError):  # the latter for a part of more than 63 characters
             raise RemoteAudioUnavailable("url: the host's name has no address.") from None
         if not self._settings.allow_private_addresses and not all(map(is_public, found)):
             raise RemoteAudioRefused("url: the host has an address that is not public.")
@@ -109,7 +109,7 @@ class RemoteAudio:
     ) -> bytearray | httpx.URL:
         """The file, or where it has moved to."""
         # The certificate has to be that of the name, although the connection is to an address.
-        more = {"sni_hostname": url.raw_host.decode()}
+        more = {"sni_hostname": _host(url)}
         headers = {"Host": url.netloc.decode(), "Accept-Encoding": "identity"}
         # A client of its own, since a connection kept for one name must not serve another.
         patience = httpx.Timeout(self._settings.seconds, connect=CONNECT_SECONDS)
@@ -142,6 +142,11 @@ class RemoteAudio:
             hold(len(chunk))
             add(audio, chunk, on_head)
         return audio
+
+
+def _host(url: httpx.URL) -> str:
+    """In lower case and ASCII (IDNA), without the dot that ends an absolute name."""
+    return url.raw_host.decode().removesuffix(".")
 
 
 def _matches(names: set[str], allowed: str) -> bool:
