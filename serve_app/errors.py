@@ -137,6 +137,20 @@ class BodyTooLarge(WhisperOxError):
     status = 413
 
 
+class RemoteAudioRefused(WhisperOxError):
+    """The server does not fetch audio from the caller's URL."""
+
+    code = "remote_audio_refused"
+    status = 400
+
+
+class RemoteAudioUnavailable(WhisperOxError):
+    """Fetching audio from the caller's URL failed or took too long."""
+
+    code = "remote_audio_unavailable"
+    status = 400
+
+
 class FormTooLarge(WhisperOxError):
     """A form has more parts or longer text fields than it may."""
 

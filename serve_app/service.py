@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
-from serve_app.options import ModelFacts, TranscribeOptions
-from serve_app.transcript import Segment, Tell, Transcript
+from serve_app.options import ModelFacts, TranscribeOptions, VadParameters
+from serve_app.transcript import Segment, Stretch, Tell, Transcript
 
 
 class SpeechService(Protocol):
@@ -32,6 +32,14 @@ class SpeechService(Protocol):
         Raises ``WhisperOxError``: ``InvalidOption`` where options do not fit the model,
         ``NotReady`` while no replica serves, ``Overloaded`` when the queue is full. Cancelling the
         call frees the request's queued windows.
+        """
+
+    async def detect_speech(
+        self, clip: AudioClip, parameters: VadParameters, caller: Caller
+    ) -> list[Stretch]:
+        """Where somebody speaks in one clip: stretches that are ascending and apart.
+
+        Raises ``NotReady`` while no replica serves. Cancelling the call ends the search.
         """
 
     async def model(self) -> ModelFacts:

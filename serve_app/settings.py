@@ -15,6 +15,7 @@ DEFAULT_MODEL = "base"
 
 # As browsers send it, which is how it is compared.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://[^/\sA-Z]+|null")
+_HOST = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?")
 
 
 class _Settings(BaseModel):
@@ -207,6 +208,39 @@ class SubtitleSettings(_Settings):
     )
 
 
+class RemoteSettings(_Settings):
+    """Audio that a caller names by a URL instead of sending it, which Deepgram's clients may do."""
+
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Hosts that audio may be fetched from, such as audio.example.com, or "
+        "*.example.com for every host below that; with :8443, on that port instead of the usual "
+        "one. Empty: nothing is fetched.",
+    )
+    allow_private_addresses: bool = Field(
+        default=False,
+        description="Fetch also from an allowed host whose address is not public, such as a file "
+        "store on your own network.",
+    )
+    seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Longest time to fetch a file. It may be as large as http.max_body_bytes.",
+    )
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"{host!r} is not a host in lower case, such as audio.example.com, "
+                    "*.example.com or audio.example.com:8443"
+                )
+        return hosts
+
+
 class QuotaSettings(_Settings):
     """What each API key may use at once and over time, per Ingress replica; null: no bound.
 
@@ -283,6 +317,7 @@ class AppSettings(_Settings):
     engine: EngineSettings = EngineSettings()
     http: HttpSettings = HttpSettings()
     subtitles: SubtitleSettings = SubtitleSettings()
+    remote: RemoteSettings = RemoteSettings()
     quota: QuotaSettings = QuotaSettings()
     admission: AdmissionSettings = AdmissionSettings()
     drain: DrainSettings = DrainSettings()

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+Stretch = tuple[int, int]
+"""Start and end of a stretch of audio, in samples at 16 kHz."""
+
 
 @dataclass(frozen=True)
 class Word:

@@ -16,6 +16,8 @@ from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.record import Recorder
 from serve_app.api.error_answers import install_error_handlers
 from serve_app.api.facades.azure_openai import install_azure_openai
+from serve_app.api.facades.deepgram import install_deepgram
+from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
 from serve_app.api.facades.status import install_status
@@ -59,7 +61,14 @@ def build_api(
     install_error_handlers(app)
     install_status(app, service, with_docs=with_docs)
     context = CallContext(service, settings, quotas, sink, decoding)
-    for install in (install_whisper_ox, install_openai, install_groq, install_azure_openai):
+    for install in (
+        install_whisper_ox,
+        install_openai,
+        install_groq,
+        install_azure_openai,
+        install_deepgram,
+        install_echokit,
+    ):
         install(app, context)
     complete_openapi(app, key_header=None if ring.is_open else ring.header)
     app.add_middleware(

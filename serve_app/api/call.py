@@ -20,11 +20,11 @@ from serve_app.engine.work import check_windows, least_work_seconds
 from serve_app.errors import InvalidRequest
 from serve_app.logs import fields
 from serve_app.metrics import AUDIO_DECODE_SECONDS, Sink
-from serve_app.options import ParsedOptions
+from serve_app.options import ParsedOptions, VadParameters
 from serve_app.service import SpeechService
 from serve_app.settings import AppSettings
 from serve_app.tracing.span import AUDIO_SECONDS
-from serve_app.transcript import Tell, Transcript
+from serve_app.transcript import Stretch, Tell, Transcript
 
 logger = logging.getLogger("whisper_ox.call")
 
@@ -147,6 +147,18 @@ class Call:
             handover=time.perf_counter() - decoded - transcript.engine_seconds,
         )
         return transcript
+
+    async def detect_speech(self, audio: bytearray, parameters: VadParameters) -> list[Stretch]:
+        """Where somebody speaks in a file of any supported format, which is emptied as well.
+
+        Raises ``QuotaExceeded``, what ``DecodingPool.decode`` raises, and what
+        ``SpeechService.detect_speech`` raises.
+        """
+        clip = await self._decode(audio)
+        with self._context.quotas.charging(self._state.key, clip.received_seconds):
+            speech = await self._context.service.detect_speech(clip, parameters, self._caller)
+        self._state.log = {"audio_s": round(clip.received_seconds, 2), "stretches": len(speech)}
+        return speech
 
     async def _decode(self, audio: bytearray) -> AudioClip:
         with self._state.span.child("decode audio") as span:

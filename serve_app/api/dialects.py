@@ -81,6 +81,15 @@ def _openai_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
 _OPENAI_CODES = {"unauthorized": "invalid_api_key", "overloaded": "rate_limit_exceeded"}
 """Our codes and those that OpenAI's clients know for the same errors."""
 
+
+def _deepgram_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
+    code = _DEEPGRAM_CODES.get(error.status, "Bad Request" if error.status < 500 else error.code)
+    return {"err_code": code, "err_msg": error.message, "request_id": request_id}
+
+
+_DEEPGRAM_CODES = {401: "INVALID_AUTH", 429: "TOO_MANY_REQUESTS"}
+"""Deepgram's codes by status; its other refusals of a request are all called a bad request."""
+
 NATIVE = Dialect(path_prefixes=(), option_prefix="generate_kwargs.", render=_native_error)
 OPENAI = Dialect(
     path_prefixes=("/v1/audio/", "/openai/", "/v1/models"),
@@ -88,5 +97,16 @@ OPENAI = Dialect(
     render=_openai_error,
     statuses={415: 400, 422: 400},
 )
-DIALECTS = (OPENAI,)
+ECHOKIT_VAD = Dialect(
+    path_prefixes=("/v1/audio/vad",),
+    option_prefix="",
+    render=lambda error, request_id: {"error": error.message},
+)
+DEEPGRAM = Dialect(
+    path_prefixes=("/v1/listen",),
+    option_prefix="",
+    render=_deepgram_error,
+    statuses={415: 400, 422: 400},
+)
+DIALECTS = (ECHOKIT_VAD, OPENAI, DEEPGRAM)
 """Every dialect but the native one. Where the prefixes of two match, the first one counts."""

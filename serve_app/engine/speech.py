@@ -19,6 +19,7 @@ from serve_app.engine.vad import speech_stretches
 from serve_app.engine.window import Window
 from serve_app.engine.work import longest_window
 from serve_app.options import TranscribeOptions
+from serve_app.transcript import Stretch
 
 SILENCE_PEAK = 8
 """Audio whose int16 samples all stay below this (-72 dBFS) holds no speech: dither and line noise
@@ -29,9 +30,6 @@ SHORTEST_SECONDS = 0.2
 
 BATCHED_SILENCE_MS = 160
 """Silence that ends a stretch of speech in faster-whisper's batched pipeline, unless told."""
-
-Stretch = tuple[int, int]
-"""Start and end, in samples."""
 
 
 @dataclass(frozen=True)

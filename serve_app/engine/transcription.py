@@ -19,7 +19,6 @@ from serve_app.engine.segments import telling, to_transcript
 from serve_app.engine.sequential import hear_in_sequence
 from serve_app.engine.speech import (
     Cut,
-    Stretch,
     as_dicts,
     cut_clips,
     cut_speech,
@@ -35,7 +34,7 @@ from serve_app.engine.work import (
 )
 from serve_app.options import TranscribeOptions
 from serve_app.tracing.span import NO_SPAN, Span
-from serve_app.transcript import Tell, Transcript
+from serve_app.transcript import Stretch, Tell, Transcript
 
 
 async def transcribe(

@@ -26,11 +26,12 @@ from serve_app.engine import hardware
 from serve_app.engine.admission import Load
 from serve_app.engine.engine import Engine
 from serve_app.engine.largest_batch import try_largest_batches
+from serve_app.engine.speech_detection import detect_speech
 from serve_app.engine.transcription import transcribe
 from serve_app.engine.upkeep import keep_up
 from serve_app.errors import DeviceFailed, NotReady, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
-from serve_app.options import ModelFacts, TranscribeOptions, check_against_model
+from serve_app.options import ModelFacts, TranscribeOptions, VadParameters, check_against_model
 from serve_app.service import as_told
 from serve_app.serving.call_log import log_call, log_transcript
 from serve_app.serving.ray_internals import listen_on_node_address_only, pull_bodies
@@ -39,7 +40,7 @@ from serve_app.serving.remote_service import TRANSCRIBER, RemoteService
 from serve_app.settings import ApiKey, AppSettings, EngineTunables
 from serve_app.tracing import tracer_of
 from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Tracer
-from serve_app.transcript import Segment, Tell, Transcript
+from serve_app.transcript import Segment, Stretch, Tell, Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
 
@@ -129,6 +130,13 @@ class Transcriber(_Replica):
         """:meth:`transcribe`, whose segments come as soon as they are final, before the whole."""
         async for told in as_told(partial(self.transcribe, clip, options, caller)):
             yield told
+
+    async def detect_speech(
+        self, clip: AudioClip, parameters: VadParameters, caller: Caller
+    ) -> list[Stretch]:
+        """See :class:`serve_app.service.SpeechService`."""
+        with request_scope(caller.request_id):
+            return await detect_speech(self._engine, clip, parameters, caller.priority)
 
     async def describe(self) -> ModelFacts:
         """The model of this replica."""

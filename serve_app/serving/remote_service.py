@@ -21,7 +21,8 @@ docs/failures.md tells the same from the client's side; Serve restarts dead proc
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from ray import serve
@@ -38,12 +39,12 @@ from serve_app.engine.request import Demand
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.work import least_work_seconds
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
-from serve_app.options import ModelFacts, TranscribeOptions
+from serve_app.options import ModelFacts, TranscribeOptions, VadParameters
 from serve_app.serving import ray_internals
 from serve_app.serving.early_refusal import EarlyRefusal
 from serve_app.serving.proxy_errors import QUEUE_FULL
 from serve_app.tracing.span import NO_TRACER, Tracer
-from serve_app.transcript import Segment, Tell, Transcript
+from serve_app.transcript import Segment, Stretch, Tell, Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
 
@@ -118,6 +119,20 @@ class RemoteService:
                 "it keeps failing, this audio with these options crashes the model."
             ) from error
 
+    async def detect_speech(
+        self, clip: AudioClip, parameters: VadParameters, caller: Caller
+    ) -> list[Stretch]:
+        """See :class:`serve_app.service.SpeechService`. It is sent only once."""
+        response = self._handle(clip).detect_speech.remote(clip, parameters, caller)
+        try:
+            with _raising_our_errors(response):
+                speech: list[Stretch] = await response
+                return speech
+        except RayActorError as error:
+            raise NotReady("The model process died. Send the request again.") from error
+        except BackPressureError as error:
+            raise Overloaded(QUEUE_FULL) from error
+
     async def model(self) -> ModelFacts:
         """Facts from a live replica. Raises ``NotReady`` with the reason if there is none."""
         try:
@@ -137,7 +152,7 @@ class RemoteService:
         telling: "_Telling | None",
     ) -> Transcript:
         """One call. Raises ``RayActorError`` if its process dies, else ``WhisperOxError``."""
-        handle = self._inline if clip.samples.nbytes <= INLINE_BYTES else self._transcriber
+        handle = self._handle(clip)
         with self._tracer.span("call Transcriber", caller.traceparent, "client") as span:
             caller = replace(caller, traceparent=span.traceparent)
             response: DeploymentResponse | DeploymentResponseGenerator
@@ -147,30 +162,20 @@ class RemoteService:
                 aloud = handle.options(stream=True).transcribe_aloud
                 response = aloud.remote(clip, options, caller)
             try:
-                transcript: Transcript = await (telling.listen(response) if telling else response)
-                return transcript
-            except asyncio.CancelledError:
-                # Serve does so itself, but now and then misses a call.
-                with suppress(Exception):  # the call may have failed meanwhile and says so again
-                    response.cancel()
-                raise
-            except (RayTaskError, WhisperOxError, RequestClosed) as error:
-                # Serve's gRPC raises what the replica raised. Ray's core raises a mixture of that
-                # and its own class, with the original as ``cause``.
-                cause = error.cause if isinstance(error, RayTaskError) else error
-                if isinstance(cause, Overloaded):
-                    work_seconds = least_work_seconds(options, clip.seconds)
-                    demand = Demand(clip.seconds, work_seconds, caller.priority)
-                    raise await self._early_refusal.refused(cause, demand) from None
-                if isinstance(cause, RequestClosed):
-                    raise asyncio.CancelledError from None
-                raise (cause if isinstance(cause, WhisperOxError) else error) from None
+                with _raising_our_errors(response):
+                    transcript: Transcript = await (
+                        telling.listen(response) if telling else response
+                    )
+                    return transcript
+            except Overloaded as error:
+                work_seconds = least_work_seconds(options, clip.seconds)
+                demand = Demand(clip.seconds, work_seconds, caller.priority)
+                raise await self._early_refusal.refused(error, demand) from None
             except BackPressureError as error:
                 raise Overloaded(QUEUE_FULL) from error
-            except DeploymentUnavailableError as error:
-                raise NotReady(
-                    "The model failed to start; the operator finds the cause in the log."
-                ) from error
+
+    def _handle(self, clip: AudioClip) -> DeploymentHandle:
+        return self._inline if clip.samples.nbytes <= INLINE_BYTES else self._transcriber
 
     async def _loads(self) -> list[Load]:
         """The load of every replica; [] if one does not answer."""
@@ -202,6 +207,34 @@ class _Telling:
                     self._n_told = n_sent
         transcript: Transcript = sent
         return transcript
+
+
+@contextmanager
+def _raising_our_errors(
+    response: DeploymentResponse | DeploymentResponseGenerator,
+) -> Iterator[None]:
+    """Raise what the replica raised while the block awaits ``response``.
+
+    A call whose caller leaves is cancelled. ``RayActorError`` and ``BackPressureError`` pass.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        # Serve does so itself, but now and then misses a call.
+        with suppress(Exception):  # the call may have failed meanwhile and says so again
+            response.cancel()
+        raise
+    except (RayTaskError, WhisperOxError, RequestClosed) as error:
+        # Serve's gRPC raises what the replica raised. Ray's core raises a mixture of that and its
+        # own class, with the original as ``cause``.
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if isinstance(cause, RequestClosed):
+            raise asyncio.CancelledError from None
+        raise (cause if isinstance(cause, WhisperOxError) else error) from None
+    except DeploymentUnavailableError as error:
+        raise NotReady(
+            "The model failed to start; the operator finds the cause in the log."
+        ) from error
 
 
 def why_not_ready() -> str:

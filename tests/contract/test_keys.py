@@ -56,7 +56,7 @@ def test_documentation_and_unknown_paths_are_closed(guarded: Server, path: str) 
 
 
 def test_the_handshake_of_a_websocket_without_a_key_is_refused(guarded: Server) -> None:
-    refused = httpx.get(f"{guarded.url}/v1/listen", headers=HANDSHAKE)
+    refused = httpx.get(f"{guarded.url}/transcribe", headers=HANDSHAKE)
     assert (refused.status_code, error_of(refused)["code"]) == (401, "unauthorized")
 
 

@@ -3,8 +3,8 @@
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.errors import NotReady
-from serve_app.options import ModelFacts, TranscribeOptions
-from serve_app.transcript import Tell, Transcript
+from serve_app.options import ModelFacts, TranscribeOptions, VadParameters
+from serve_app.transcript import Stretch, Tell, Transcript
 
 
 class DeafService:
@@ -29,6 +29,11 @@ class DeafService:
         if self.error:
             raise self.error
         return Transcript((), "en", 1.0, clip.received_seconds, 0.0)
+
+    async def detect_speech(
+        self, clip: AudioClip, parameters: VadParameters, caller: Caller
+    ) -> list[Stretch]:
+        return []
 
     async def model(self) -> ModelFacts:
         raise NotReady("deaf")

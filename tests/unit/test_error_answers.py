@@ -13,7 +13,7 @@ from serve_app.errors import InvalidOption, Overloaded, Unauthorized
 from tests.unit.asgi import edge_parts
 
 OPENAI_PATHS = ["/v1/audio/transcriptions", "/openai/deployments/w/audio", "/v1/models/whisper-1"]
-NATIVE_PATHS = ["/transcribe", "/v1/transcribe", "/v1/listen", "/v1/audio", "/openai"]
+NATIVE_PATHS = ["/transcribe", "/v1/transcribe", "/v1/realtime", "/v1/audio", "/openai"]
 
 
 def application() -> FastAPI:

@@ -14,7 +14,6 @@ from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.speech import (
     SILENCE_PEAK,
     Cut,
-    Stretch,
     as_dicts,
     cut_clips,
     cut_speech,
@@ -25,6 +24,7 @@ from serve_app.engine.speech import (
 )
 from serve_app.engine.vad import BLOCK_CHUNKS, CHUNK_SAMPLES
 from serve_app.options import TranscribeOptions, VadParameters
+from serve_app.transcript import Stretch
 from tests.unit.clips import clip_of, sentences
 from tests.unit.traced_memory import traced
 

@@ -1,0 +1,166 @@
+"""Deepgram's query: what it asks of the answer, and the options that it asks for."""
+
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel
+from typing_extensions import override
+
+from serve_app.api.render.deepgram import Parts
+from serve_app.errors import InvalidOption
+from serve_app.options import (
+    OptionLimits,
+    ParsedOptions,
+    TranscribeOptions,
+    build_options,
+    read_values,
+)
+from serve_app.options.kinds import Flag, Kind, Number, Whole
+
+CALLERS_NAMES = {"hotwords": "keyterm"}
+"""Our options and the parameters that Deepgram's callers give them by."""
+
+_REFUSED = {
+    "callback": "this server answers with the transcript itself and calls nobody",
+    "redact": "this server hides nothing in a transcript",
+}
+"""Parameters that do harm if they are ignored: the result is awaited elsewhere, or not safe."""
+
+_OFF = frozenset({"", "0", "false"})
+
+_MODEL = re.compile(
+    r"(whisper|nova|flux|enhanced|general|tiny|base|small|medium|large|turbo|distil)([-_.]\w+)*",
+    re.ASCII,
+)
+"""Names of Deepgram's models and of Whisper's sizes. Each means the one that is served here."""
+
+_WEIGHT = re.compile(r":[+-]?\d+(\.\d+)?$")
+"""After a keyword: how much more likely it is."""
+
+_PCM = {"linear16": (1, 16), "mulaw": (7, 8), "alaw": (6, 8)}
+"""Encodings of audio without a header: the tag that WAV has for each, and the bits of a sample."""
+
+_UNKNOWN_LENGTH = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True)
+class ListenRequest:
+    """What one request asks for; ``options.ignored`` are parameters that do nothing here.
+
+    ``pcm_header``: what makes a WAV file of a body without a header; b"" if it has one.
+    """
+
+    model: str
+    options: ParsedOptions
+    parts: Parts
+    tags: tuple[str, ...]
+    extra: Mapping[str, str]
+    pcm_header: bytes
+
+
+def read_query(query: Iterable[tuple[str, str]], limits: OptionLimits) -> ListenRequest:
+    """Read the parameters of a request, each of which may come several times.
+
+    Parameters that Deepgram does not have are options of our own (docs/options.md) or ignored.
+    Raises ``InvalidOption`` with the parameter's name.
+    """
+    values: dict[str, list[str]] = {}
+    for name, text in query:
+        values.setdefault(name, []).append(text)
+    for name, reason in _REFUSED.items():
+        if not _is_off(values.get(name, [])):
+            raise InvalidOption(f"{name}: {reason}; leave it out", field=name)
+    asked = {k: v if k in _LISTS else v[-1] for k, v in values.items() if k in _FIELDS}
+    fields = read_values(_Fields, asked, limits)
+    options: dict[str, Any] = {
+        name: texts[0] if len(texts) == 1 else texts
+        for name, texts in values.items()
+        if name not in _FIELDS and (name in TranscribeOptions.model_fields or not _is_off(texts))
+    }
+    if not _is_off(fields.detect_language):
+        options.pop("language", None)
+    hotwords = [_WEIGHT.sub("", word) for word in (*fields.keyterm, *fields.keywords)]
+    if hotwords:
+        options["hotwords"] = ", ".join(hotwords)
+    options["word_timestamps"] = True
+    try:
+        parsed = build_options(options, limits=limits)
+    except InvalidOption as wrong:
+        raise wrong.renamed(CALLERS_NAMES) from None
+    return ListenRequest(
+        model=fields.model,
+        options=parsed,
+        parts=Parts(
+            punctuated_words=fields.punctuate or fields.smart_format or fields.paragraphs,
+            paragraphs=fields.paragraphs,
+            utterances=fields.utterances,
+            utterance_pause_seconds=fields.utt_split,
+            detected_language=parsed.options.language is None,
+        ),
+        tags=fields.tag,
+        extra=dict(pair.partition(":")[::2] for pair in fields.extra),
+        pcm_header=_pcm_header(fields),
+    )
+
+
+def _is_off(texts: Iterable[str]) -> bool:
+    return all(text.strip().lower() in _OFF for text in texts)
+
+
+def _pcm_header(fields: "_Fields") -> bytes:
+    """A WAV header (see :mod:`serve_app.audio.wav`) for samples of any number."""
+    if fields.encoding not in _PCM or fields.sample_rate is None:
+        return b""
+    tag, bits = _PCM[fields.encoding]
+    block = fields.channels * bits // 8
+    form = (tag, fields.channels, fields.sample_rate, fields.sample_rate * block, block, bits)
+    return (
+        struct.pack("<4sI4s", b"RIFF", _UNKNOWN_LENGTH, b"WAVE")
+        + struct.pack("<4sIHHIIHH", b"fmt ", 16, *form)
+        + struct.pack("<4sI", b"data", _UNKNOWN_LENGTH)
+    )
+
+
+class _Model(Kind):
+    """A model."""
+
+    @override
+    def read(self, value: object, limits: OptionLimits) -> str:
+        if isinstance(value, str) and _MODEL.fullmatch(value.strip().lower()):
+            return value.strip().lower()
+        raise ValueError
+
+    @override
+    def allowed(self, limits: OptionLimits) -> str:
+        return "whisper, and in its place Deepgram's other models and Whisper's sizes"
+
+
+_FLAG = Flag()
+
+
+class _Fields(BaseModel):
+    """Deepgram's parameters that mean something here, besides ``language``."""
+
+    model: Annotated[str, _Model()] = "whisper"
+    detect_language: tuple[str, ...] = ()
+    punctuate: Annotated[bool, _FLAG] = False
+    smart_format: Annotated[bool, _FLAG] = False
+    paragraphs: Annotated[bool, _FLAG] = False
+    utterances: Annotated[bool, _FLAG] = False
+    utt_split: Annotated[float, Number(0, 3600)] = 0.8
+    keywords: tuple[str, ...] = ()
+    keyterm: tuple[str, ...] = ()
+    tag: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    encoding: str = ""
+    sample_rate: Annotated[int | None, Whole(1_000, 768_000)] = None
+    channels: Annotated[int, Whole(1, 256)] = 1
+    version: Any = None
+    mip_opt_out: Any = None
+
+
+_FIELDS = _Fields.model_fields
+_LISTS = frozenset({"detect_language", "keywords", "keyterm", "tag", "extra"})

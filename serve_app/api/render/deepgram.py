@@ -1,0 +1,146 @@
+"""Transcripts as Deepgram's answers to ``/v1/listen``, one channel of audio.
+
+Words are grouped here: utterances by the pauses between them, paragraphs by sentences.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from math import exp
+from typing import Any
+
+from serve_app.transcript import Transcript, Word
+
+PARAGRAPH_PAUSE_SECONDS = 2.0
+PARAGRAPH_SENTENCES = 5
+"""A paragraph ends with the sentence after which somebody pauses, or with this many."""
+
+SENTENCE_ENDS = tuple(".?!…。！？؟।")
+_CLOSING = "\"'”’»)]"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an answer has besides the text and its words."""
+
+    punctuated_words: bool = False
+    paragraphs: bool = False
+    utterances: bool = False
+    utterance_pause_seconds: float = 0.8
+    detected_language: bool = False
+
+
+def results(transcript: Transcript, parts: Parts) -> dict[str, Any]:
+    """The ``results`` of an answer."""
+    words = [word for segment in transcript.segments for word in segment.words or ()]
+    alternative: dict[str, Any] = {
+        "transcript": "".join(segment.text for segment in transcript.segments).strip(),
+        "confidence": _confidence(transcript, words),
+        "words": [_word(word, parts) for word in words],
+    }
+    if parts.paragraphs:
+        alternative["paragraphs"] = _paragraphs(words)
+    channel: dict[str, Any] = {"alternatives": [alternative]}
+    if parts.detected_language:
+        channel["detected_language"] = transcript.language
+        channel["language_confidence"] = round(transcript.language_probability, 6)
+    body: dict[str, Any] = {"channels": [channel]}
+    if parts.utterances:
+        pause = parts.utterance_pause_seconds
+        groups = _split(words, lambda n: words[n + 1].start - words[n].end >= pause)
+        body["utterances"] = [_utterance(group, parts) for group in groups]
+    return body
+
+
+def metadata(request_id: str, sha256: str, duration_seconds: float, model: str) -> dict[str, Any]:
+    """The ``metadata`` of an answer that is made now; ``sha256`` is the audio's, in hex."""
+    model_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"whisper-ox:{model}"))
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return {
+        "transaction_key": "deprecated",
+        "request_id": request_id,
+        "sha256": sha256,
+        "created": now.replace("+00:00", "Z"),
+        "duration": round(duration_seconds, 3),
+        "channels": 1,
+        "models": [model_id],
+        "model_info": {model_id: {"name": model, "version": "whisper", "arch": "whisper"}},
+    }
+
+
+def _word(word: Word, parts: Parts) -> dict[str, Any]:
+    written = word.word.strip()
+    plain = written.lower().strip('.,;:?!…。，、！？؛؟।"“”«»()[]').strip()
+    body: dict[str, Any] = {
+        "word": plain or written,
+        "start": word.start,
+        "end": word.end,
+        "confidence": round(word.probability, 6),
+    }
+    return body | ({"punctuated_word": written} if parts.punctuated_words else {})
+
+
+def _text(words: Sequence[Word]) -> str:
+    return "".join(word.word for word in words).strip()
+
+
+def _mean(words: Sequence[Word]) -> float:
+    return round(sum(word.probability for word in words) / len(words), 6) if words else 0.0
+
+
+def _confidence(transcript: Transcript, words: Sequence[Word]) -> float:
+    if words or not transcript.segments:
+        return _mean(words)
+    return round(exp(transcript.segments[0].avg_logprob), 6)
+
+
+def _utterance(words: Sequence[Word], parts: Parts) -> dict[str, Any]:
+    return {
+        "start": words[0].start,
+        "end": words[-1].end,
+        "confidence": _mean(words),
+        "channel": 0,
+        "transcript": _text(words),
+        "words": [_word(word, parts) for word in words],
+        "id": str(uuid.uuid4()),
+    }
+
+
+def _paragraphs(words: Sequence[Word]) -> dict[str, Any]:
+    sentences = [*_split(words, lambda n: _ends_sentence(words[n]))]
+    groups: list[list[Sequence[Word]]] = []
+    for sentence in sentences:
+        if (
+            not groups
+            or len(groups[-1]) == PARAGRAPH_SENTENCES
+            or sentence[0].start - groups[-1][-1][-1].end >= PARAGRAPH_PAUSE_SECONDS
+        ):
+            groups.append([])
+        groups[-1].append(sentence)
+    paragraphs = [
+        {
+            "sentences": [
+                {"text": _text(one), "start": one[0].start, "end": one[-1].end} for one in group
+            ],
+            "num_words": sum(map(len, group)),
+            "start": group[0][0].start,
+            "end": group[-1][-1].end,
+        }
+        for group in groups
+    ]
+    texts = ("".join(word.word for one in group for word in one).strip() for group in groups)
+    return {"transcript": "\n\n".join(texts), "paragraphs": paragraphs}
+
+
+def _ends_sentence(word: Word) -> bool:
+    return word.word.strip().rstrip(_CLOSING).endswith(SENTENCE_ENDS)
+
+
+def _split(words: Sequence[Word], ends: Callable[[int], bool]) -> Iterator[Sequence[Word]]:
+    """Groups of words, of which one ends after each ``words[n]`` where ``ends(n)``."""
+    start = 0
+    for n in range(len(words)):
+        if n == len(words) - 1 or ends(n):
+            yield words[start : n + 1]
+            start = n + 1
