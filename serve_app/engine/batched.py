@@ -35,6 +35,11 @@ Told: TypeAlias = Callable[[Sequence[Segment]], None]
 """Is called with segments as soon as they are final, in order of time."""
 
 
+LONE_WINDOWS = 3
+"""The most windows that are heard one by one before the first part has been told. It may need the
+second one, and windows beside what it left out would make that wait."""
+
+
 @dataclass(frozen=True)
 class Language:
     """Whisper's code, and the probability with which it was detected (1.0 if it was given)."""
@@ -77,7 +82,7 @@ class BatchedPipeline:
         """The segments of ``cuts``, the language, and how much of the speech is covered, if known.
 
         ``language`` None: it is detected in the first windows. If segments are to be ``told``, the
-        first two windows have the model to themselves: somebody waits for the first words.
+        first windows are heard one by one: somebody waits for the first words.
         """
         if told:
             self._slots, self._n_slots_to_come = asyncio.Semaphore(1), self._options.batch_size - 1
@@ -93,8 +98,8 @@ class BatchedPipeline:
                 tasks.start(_known(heard[n]) if n in heard else self._hear_one(cut, policy))
                 for n, cut in enumerate(cuts)
             ]
-            if len(hearings) > 1:
-                hearings[1].add_done_callback(lambda _: self._hear_many())
+            if len(hearings) >= LONE_WINDOWS:
+                hearings[LONE_WINDOWS - 1].add_done_callback(lambda _: self._hear_many())
             if self._speech is None:
                 for cut, hearing in zip(cuts, hearings, strict=True):
                     found = segments_of_window(
