@@ -40,6 +40,11 @@ LONE_WINDOWS = 3
 second one, and windows beside what it left out would make that wait."""
 
 
+TOLD_WINDOWS = 4
+"""The most windows of a request whose segments are told that are heard at once: all that are ahead
+of what was left out of an earlier one hold its segments up."""
+
+
 @dataclass(frozen=True)
 class Language:
     """Whisper's code, and the probability with which it was detected (1.0 if it was given)."""
@@ -85,7 +90,8 @@ class BatchedPipeline:
         first windows are heard one by one: somebody waits for the first words.
         """
         if told:
-            self._slots, self._n_slots_to_come = asyncio.Semaphore(1), self._options.batch_size - 1
+            self._slots = asyncio.Semaphore(1)
+            self._n_slots_to_come = min(self._options.batch_size, TOLD_WINDOWS) - 1
         self._expect(cuts)
         heard: dict[int, Heard] = {}
         if language is None:
@@ -200,7 +206,7 @@ class BatchedPipeline:
         self._engine.scheduler.expect(self._request, work_seconds)
 
     def _hear_many(self) -> None:
-        """Let as many windows be heard at once as the caller allows, from now on."""
+        """Hear several windows at once from now on."""
         for _ in range(self._n_slots_to_come):
             self._slots.release()
         self._n_slots_to_come = 0
