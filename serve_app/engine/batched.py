@@ -7,10 +7,10 @@ speech is, every word of it is looked for: :mod:`serve_app.engine.recovery`.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import Segment, get_suppressed_tokens
@@ -25,11 +25,10 @@ from serve_app.engine.recovery import MOST_ROUNDS, Gap, Part, gaps_in, parts, sp
 from serve_app.engine.request import WINDOW_SECONDS, Request
 from serve_app.engine.segments import segments_of_window, segments_of_words
 from serve_app.engine.speech import Cut
+from serve_app.engine.tasks import Tasks
 from serve_app.engine.window import Alignment, Detection, Policy, context_seconds
 from serve_app.engine.words import Heard, HeardWord, spoken_times
 from serve_app.options import TranscribeOptions
-
-T = TypeVar("T")
 
 Told: TypeAlias = Callable[[Sequence[Segment]], None]
 """Is called with segments as soon as they are final, in order of time."""
@@ -99,7 +98,7 @@ class BatchedPipeline:
         tokenizer = self._tokenizer(language.code)
         policy = self._policy(tokenizer, self._detection(is_given=not heard))
         segments: list[Segment] = []
-        with _Tasks() as tasks:
+        with Tasks() as tasks:
             hearings = [
                 tasks.start(_known(heard[n]) if n in heard else self._hear_one(cut, policy))
                 for n, cut in enumerate(cuts)
@@ -215,7 +214,7 @@ class BatchedPipeline:
         self, cuts: Iterable[Cut], policy: Policy, *, again: bool = False
     ) -> list[Heard]:
         """What is heard in each window, in order. ``again``: parts of windows heard before."""
-        with _Tasks() as tasks:
+        with Tasks() as tasks:
             return await asyncio.gather(
                 *[tasks.start(self._hear_one(cut, policy, again)) for cut in cuts]
             )
@@ -281,27 +280,6 @@ class BatchedPipeline:
             partial_context=self._partial_context,
             alignment=self._alignment(),
         )
-
-
-class _Tasks:
-    """Tasks that do not outlive the block they are started in, whatever ends it."""
-
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[Any]] = []
-
-    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        task = asyncio.ensure_future(work)
-        self._tasks.append(task)
-        return task
-
-    def __enter__(self) -> "_Tasks":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-            # One failure ends the block; asyncio would log those of the other tasks.
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 async def _known(heard: Heard) -> Heard:
