@@ -1,4 +1,4 @@
-"""EchoKit's voice activity detection: the bytes of its client, and the answers it reads."""
+"""EchoKit's two clients, speech recognition and voice activity detection: their bytes replayed."""
 
 import io
 import wave
@@ -11,17 +11,36 @@ import pytest
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from loadtest.server import Server
+from tests.contract.conftest import HASHED_KEY
 from tests.contract.wire import silence, wav
+
+PROMPT = "Hello\n你好\n(noise)\n(bgm)\n(silence)\n"
+"""EchoKit's own: Whisper is to write (noise) for what is not speech, and EchoKit drops that."""
 
 BOUNDARY = "8f2c53a1d07be694-1b9e6f04c7a82d35-e45d0a9b7c13f268-06d7b2e9851fa3c4"
 
 
-def ask(server: Server, audio: bytes) -> httpx.Response:
-    """The request of EchoKit's Rust client: one part, which has no Content-Type, and no key."""
-    head = 'Content-Disposition: form-data; name="audio"; filename="audio.wav"'
-    body = f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + audio + f"\r\n--{BOUNDARY}--\r\n".encode()
+def send(url: str, file_part: str, audio: bytes, texts: dict[str, str], key: str) -> httpx.Response:
+    """A form as EchoKit's Rust client writes it: no part has a Content-Type, the file is first."""
+    part = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="'
+    body = f'{part}{file_part}"; filename="audio.wav"\r\n\r\n'.encode() + audio + b"\r\n"
+    body += "".join(f'{part}{name}"\r\n\r\n{text}\r\n' for name, text in texts.items()).encode()
+    body += f"--{BOUNDARY}--\r\n".encode()
     headers = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", "accept": "*/*"}
-    return httpx.post(f"{server.url}/v1/audio/vad", content=body, headers=headers, timeout=60)
+    if key:
+        headers |= {"authorization": f"Bearer {key}", "user-agent": "curl/7.81.0"}
+    return httpx.post(url, content=body, headers=headers, timeout=60)
+
+
+def ask(server: Server, audio: bytes) -> httpx.Response:
+    return send(f"{server.url}/v1/audio/vad", "audio", audio, {}, key="")
+
+
+def recognised(server: Server, audio: bytes, key: str = "", **texts: str) -> str:
+    """What EchoKit reads of the answer, whose status it does not look at."""
+    response = send(f"{server.url}/v1/audio/transcriptions", "file", audio, texts, key)
+    text: str = response.json().get("text", "")
+    return "".join(c for c in text.lower() if c.isalnum() or c.isspace()).strip()
 
 
 def places(server: Server, audio: bytes) -> list[dict[str, Any]]:
@@ -63,6 +82,19 @@ def test_speech_from_the_first_to_the_last_sample_is_found(tiny_en: Server, hell
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 3.0])
 def test_silence_has_no_speech(tiny_en: Server, seconds: float) -> None:
     assert places(tiny_en, silence(seconds)) == []
+
+
+@pytest.mark.parametrize("texts", [{}, {"language": "auto", "model": "whisper", "prompt": PROMPT}])
+def test_speech_is_recognised_with_and_without_settings(
+    tiny_en: Server, hello: bytes, texts: dict[str, str]
+) -> None:
+    assert recognised(tiny_en, hello, **texts) == "hello world"
+    assert recognised(tiny_en, silence(1.0), **texts) == ""
+
+
+def test_the_key_of_the_settings_is_taken(guarded: Server, hello: bytes) -> None:
+    assert recognised(guarded, hello, key=HASHED_KEY) == "hello world"
+    assert recognised(guarded, hello, key="wrong") == ""
 
 
 @pytest.mark.parametrize("audio", [b"", b"no audio at all"])
