@@ -178,10 +178,7 @@ class Call:
         return clip
 
     def _conclude(
-        self,
-        transcript: Transcript,
-        ignored: tuple[str, ...],
-        **stage_seconds: float,
+        self, transcript: Transcript, ignored: tuple[str, ...], **stage_seconds: float
     ) -> None:
         """Tell the headers and the log line what is the same whatever the answer's body is."""
         self._state.log = {
