@@ -1,7 +1,7 @@
 """How loud a clip must be to be heard, and what is done about one that is not.
 
 Speech at any usual level is left as it is, to the last bit. Outside of that it is brought to one
-level, before it is cut to 16 bits: voice activity detection hears nothing below -60 dBFS, and of
+level, before it is cut to 16 bits: voice activity detection hears little below -50 dBFS, and of
 float samples beyond full scale nothing but clipping would be left.
 """
 
@@ -13,6 +13,8 @@ SILENCE_PEAK = 8
 """Audio whose int16 samples all stay below this (-72 dBFS) holds no speech: dither and line noise
 of a muted source. Decoded without VAD, Whisper would hear words in it."""
 
+# tiny.en, 72 English clips: WER 10.0 % as they are, 9.9 % at a peak of -10 dBFS, 11.0 % from -30 to
+# -45, 16.5 % at -50 and 87 % at -60.
 QUIETEST_PEAK = 10 ** (-30 / 20)
 LOUDEST_PEAK = 2.0
 """The usual peaks, relative to full scale. Lossy codecs go beyond it by a little."""
@@ -24,11 +26,12 @@ STANDARD_PEAK = 10 ** (-10 / 20)
 
 
 def is_usual(peak: float, offset: float) -> bool:
-    """Whether samples need no change. ``peak`` is the greatest distance from their mean, which is
-    ``offset``; both are relative to full scale.
+    """Whether samples need no change.
+
+    ``peak`` is the greatest distance from their mean, which is ``offset``; both are relative to
+    full scale.
     """
-    is_level = peak < SILENCE_PEAK / INT16_SCALE or QUIETEST_PEAK <= peak <= LOUDEST_PEAK
-    return is_level and abs(offset) <= LARGEST_OFFSET
+    return gain(peak) == 1.0 and abs(offset) <= LARGEST_OFFSET
 
 
 def gain(peak: float) -> float:

@@ -43,7 +43,7 @@ def write_silence(seconds: float, write: Write) -> None:
 
 
 class MonoStretch:
-    """Frames of one shape on their way. ``mixes`` and ``gain``, if given, replace FFmpeg's mix."""
+    """Frames of one shape on their way. A ``mix``, if given, replaces FFmpeg's, times ``gain``."""
 
     def __init__(self, first: "av.AudioFrame", write: Write, mix: Mix | None, gain: float) -> None:
         self._write = write
