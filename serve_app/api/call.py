@@ -1,5 +1,6 @@
 """One request for a transcript, whatever its protocol: what every facade does in the same way."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,7 @@ from serve_app.api.openapi import header, parameter
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import plain_clip
 from serve_app.audio.plan import check_start
-from serve_app.audio.pool import DecodingPool
+from serve_app.audio.pool import LARGE_BYTES, DecodingPool
 from serve_app.caller import Caller, Priority
 from serve_app.engine.work import check_windows, least_work_seconds
 from serve_app.errors import InvalidRequest
@@ -31,6 +32,7 @@ logger = logging.getLogger("whisper_ox.call")
 PRIORITY_HEADER = "X-Priority"
 IGNORED_HEADER = "X-Ignored-Options"
 COVERAGE_HEADER = "X-Speech-Coverage"
+TRACK_HEADER = "X-Audio-Track"
 TIMING_HEADER = "Server-Timing"
 
 MAX_NAMED = 20
@@ -47,6 +49,7 @@ CALL_HEADERS = {
     COVERAGE_HEADER: header(
         "Share of the speech found that segments cover.", "number", minimum=0, maximum=1
     ),
+    TRACK_HEADER: header('Which of the file\'s several audio tracks was heard, such as "2 of 3".'),
     IGNORED_HEADER: header("Options, parts and parameters of the request that have no effect."),
 }
 
@@ -162,10 +165,16 @@ class Call:
 
     async def _decode(self, audio: bytearray) -> AudioClip:
         with self._state.span.child("decode audio") as span:
-            clip = plain_clip(audio, self._context.settings.audio)
+            limits = self._context.settings.audio
+            if len(audio) < LARGE_BYTES:
+                clip = plain_clip(audio, limits)
+            else:
+                clip = await asyncio.to_thread(plain_clip, audio, limits)
             if clip is None:
                 clip = await self._context.decoding.decode(audio, self._state.hold)
             span.note({AUDIO_SECONDS: round(clip.received_seconds, 3)})
+        if clip.track is not None:
+            self.headers[TRACK_HEADER] = clip.track
         return clip
 
     def _conclude(

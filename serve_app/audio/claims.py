@@ -1,17 +1,26 @@
-"""What containers other than WAV tell of themselves: where sound begins, where the file ends.
+"""What containers other than WAV tell of their own length.
 
 FFmpeg decodes what is there of a cut file without complaint, so a file's own claim is what tells a
 cut upload from a short recording. Every ``*_bytes`` takes the file from its first structure on and
-gives the bytes that it claims to have, None if it makes no claim.
+gives the bytes that it claims to have, None if it makes no claim. Claims that are often wrong, such
+as those of an MP3's Xing header, are not read.
 
-Formats: ISO/IEC 11172-3 and 13818-3 (MPEG audio), 14496-3 (ADTS), 14496-12 (MP4 boxes), QuickTime
-File Format, RFC 3533 (Ogg), RFC 8794 (EBML), Apple Core Audio Format 1.0.
+Formats: ISO/IEC 14496-12 (MP4 boxes), QuickTime File Format, RFC 3533 (Ogg), RFC 8794 (EBML),
+Apple Core Audio Format 1.0.
 """
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from serve_app.errors import InvalidAudio
+
+SLACK_BYTES = 64
+"""A claim may be too high by so much: writers count a header (44 bytes of WAV) or half of one."""
+
+
+PLACEHOLDER_MIN = 1_000_000_000
+"""Sizes from here on are placeholders of encoders that write to a pipe: some round number, sox
+0x7FFFF000, arecord 0x7FFFFFC0, others 0x7FFFFFFF, ffmpeg 0xFFFFFFFF. True sizes of this kind belong
+to files that are larger than uploads are."""
 
 
 def truncated(kind: str, detail: str) -> InvalidAudio:
@@ -22,99 +31,21 @@ def truncated(kind: str, detail: str) -> InvalidAudio:
     )
 
 
-# MPEG audio and ADTS: streams of frames, without a header of the file as a whole.
-
-_SCAN_BYTES = 4_096
-_MIN_CHAIN = 3
-_MP3_SLACK = 256
-"""LAME and FFmpeg count to the byte; others may count an ID3v1 tag (128 bytes) that was cut off."""
-
-_BITRATES_KBPS = {
-    (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (1, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (2, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-"""(MPEG version, layer) -> bit rates by index."""
-
-
-def mpeg_start(view: memoryview) -> int | None:
-    """Offset of the first MPEG audio frame; stream dumps begin in mid-frame or with padding."""
-    if _is_chain(view, 0, _mpeg_frame_bytes):
-        return 0
-    for match in re.finditer(rb"\xff[\xe2-\xff]", view[:_SCAN_BYTES]):
-        if _is_chain(view, match.start(), _mpeg_frame_bytes):
-            return match.start()
-    return None
-
-
-def adts_start(view: memoryview) -> int | None:
-    """0 if the file is a stream of ADTS frames from its first byte on."""
-    return 0 if _is_chain(view, 0, _adts_frame_bytes) else None
-
-
-def _is_chain(view: memoryview, start: int, frame_bytes: Callable[[bytes], int]) -> bool:
-    """Whether frames follow one another from ``start``: three, or a whole file of fewer."""
-    position = start
-    for _ in range(_MIN_CHAIN):
-        if start == 0 and 0 < position == len(view):
-            return True
-        n_bytes = frame_bytes(bytes(view[position : position + 6]))
-        if not n_bytes or position + n_bytes > len(view):
-            return False
-        position += n_bytes
-    return True
-
-
-def _mpeg_frame_bytes(head: bytes) -> int:
-    """Length of the MPEG-1/2/2.5 audio frame that begins with ``head``; 0 if there is none."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return 0
-    version_bits, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
-    bitrate_index, rate_index, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
-    if version_bits == 1 or layer == 4 or bitrate_index in (0, 15) or rate_index == 3:
-        return 0
-    version = 1 if version_bits == 3 else 2
-    rate_hz = (44_100, 48_000, 32_000)[rate_index] // {3: 1, 2: 2, 0: 4}[version_bits]
-    bits_per_second = 1_000 * _BITRATES_KBPS[version, layer][bitrate_index]
-    if layer == 1:
-        return (12 * bits_per_second // rate_hz + padding) * 4
-    slots = 72 if (version, layer) == (2, 3) else 144
-    return slots * bits_per_second // rate_hz + padding
-
-
-def _adts_frame_bytes(head: bytes) -> int:
-    """Length of the ADTS frame (14496-3, 1.A.3) that begins with ``head``; 0 if there is none."""
-    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:
-        return 0
-    n_bytes = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    return n_bytes if n_bytes > 7 else 0
-
-
-def mp3_bytes(view: memoryview) -> int | None:
-    """End of the stream by the Xing or Info header (LAME's mp3 tag specification) in frame one."""
-    head = bytes(view[:192])
-    for side_info in (36, 21, 13):  # after header and side information: by version and channels
-        if head[side_info : side_info + 4] in (b"Xing", b"Info"):
-            flags = head[side_info + 7]
-            at = side_info + 8 + 4 * (flags & 1)
-            if flags & 2:
-                return int.from_bytes(head[at : at + 4], "big") - _MP3_SLACK
-    return None
-
-
 # MP4 and QuickTime: boxes.
 
 _MAX_BOXES = 100_000
 
 
 def mp4_bytes(view: memoryview) -> int | None:
-    """End of the first box with media or its index that reaches past the end, else None."""
+    """End of the first box with media or its index that reaches past the end, else None.
+
+    What came of a recording in fragments can be read to its end, unless it ends in the first one.
+    """
+    fragments = 0
     for name, end in _root_boxes(view):
+        fragments += name == b"moof"
         if end > len(view) and name in (b"moov", b"mdat", b"moof"):
-            return end
+            return end if fragments < 2 else None
     return None
 
 
@@ -160,6 +91,25 @@ def au_bytes(view: memoryview) -> int | None:
     """End of the samples: offset and size in the header, where 2**32 - 1 means unknown."""
     size = _uint32(view, 8)
     return None if size == 0xFFFF_FFFF else _uint32(view, 4) + size
+
+
+def aiff_bytes(view: memoryview) -> int | None:
+    """End of the outer chunk (EA IFF 85), 0 or a huge number if unknown."""
+    return _outer_end(_uint32(view, 4), 8)
+
+
+def avi_bytes(view: memoryview) -> int | None:
+    """End of the first RIFF chunk; a long file has more of them (OpenDML 1.02)."""
+    return _outer_end(int.from_bytes(view[4:8], "little"), 8)
+
+
+def w64_bytes(view: memoryview) -> int | None:
+    """End of the outer chunk (Sonic Foundry Wave 64), whose size counts its own header."""
+    return _outer_end(int.from_bytes(view[16:24], "little"), 0)
+
+
+def _outer_end(size: int, n_before: int) -> int | None:
+    return n_before + size if 0 < size < PLACEHOLDER_MIN else None
 
 
 def caf_bytes(view: memoryview) -> int | None:

@@ -29,10 +29,12 @@ class AudioClip:
     ``samples`` is int16, half the bytes of float32 to move between processes and to hold while a
     request waits for its turn.
     ``received_seconds`` is the length before resampling, which a response calls ``duration``.
+    ``track``: which of the file's audio tracks it is, such as "2 of 3"; None if there is one.
     """
 
     samples: Samples
     received_seconds: float
+    track: str | None = None
 
     @property
     def seconds(self) -> float:

@@ -1,70 +1,21 @@
 """The one look at an upload: what it is, what it claims, and therefore how to decode it."""
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from serve_app.audio import claims
+from serve_app.audio.containers import CONTAINERS, refusal
 from serve_app.audio.limits import AudioLimits
-from serve_app.audio.wav import COMPRESSED_TAGS, MAGIC, read_wav
+from serve_app.audio.wav import COMPRESSED_TAGS, read_wav
 from serve_app.errors import InvalidAudio, UnsupportedAudio
 
 _MAX_ID3_TAGS = 100
 """A crafted upload can hold millions, and to walk them all would take seconds."""
 
 
-@dataclass(frozen=True)
-class Container:
-    """One row of :data:`CONTAINERS`.
-
-    Naming FFmpeg's ``demuxer`` keeps it from probing, so that its playlist formats (hls, concat,
-    dash ...), which open other files and URLs, are out of reach. ``find_start`` gives the offset of
-    the first structure, None if the file is something else; names and content types are not
-    trusted. What a file claims is read by :mod:`serve_app.audio.claims`. Unless it
-    ``tells_length``, FFmpeg only guesses the duration.
-    """
-
-    label: str
-    demuxer: str
-    find_start: Callable[[memoryview], int | None]
-    claimed_bytes: Callable[[memoryview], int | None] = lambda view: None
-    claimed_length: Callable[[memoryview], tuple[int, float]] = lambda view: (0, 0.0)
-    tells_length: bool = True
-
-
-_MP4_MAGIC = rb"....(?:ftyp|moov|mdat|free|skip|wide)"
-
-
-def _magic(pattern: bytes) -> Callable[[memoryview], int | None]:
-    match = re.compile(pattern, re.DOTALL).match
-    return lambda view: 0 if match(view) else None
-
-
-CONTAINERS = {
-    "wav": Container("WAV", "wav", _magic(MAGIC.pattern), tells_length=False),
-    "mp4": Container("M4A/MP4/MOV (AAC, ALAC)", "mov", _magic(_MP4_MAGIC), claims.mp4_bytes),
-    "flac": Container("FLAC", "flac", _magic(rb"fLaC"), claimed_length=claims.flac_length),
-    "ogg": Container("OGG (Vorbis, Opus, FLAC, Speex)", "ogg", _magic(rb"OggS"), claims.ogg_bytes),
-    "webm": Container("WebM/Matroska", "matroska", _magic(rb"\x1a\x45\xdf\xa3"), claims.webm_bytes),
-    "amr": Container("AMR", "amr", _magic(rb"#!AMR"), tells_length=False),
-    "caf": Container("CAF", "caf", _magic(rb"caff"), claims.caf_bytes),
-    "au": Container("AU", "au", _magic(rb"\.snd"), claims.au_bytes),
-    "aac": Container("AAC (ADTS)", "aac", claims.adts_start, tells_length=False),
-    "mp3": Container("MP3", "mp3", claims.mpeg_start, claims.mp3_bytes, tells_length=False),
-}
-"""Kind -> container. The first match counts, so a chain of frames, which is only likely, comes
-after the magic numbers, which are certain."""
-
-SUPPORTED_FORMATS = ", ".join(container.label for container in CONTAINERS.values())
-
-
 class Plan(NamedTuple):
     """How to decode one upload: a small value beside the upload's bytes.
 
     The bytes from ``start`` to ``end`` are decoded: a WAV file's samples, or any other file without
-    its ID3 tags. FFmpeg reads ``header`` before them. The first ``n_junk_bytes`` of them come
-    before the first frame of an MPEG stream.
+    its ID3 tags and padding. FFmpeg reads ``header`` before them.
     ``n_frames`` (samples per channel), ``seconds`` and ``pcm_bytes`` (before resampling) are what
     the header claims; each is 0 if it claims nothing.
     ``is_instant``: the samples are 16 kHz mono int16 already, or there are none.
@@ -74,7 +25,6 @@ class Plan(NamedTuple):
     start: int
     end: int
     header: bytes = b""
-    n_junk_bytes: int = 0
     n_frames: int = 0
     seconds: float = 0.0
     pcm_bytes: int = 0
@@ -101,14 +51,14 @@ def inspect(payload: bytes | bytearray | memoryview, *, is_whole: bool = True) -
     start = _id3_bytes(view)
     file = view[start:]
     for kind, container in CONTAINERS.items():
-        n_junk_bytes = container.find_start(file)
-        if n_junk_bytes is None:
+        n_skipped = container.find_start(file)
+        if n_skipped is None:
             continue
         if kind == "wav":
             return _inspect_wav(file, start, is_whole)
         length = container.claimed_length(file)
-        return Plan(kind, start, len(view), b"", n_junk_bytes, *length)
-    raise UnsupportedAudio(f"The file is not audio. Supported: {SUPPORTED_FORMATS}.")
+        return Plan(kind, start + n_skipped, len(view), b"", *length)
+    raise refusal(file)
 
 
 def check_start(head: memoryview, limits: AudioLimits) -> None:
@@ -122,8 +72,6 @@ def check_start(head: memoryview, limits: AudioLimits) -> None:
 
 
 def _inspect_wav(file: memoryview, offset: int, is_whole: bool) -> Plan:
-    if bytes(file[8:12]) != b"WAVE":
-        raise UnsupportedAudio(f"The RIFF file is not a WAV. Supported: {SUPPORTED_FORMATS}.")
     wave = read_wav(file, is_whole=is_whole)
     if wave is None:
         return Plan("wav", offset, offset)
@@ -131,17 +79,16 @@ def _inspect_wav(file: memoryview, offset: int, is_whole: bool) -> Plan:
     if not wave.n_bytes:
         return Plan("wav", start, end, is_instant=True)
     if wave.format.is_linear:
-        is_native = wave.format.is_native
         n_frames = wave.n_bytes // wave.format.block_align
         return Plan(
             "wav",
             start,
             end,
-            header=b"" if is_native else wave.canonical_header(),
+            header=wave.canonical_header(),
             n_frames=n_frames,
             seconds=n_frames / wave.format.rate_hz,
             pcm_bytes=wave.n_bytes,
-            is_instant=is_native,
+            is_instant=wave.format.is_native,
         )
     if wave.format.tag not in COMPRESSED_TAGS:
         raise UnsupportedAudio(

@@ -67,7 +67,7 @@ class DecodingPool:
                 await self._zygote.close()
 
     async def decode(self, payload: bytearray, hold: Hold = unbounded) -> AudioClip:
-        """Decode the first audio track of an upload, which is emptied once a worker has its copy.
+        """Decode an upload, which is emptied once a worker has its copy.
 
         ``hold`` is told of the memory that is taken and given back meanwhile; what it raises ends
         the decoding, and so does cancelling the call.
@@ -106,7 +106,7 @@ class DecodingPool:
                     raise _REFUSALS[answer["error"]](answer["message"], code=answer["code"])
                 if "seconds" in answer:
                     hold(-n_upload_bytes)
-                    return AudioClip(_samples(output, n_bytes), answer["seconds"])
+                    return AudioClip(_samples(output, n_bytes), answer["seconds"], answer["track"])
         raise self._refusal(await worker.end())
 
     async def _take(self) -> Worker:

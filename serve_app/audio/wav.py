@@ -9,11 +9,11 @@ import re
 import struct
 from dataclasses import dataclass
 
-from serve_app.audio.claims import truncated
+from serve_app.audio.claims import PLACEHOLDER_MIN, SLACK_BYTES, truncated
 from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.errors import InvalidAudio
 
-MAGIC = re.compile(rb"RIFF|RF64|BW64")
+MAGIC = re.compile(rb"(?:RIFF|RF64|BW64)....WAVE", re.DOTALL)
 
 MIN_RATE_HZ = 1_000
 MAX_RATE_HZ = 768_000
@@ -25,12 +25,11 @@ COMPRESSED_TAGS = frozenset({0x02, 0x11, 0x31, 0x50, 0x55, 0xFF})
 """MS ADPCM, IMA ADPCM, GSM 6.10, MPEG layer 2, MP3, AAC. No other compressed format is read, since
 some numbers of ``mmreg.h`` mean another codec to FFmpeg, which would then decode noise."""
 
-STREAMING_SIZE_MIN = 0x7FFF_F000
-"""Data sizes from here on are placeholders of encoders that write to a pipe: sox 0x7FFFF000,
-arecord 0x7FFFFFC0, others 0x7FFFFFFF, ffmpeg 0xFFFFFFFF. Azure's SDK and GStreamer write 0."""
-
 _MAX_CHUNKS = 1_000
 _SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+"""The rest of a sub-format after its number. Headers of ambisonic sound have another, for the same
+samples."""
+
 _SAMPLE_BITS = {
     TAG_PCM: range(1, 65),
     TAG_FLOAT: (32, 64),
@@ -41,7 +40,11 @@ _SAMPLE_BITS = {
 
 @dataclass(frozen=True)
 class WaveFormat:
-    """The checked ``fmt`` chunk; ``tag`` is the sub-format's where the header is extensible."""
+    """The ``fmt`` chunk; ``tag`` is the sub-format's where the header is extensible.
+
+    What a header of a linear format says twice is made to agree: ``block_align`` follows from
+    ``bits``, as FFmpeg has it, and so do these fields of ``chunk``.
+    """
 
     tag: int
     n_channels: int
@@ -105,12 +108,13 @@ def read_wav(view: memoryview, *, is_whole: bool = True) -> Wave | None:
         if chunk_id == b"data":
             if wave_format is None:
                 raise InvalidAudio("The WAV file has samples but no 'fmt ' chunk before them.")
-            is_open = size == 0 or size >= STREAMING_SIZE_MIN
+            is_open = size == 0 or size >= PLACEHOLDER_MIN
             if size == 0xFFFF_FFFF and data_size_64 is not None:
                 size = data_size_64
                 is_open = size in (0, 0xFFFF_FFFF_FFFF_FFFF)
             if is_whole:
-                size = _sample_bytes(wave_format, view[start:], size, is_open)
+                is_of_file = size in (len(view), len(view) - 8)
+                size = _sample_bytes(wave_format, view[start:], size, is_open or is_of_file)
             elif is_open:
                 size = 0
             return Wave(wave_format, start, size)
@@ -134,22 +138,18 @@ def read_wav(view: memoryview, *, is_whole: bool = True) -> Wave | None:
 
 
 def _sample_bytes(wave_format: WaveFormat, body: memoryview, claimed: int, is_open: bool) -> int:
-    """Bytes of samples at the start of ``body``: as claimed, or all of it if the claim is open."""
+    """Bytes of samples at the start of ``body``, in whole frames if the format is linear.
+
+    They are as many as claimed, or all that came if the claim is open or only a little too high.
+    """
     if claimed == 0 and _is_chunk_list(body):
         return 0
-    if is_open and (claimed == 0 or claimed > len(body)):
-        claimed = len(body)
-        if wave_format.is_linear:
-            claimed -= claimed % wave_format.block_align
-    if claimed > len(body):
-        raise truncated("WAV", f"its header claims {claimed} bytes of samples, {len(body)} came")
-    if wave_format.is_linear and claimed % wave_format.block_align:
-        raise truncated(
-            "WAV",
-            f"{claimed} bytes of samples are not a whole number of "
-            f"{wave_format.block_align}-byte frames",
-        )
-    return claimed
+    n_bytes = claimed
+    if claimed > len(body) or (is_open and claimed == 0):
+        n_bytes = len(body)
+        if not is_open and claimed > len(body) + SLACK_BYTES:
+            raise truncated("WAV", f"its header claims {claimed} bytes of samples, {n_bytes} came")
+    return n_bytes - (n_bytes % wave_format.block_align if wave_format.is_linear else 0)
 
 
 def _is_chunk_list(body: memoryview) -> bool:
@@ -171,9 +171,10 @@ def _read_format(chunk: bytes) -> WaveFormat:
             f"The WAV file's 'fmt ' chunk has {len(chunk)} bytes; it needs at least 16."
         )
     tag, n_channels, rate_hz, _, block_align, bits = struct.unpack_from("<HHIIHH", chunk)
-    if tag == TAG_EXTENSIBLE:
-        if len(chunk) < 40 or chunk[26:40] != _SUBFORMAT_TAIL:
-            raise InvalidAudio("The WAV file's extensible header names an unknown sub-format.")
+    is_extensible = tag == TAG_EXTENSIBLE
+    if is_extensible:
+        if len(chunk) < 40:
+            raise InvalidAudio("The WAV file's extensible header names no sub-format.")
         tag = int.from_bytes(chunk[24:26], "little")
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise InvalidAudio(
@@ -184,13 +185,21 @@ def _read_format(chunk: bytes) -> WaveFormat:
             f"The WAV header claims {n_channels} channels; 1 to {MAX_CHANNELS} are possible."
         )
     if tag in _SAMPLE_BITS:
-        if bits not in _SAMPLE_BITS[tag]:
-            raise InvalidAudio(
-                f"The WAV header claims {bits} bits per sample, which format {tag} does not have."
-            )
-        if block_align != n_channels * ((bits + 7) // 8):
-            raise InvalidAudio(
-                f"The WAV header contradicts itself: {n_channels} channels of {bits} bits do not "
-                f"make {block_align} bytes per frame."
-            )
+        bits = _true_bits(tag, bits, block_align // n_channels)
+        block_align = n_channels * ((bits + 7) // 8)
+        tail = _SUBFORMAT_TAIL if is_extensible else chunk[26:40]
+        fields = struct.pack("<IHH", rate_hz * block_align % 2**32, block_align, bits)
+        chunk = chunk[:8] + fields + chunk[16:26] + tail + chunk[40:]
     return WaveFormat(tag, n_channels, rate_hz, block_align, bits, chunk)
+
+
+def _true_bits(tag: int, bits: int, bytes_per_sample: int) -> int:
+    """Bits per sample where the header may leave them out or, for A-law and mu-law, be wrong."""
+    if tag in (TAG_ALAW, TAG_MULAW):
+        return 8
+    bits = bits or 8 * bytes_per_sample
+    if bits not in _SAMPLE_BITS[tag]:
+        raise InvalidAudio(
+            f"The WAV header claims {bits} bits per sample, which format {tag} does not have."
+        )
+    return bits

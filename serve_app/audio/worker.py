@@ -106,6 +106,10 @@ class _Output:
             self._grant()
             self.tell(n_bytes=self._n_bytes)
 
+    def restart(self) -> None:
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.ftruncate(self._descriptor, 0)
+
     def tell(self, **message: object) -> None:
         self._channel.send(json.dumps(message).encode())
 
@@ -118,6 +122,7 @@ class _Output:
 def _answer(payload: mmap.mmap, output: _Output, limits: AudioLimits) -> None:
     try:
         view = memoryview(payload)
-        output.tell(seconds=decode(inspect(view), view, limits=limits, write=output.write))
+        decoded = decode(inspect(view), view, limits=limits, output=output)
+        output.tell(seconds=decoded.seconds, track=decoded.track)
     except WhisperOxError as error:
         output.tell(error=type(error).__name__, message=error.message, code=error.code)

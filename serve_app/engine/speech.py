@@ -14,16 +14,13 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.vad import VadOptions
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples, as_float32
+from serve_app.audio.level import SILENCE_PEAK
 from serve_app.engine.coverage import Interval
 from serve_app.engine.vad import speech_stretches
 from serve_app.engine.window import Window
 from serve_app.engine.work import longest_window
 from serve_app.options import TranscribeOptions
 from serve_app.transcript import Stretch
-
-SILENCE_PEAK = 8
-"""Audio whose int16 samples all stay below this (-72 dBFS) holds no speech: dither and line noise
-of a muted source. Decoded without VAD, Whisper would hear words in it."""
 
 SHORTEST_SECONDS = 0.2
 """Nobody says a word in less, but Whisper hears one in noise however short it is."""

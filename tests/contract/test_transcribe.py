@@ -9,8 +9,11 @@ import pytest
 
 from loadtest.server import Server
 from loadtest.speech import registry_clips
-from serve_app.api.call import COVERAGE_HEADER
+from serve_app.api.call import COVERAGE_HEADER, TRACK_HEADER
+from serve_app.audio.decode import decode_audio
+from serve_app.audio.limits import AudioLimits
 from tests.contract.wire import encoded, post, silence, wav, words_of
+from tests.unit.audio_files import timed
 
 CONTRACT_OPTIONS: dict[str, Any] = {
     "multilingual": True,
@@ -191,6 +194,14 @@ def test_other_containers_are_transcribed(
     response = post(f"{tiny_en.url}/transcribe", audio)
     assert words_of(response) == "hello world"
     assert response.json()["duration"] == pytest.approx(1.143, abs=0.1)
+
+
+def test_the_answer_says_which_of_several_tracks_was_heard(tiny_en: Server, hello: bytes) -> None:
+    voice = decode_audio(hello, limits=AudioLimits()).float32()
+    silence_first = timed("mp4", "aac", [(0.0, 0 * voice)], [(0.0, voice)], rate_hz=16_000)
+    response = post(f"{tiny_en.url}/transcribe", silence_first)
+    assert words_of(response) == "hello world"
+    assert response.headers[TRACK_HEADER] == "2 of 2"
 
 
 def test_health_answers_while_transcriptions_run(tiny_en: Server, hello: bytes) -> None:

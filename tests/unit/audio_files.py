@@ -2,6 +2,8 @@
 
 import io
 import struct
+from collections.abc import Sequence
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -18,6 +20,13 @@ MUXED = {
     "adts": ("adts", "aac"),
     "caf": ("caf", "pcm_s16be"),
     "au": ("au", "pcm_s16be"),
+    "aiff": ("aiff", "pcm_s16be"),
+    "w64": ("w64", "pcm_s16le"),
+    "avi": ("avi", "libmp3lame"),
+    "wma": ("asf", "wmav2"),
+    "flv": ("flv", "aac"),
+    "mpg": ("vob", "mp2"),
+    "ts": ("mpegts", "aac"),
 }
 """Name -> (FFmpeg muxer, encoder)."""
 
@@ -40,7 +49,7 @@ def sweep(rate_hz: int, n_channels: int = 1, seconds: float = SECONDS) -> npt.ND
 
 
 def written(
-    samples: npt.NDArray[np.float64], rate_hz: int, subtype: str = "PCM_16", container: str = "WAV"
+    samples: npt.NDArray[np.floating], rate_hz: int, subtype: str = "PCM_16", container: str = "WAV"
 ) -> bytes:
     """``samples`` in a file that libsndfile writes."""
     buffer = io.BytesIO()
@@ -48,12 +57,14 @@ def written(
     return buffer.getvalue()
 
 
-def muxed(muxer: str, encoder: str | None, *, video: bool = False, **options: str) -> bytes:
-    """The sweep at 48 kHz mono (and two black pictures) in a file that FFmpeg writes."""
+def muxed(
+    muxer: str, encoder: str | None, *, video: bool = False, rate_hz: int = 48_000, **options: str
+) -> bytes:
+    """The sweep in mono (and two black pictures) in a file that FFmpeg writes."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=muxer, options=options) as container:
         picture = container.add_stream("mpeg4", rate=5) if video else None
-        sound = container.add_stream(encoder, rate=48_000, layout="mono") if encoder else None
+        sound = _track(container, encoder, rate_hz) if encoder else None
         if picture is not None:
             picture.width = picture.height = 64
             picture.pix_fmt = "yuv420p"
@@ -63,21 +74,54 @@ def muxed(muxer: str, encoder: str | None, *, video: bool = False, **options: st
                 container.mux(picture.encode(frame))
             container.mux(picture.encode(None))
         if sound is not None:
-            _encode(container, sound)
+            _encode(container, sound, [(0.0, sweep(rate_hz)[:, 0])])
     return buffer.getvalue()
 
 
-def _encode(container: av.container.OutputContainer, sound: av.AudioStream) -> None:
-    samples = np.round(sweep(48_000)[:, 0] * 32_767).astype(np.int16)
-    frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-    frame.sample_rate = 48_000
+Timed = tuple[float, npt.NDArray[np.floating]]
+"""When a piece of mono sound begins, in seconds, and its samples."""
+
+
+def timed(muxer: str, encoder: str, *tracks: Sequence[Timed], rate_hz: int = 48_000) -> bytes:
+    """A file with these tracks of sound, each of pieces with silent gaps of its clock between them.
+
+    The first one is marked as default.
+    """
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=muxer) as container:
+        sounds = [_track(container, encoder, rate_hz) for _ in tracks]
+        for n, (sound, pieces) in enumerate(zip(sounds, tracks, strict=True)):
+            sound.disposition = av.stream.Disposition.default if n == 0 else 0
+            _encode(container, sound, pieces)
+    return buffer.getvalue()
+
+
+def _track(container: av.container.OutputContainer, encoder: str, rate_hz: int) -> av.AudioStream:
+    track = container.add_stream(encoder, rate=rate_hz, layout="mono")
+    track.codec_context.bit_rate = 64_000
+    return track
+
+
+def _encode(
+    container: av.container.OutputContainer, sound: av.AudioStream, pieces: Sequence[Timed]
+) -> None:
     context = sound.codec_context
-    resampler = av.AudioResampler(
-        format=context.format, layout="mono", rate=48_000, frame_size=context.frame_size or None
-    )
-    for source in (frame, None):
-        for piece in resampler.resample(source):
-            container.mux(sound.encode(piece))
+    rate_hz = sound.rate
+    for begin, piece in pieces:
+        samples = np.round(piece * 32_767).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        frame.sample_rate = rate_hz
+        frame.pts = round(begin * rate_hz)
+        frame.time_base = Fraction(1, rate_hz)
+        resampler = av.AudioResampler(
+            format=context.format,
+            layout="mono",
+            rate=rate_hz,
+            frame_size=context.frame_size or None,
+        )
+        for source in (frame, None):
+            for part in resampler.resample(source):
+                container.mux(sound.encode(part))
     container.mux(sound.encode(None))
 
 

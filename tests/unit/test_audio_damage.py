@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serve_app.audio.clip import AudioClip
+from serve_app.audio.containers import SUPPORTED_FORMATS
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
-from serve_app.audio.plan import SUPPORTED_FORMATS
 from serve_app.errors import (
     AudioTooLarge,
     InvalidAudio,
@@ -39,7 +39,7 @@ FILES = {name: compressed(name) for name in COMPRESSED} | {
     "fragmented": muxed("mp4", "aac", movflags="frag_keyframe+empty_moov"),
     "video": muxed("mp4", "aac", video=True),
 }
-TELL_THEIR_LENGTH = sorted(FILES.keys() - {"adts", "ima"})
+TELL_THEIR_LENGTH = sorted(FILES.keys() - {"adts", "ima", "mp3", "ts", "wma", "flv", "mpg"})
 
 
 def decode(payload: bytes, **limits: float) -> AudioClip:
@@ -70,7 +70,7 @@ def test_empty_body_is_empty_audio() -> None:
         b"PK\x03\x04" + bytes(500),
         b'{"file": "audio.wav"}',
         bytes(100_000),
-        b"RIFF\x24\0\0\0AVI LIST",
+        b"RIFF\x24\0\0\0RMIDdata",
         b"ID3\x04\0\0\0\0\0\0",
     ],
 )
@@ -109,6 +109,44 @@ def test_cut_upload_is_truncated(name: str, kept: float) -> None:
     with pytest.raises(InvalidAudio) as caught:
         decode(payload[: int(kept * len(payload))])
     assert (caught.value.code, caught.value.status) == ("truncated_audio", 400)
+
+
+@pytest.mark.parametrize("name", ["mp3", "ts", "wma", "flv", "mpg", "adts"])
+def test_what_came_of_a_stream_is_decoded(name: str) -> None:
+    payload = FILES[name]
+    clip = decode(payload[: len(payload) * 2 // 3])
+    assert clip.received_seconds == pytest.approx(SECONDS * 2 / 3, abs=0.25)
+
+
+def test_a_recording_in_fragments_may_be_cut_in_any_but_the_first() -> None:
+    payload = muxed("mp4", "aac", movflags="empty_moov+default_base_moof", frag_duration="300000")
+    clip = decode(payload[: len(payload) * 2 // 3])
+    assert clip.received_seconds == pytest.approx(SECONDS * 2 / 3, abs=0.3)
+
+
+@pytest.mark.parametrize("factor", [0, 3, 1_000])
+def test_counts_of_an_mp3_are_not_believed(factor: int) -> None:
+    payload = bytearray(FILES["mp3"])
+    at = next(payload.index(name) for name in (b"Xing", b"Info") if name in payload)
+    for field in (8, 12):
+        count = int.from_bytes(payload[at + field : at + field + 4], "big")
+        payload[at + field : at + field + 4] = min(count * factor, 2**32 - 1).to_bytes(4, "big")
+    assert decode(bytes(payload)).received_seconds == pytest.approx(SECONDS, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["mp3", "adts"])
+@pytest.mark.parametrize("n_bytes", [10_000, 100_000])
+def test_padding_before_the_first_frame_is_skipped(name: str, n_bytes: int) -> None:
+    tag = b"ID3\x04\0\0\0\0\x02\0" + bytes(256)
+    np.testing.assert_array_equal(
+        decode(tag + bytes(n_bytes) + FILES[name]).samples, decode(FILES[name]).samples
+    )
+
+
+@pytest.mark.parametrize("name", ["mp3", "adts", "ts"])
+def test_a_stream_that_begins_in_mid_frame_is_decoded(name: str) -> None:
+    clip = decode(FILES[name][500:])
+    assert clip.received_seconds == pytest.approx(SECONDS, abs=0.2)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

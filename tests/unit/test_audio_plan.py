@@ -41,7 +41,7 @@ def test_wav_that_must_be_resampled_or_mixed_is_not_instant(rate_hz: int, n_chan
     [
         (b"", "empty_audio"),
         (b"this is not audio", "unsupported_audio"),
-        (b"RIFF\x24\0\0\0AVI LIST", "unsupported_audio"),
+        (b"RIFF\x24\0\0\0RMIDdata", "unsupported_audio"),
         (riff(fmt(), (b"data", bytes(10)), sizes={b"data": 3_200}), "truncated_audio"),
         (riff(fmt(rate_hz=3), (b"data", bytes(10))), "invalid_audio"),
         (riff(fmt(tag=0x1234), (b"data", bytes(10))), "unsupported_audio"),
@@ -59,7 +59,7 @@ def test_only_so_many_id3_tags_are_skipped() -> None:
     tag = b"ID3\x04\0\0\0\0\0\0"
     inspect(20 * tag + compressed("mp3"))
     with pytest.raises(UnsupportedAudio):
-        inspect(1_000 * tag + compressed("mp3"))
+        inspect(10_000 * tag + compressed("mp3"))
 
 
 def check(payload: bytes) -> None:
@@ -71,7 +71,7 @@ def wav_that_claims(n_bytes: int, *chunks: tuple[bytes, bytes]) -> bytes:
     return riff(fmt(), *chunks, (b"data", bytes(HEAD_BYTES)), sizes={b"data": n_bytes})
 
 
-@pytest.mark.parametrize("n_bytes", [60 * 32_000 + 2, 0x7FFF_0000])
+@pytest.mark.parametrize("n_bytes", [60 * 32_000 + 2, 999_999_998])
 def test_a_start_that_claims_more_seconds_than_the_limit_is_too_large(n_bytes: int) -> None:
     with pytest.raises(AudioTooLarge, match="60 s"):
         check(wav_that_claims(n_bytes))
@@ -88,7 +88,9 @@ def test_the_claim_of_an_rf64_start_is_found() -> None:
         check(b"RF64" + wav_that_claims(0xFFFF_FFFF, ds64)[4:])
 
 
-@pytest.mark.parametrize("n_bytes", [0, 60 * 32_000, 0x7FFF_F000, 0x7FFF_FFFF, 0xFFFF_FFFF])
+@pytest.mark.parametrize(
+    "n_bytes", [0, 60 * 32_000, 2_000_000_000, 0x7FFF_F000, 0x7FFF_FFFF, 0xFFFF_FFFF]
+)
 def test_a_start_within_the_limit_or_of_open_length_goes_on(n_bytes: int) -> None:
     check(wav_that_claims(n_bytes))
 

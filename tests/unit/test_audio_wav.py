@@ -4,19 +4,20 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
+from serve_app.audio.level import is_usual_clip
 from serve_app.audio.limits import AudioLimits
 from serve_app.audio.wav import Wave, read_wav
 from serve_app.errors import InvalidAudio, UnsupportedAudio, WhisperOxError
 from tests.unit.audio_files import fmt, riff
 
-SAMPLES = np.arange(-800, 800, dtype="<i2")
+SAMPLES = 16 * np.arange(-800, 800, dtype="<i2")
 DATA = (b"data", SAMPLES.tobytes())
-PLACEHOLDERS = (0, 0x7FFF_F000, 0x7FFF_FFC0, 0x7FFF_FFFF, 0xFFFF_FFFF)
+PLACEHOLDERS = (0, 2_000_000_000, 0x7FFF_F000, 0x7FFF_FFC0, 0x7FFF_FFFF, 0xFFFF_FFFF)
 
 WIDTHS = st.sampled_from([(1, 8), (1, 16), (1, 24), (1, 32), (3, 32), (3, 64), (6, 8), (7, 8)])
 
@@ -84,7 +85,24 @@ def test_rf64_takes_its_size_from_ds64() -> None:
     np.testing.assert_array_equal(decode(b"RF64" + payload[4:]).samples, SAMPLES)
 
 
-@pytest.mark.parametrize("n_lost", [1, 2, 1_000, len(DATA[1])])
+@pytest.mark.parametrize("n_too_many", [1, 22, 44, 36 + 8, 36, 64])
+def test_a_size_that_counts_headers_takes_what_came(n_too_many: int) -> None:
+    payload = riff(fmt(), DATA, sizes={b"data": len(DATA[1]) + n_too_many})
+    np.testing.assert_array_equal(decode(payload).samples, SAMPLES)
+
+
+def test_a_size_that_is_that_of_a_file_with_a_long_header_takes_what_came() -> None:
+    chunks = ((b"LIST", bytes(5_000)), fmt(), DATA)
+    payload = riff(*chunks, sizes={b"data": len(riff(*chunks))})
+    np.testing.assert_array_equal(decode(payload).samples, SAMPLES)
+
+
+def test_an_odd_size_keeps_whole_samples() -> None:
+    clip = decode(riff(fmt(), (b"data", DATA[1] + b"\7")))
+    np.testing.assert_array_equal(clip.samples, SAMPLES)
+
+
+@pytest.mark.parametrize("n_lost", [66, 1_000, len(DATA[1])])
 def test_fewer_samples_than_claimed_are_truncated(n_lost: int) -> None:
     assert refusal(riff(fmt(), DATA)[:-n_lost]) == ("truncated_audio", 400)
 
@@ -101,16 +119,37 @@ def test_every_cut_of_the_header_is_refused(n_bytes: int) -> None:
         fmt(rate_hz=4_000_000_000),
         fmt(n_channels=0, block_align=2),
         fmt(n_channels=300),
-        fmt(bits=0, block_align=2),
+        fmt(bits=0, block_align=0),
         fmt(tag=3, bits=16),
-        fmt(tag=7, bits=16),
-        fmt(n_channels=2, block_align=2),
         (b"fmt ", bytes(10)),
         fmt(tag=0xFFFE),
     ],
 )
 def test_header_that_cannot_be_true_is_invalid(header: tuple[bytes, bytes]) -> None:
     assert refusal(riff(header, DATA)) == ("invalid_audio", 400)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [fmt(block_align=align) for align in (0, 1, 16, 4)] + [fmt(bits=0, block_align=2)],
+)
+def test_fields_that_say_a_thing_twice_are_ignored(header: tuple[bytes, bytes]) -> None:
+    np.testing.assert_array_equal(decode(riff(header, DATA)).samples, SAMPLES)
+
+
+@pytest.mark.parametrize("tag", [6, 7])
+@pytest.mark.parametrize("bits", [0, 16])
+def test_a_law_and_mu_law_have_8_bits_whatever_the_header_says(tag: int, bits: int) -> None:
+    samples = (b"data", SAMPLES.tobytes())
+    said = decode(riff(fmt(tag, bits=bits, rate_hz=8_000), samples))
+    true = decode(riff(fmt(tag, bits=8, rate_hz=8_000), samples))
+    np.testing.assert_array_equal(said.samples, true.samples)
+
+
+@pytest.mark.parametrize("tail", ["000021070000d3118644c8c1ca000000", "00" * 16])
+def test_the_identifier_of_ambisonic_sound_is_ignored(tail: str) -> None:
+    body = fmt(tag=0xFFFE)[1] + struct.pack("<HHI", 22, 16, 0) + b"\1\0" + bytes.fromhex(tail)[2:]
+    np.testing.assert_array_equal(decode(riff((b"fmt ", body), DATA)).samples, SAMPLES)
 
 
 def test_samples_without_a_format_are_invalid() -> None:
@@ -205,9 +244,12 @@ def test_every_linear_format_keeps_its_length(
     assert clip.seconds == pytest.approx(clip.received_seconds, abs=0.002)
 
 
-@given(st.lists(st.integers(-32_768, 32_767), max_size=200))
+@given(
+    st.lists(st.integers(-32_768, 32_767), max_size=200).map(lambda half: half + [~n for n in half])
+)
 def test_native_samples_survive_the_round_trip(samples: list[int]) -> None:
     pcm = np.array(samples, dtype="<i2")
+    assume(is_usual_clip(pcm))
     clip = decode(riff(fmt(), (b"data", pcm.tobytes())))
     assert clip.samples.tolist() == samples
     assert clip.float32().tolist() == [sample / 32_768 for sample in samples]

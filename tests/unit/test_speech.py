@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples, as_float32
+from serve_app.audio.level import SILENCE_PEAK
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.speech import (
-    SILENCE_PEAK,
     Cut,
     as_dicts,
     cut_clips,

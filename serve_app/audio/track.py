@@ -1,0 +1,174 @@
+"""One pass over one audio track of a file: packets -> frames -> 16 kHz mono int16."""
+
+from collections.abc import Iterator, Sequence
+
+import av
+
+from serve_app.audio.channels import Mix
+from serve_app.audio.containers import CONTAINERS
+from serve_app.audio.limits import AudioLimits
+from serve_app.audio.mono import MonoStretch, Shape, Write, shape_of, write_silence
+from serve_app.audio.opened import FFMPEG_ERRORS, undecodable
+from serve_app.audio.wav import MAX_RATE_HZ, MIN_RATE_HZ
+from serve_app.errors import InvalidAudio
+
+_PREFERRED_DECODERS = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
+"""FFmpeg's own decoders of AMR drop the frames in which nobody speaks (DTX)."""
+
+_LOST_SECONDS = 0.1
+"""A file that claims less than this may hold no sample: a codec's start-up delay swallows it."""
+
+_SHORTEST_PAUSE_SECONDS = 0.1
+"""Time stamps are rounded, and codecs start with a few milliseconds that are thrown away."""
+
+_LONGEST_PAUSE_SECONDS = 3_600.0
+_LARGEST_SETBACK_SECONDS = 0.5
+"""A clock that jumps by more, forth or back, is that of another recording, joined to the first."""
+
+
+class Pass:
+    """What one pass finds.
+
+    ``seconds`` are those of the file's clock, at its own rate; ``n_frames`` counts what is decoded.
+    ``mixes``: what each stretch of frames of one shape needs. A later pass is given them, and a
+    ``gain``.
+
+    A damaged packet costs only itself and not everything after it.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        limits: AudioLimits,
+        write: Write,
+        mixes: Sequence[Mix] = (),
+        gain: float = 1.0,
+    ) -> None:
+        self.n_frames = 0
+        self.mixes: list[Mix] = []
+        self._kind = kind
+        self._limits = limits
+        self._write = write
+        self._given = mixes
+        self._gain = gain
+        self._n_bytes = 0
+        self._first_error: Exception | None = None
+        self._shape: Shape | None = None
+        self._stretch: MonoStretch | None = None
+        self._n_stretch_frames = 0
+        self._earlier_seconds = 0.0
+        self._origin_seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The time up to which the sound is known."""
+        if self._shape is None:
+            return self._earlier_seconds
+        return self._earlier_seconds + self._n_stretch_frames / self._shape[2]
+
+    @property
+    def peak(self) -> float:
+        """The loudest that can come out, relative to full scale."""
+        return max((mix.peak for mix in self.mixes), default=0.0)
+
+    def run(self, container: "av.container.InputContainer", place: int) -> None:
+        """Decode the audio track at this place among all.
+
+        Raises ``AudioTooLarge``, ``InvalidAudio`` and ``UnsupportedAudio``.
+        """
+        try:
+            self._decode(container, container.streams.audio[place])
+        except MemoryError:
+            raise
+        except FFMPEG_ERRORS as error:
+            raise undecodable(self._kind, error, self.seconds) from None
+
+    def _decode(self, container: "av.container.InputContainer", stream: "av.AudioStream") -> None:
+        traits = CONTAINERS[self._kind]
+        claimed_seconds = _header_seconds(container, stream) if traits.tells_length else 0.0
+        self._limits.check_seconds(claimed_seconds)
+        if not traits.starts_at_zero:
+            self._origin_seconds = (container.start_time or 0) / av.time_base
+        for frame in self._frames(container, stream):
+            if traits.has_clock and frame.pts is not None and frame.time_base is not None:
+                self._keep_time(float(frame.pts * frame.time_base))
+            self._add(frame)
+        self._finish_stretch()
+        if self._first_error is not None and not self.n_frames:
+            raise undecodable(self._kind, self._first_error)
+        if claimed_seconds > _LOST_SECONDS and not self.n_frames:
+            raise InvalidAudio(
+                f"The {self._kind} file's header claims {claimed_seconds:.1f} s of audio, but the "
+                "file holds none."
+            )
+
+    def _frames(
+        self, container: "av.container.InputContainer", stream: "av.AudioStream"
+    ) -> Iterator["av.AudioFrame"]:
+        decoder = _decoder(stream)
+        for packet in container.demux(stream):
+            try:
+                frames = decoder.decode(packet)
+            except MemoryError:
+                raise
+            except FFMPEG_ERRORS as error:
+                # Its traceback would tie this decoding, hence the codec's threads and their 20 MB,
+                # into a cycle that only the garbage collector undoes.
+                self._first_error = self._first_error or error.with_traceback(None)
+                frames = []
+            yield from frames
+
+    def _keep_time(self, stamp_seconds: float) -> None:
+        """Fill the pause, if there is one, before a frame that is stamped with this time."""
+        pause = stamp_seconds - self._origin_seconds - self.seconds
+        if pause > _LONGEST_PAUSE_SECONDS or pause < -_LARGEST_SETBACK_SECONDS:
+            self._origin_seconds += pause
+        elif pause >= _SHORTEST_PAUSE_SECONDS:
+            self._limits.check_seconds(self.seconds + pause)
+            self._finish_stretch()
+            self._earlier_seconds += pause
+            write_silence(pause, self._write)
+
+    def _add(self, frame: "av.AudioFrame") -> None:
+        shape = shape_of(frame)
+        stretch = self._stretch
+        if stretch is None or shape != self._shape:  # joined MP3, AAC that turns out to be HE-AAC
+            stretch = self._begin_stretch(frame, shape)
+        self.n_frames += frame.samples
+        self._n_stretch_frames += frame.samples
+        self._n_bytes += frame.samples * frame.layout.nb_channels * frame.format.bytes
+        self._limits.check_seconds(self.seconds)
+        self._limits.check_decoded_bytes(self._n_bytes)
+        stretch.add(frame)
+
+    def _begin_stretch(self, frame: "av.AudioFrame", shape: Shape) -> MonoStretch:
+        if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
+            raise InvalidAudio(f"The {self._kind} file claims {frame.sample_rate} Hz.")
+        self._finish_stretch()
+        self._shape = shape
+        place = len(self.mixes)
+        mix = self._given[place] if place < len(self._given) else None
+        self._stretch = MonoStretch(frame, self._write, mix, self._gain)
+        return self._stretch
+
+    def _finish_stretch(self) -> None:
+        if self._stretch is not None:
+            self.mixes.append(self._stretch.finish())
+            self._earlier_seconds = self.seconds
+            self._stretch, self._shape, self._n_stretch_frames = None, None, 0
+
+
+def _decoder(stream: "av.AudioStream") -> "av.AudioCodecContext":
+    context = stream.codec_context
+    preferred = _PREFERRED_DECODERS.get(context.name)
+    if preferred in av.codecs_available:
+        context = av.AudioCodecContext.create(preferred, "r")
+        context.sample_rate, context.layout = stream.sample_rate, "mono"
+    context.thread_count = 1
+    return context
+
+
+def _header_seconds(container: "av.container.InputContainer", stream: "av.AudioStream") -> float:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return float((container.duration or 0) / av.time_base)
