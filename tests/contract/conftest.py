@@ -1,4 +1,4 @@
-"""Real servers, one per model and session, started the way a user starts them."""
+"""Real servers, one of each kind, started the way a user starts them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from loadtest.server import Server, free_port, start_server
 from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.serving.profile import profile_path
 from tests.contract.scrape import REPORT_ENVIRONMENT
+from tests.shared_servers import name_servers
 
 API_KEY = "correct horse battery staple"
 API_KEY_HEADER = "X-Whisper-Key"
@@ -23,13 +24,17 @@ EXTRA_PATH = "/speech/recognise"
 PAGE_ORIGIN = "https://app.example.com"
 
 
-@pytest.fixture(scope="session")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    name_servers(metafunc, "tiny_en", "base", "guarded")
+
+
+@pytest.fixture(scope="package")
 def tiny_en() -> Iterator[Server]:
     with start_server("tiny.en") as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that may log what it hears."""
     profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
@@ -52,7 +57,7 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterator[Server]:
     """A server for other machines too, with keys, strict options, low limits, one more path and
     one page that may use it."""
