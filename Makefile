@@ -17,7 +17,7 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help serve transcribe test test-unit lint format wer equality overhead bench bench-engine \
+.PHONY: help serve transcribe test test-all test-unit lint format wer equality overhead bench bench-engine \
   bench-mixed soak loadtest capacity lock docs sbom audit clean
 
 help: ## List the targets
@@ -31,11 +31,17 @@ transcribe: $(VENV)/.runtime ## Post FILE=x.wav to the running server and print 
 	@test -n "$(FILE)" || { echo 'usage: make transcribe FILE=speech.wav' >&2; exit 2; }
 	@$(PY) -m serve_app.client "$(FILE)" --url http://$(HOST):$(PORT) $(ARGS)
 
-test: lint ## Check style and types, then run every test, JOBS=2 servers and more at a time
-	$(PY) -m pytest --numprocesses $(JOBS) $(ARGS)
+test: lint ## Check style and types, then run all tests but the long ones, in JOBS=2 processes
+	$(PYTEST) -m "not long" $(ARGS)
+
+test-all: lint ## Run the long tests as well, and try more examples of each property
+	$(PYTEST) --hypothesis-profile many $(ARGS)
 
 test-unit: $(VENV)/.dev ## Run the tests that need no server, in seconds
-	$(PY) -m pytest tests/unit $(ARGS)
+	$(PY) -m pytest tests/unit -m "not long" $(ARGS)
+
+# In the order of the folders, so that the servers, which take longest, come first.
+PYTEST = $(PY) -m pytest --numprocesses $(JOBS) --no-loadscope-reorder
 
 lint: $(VENV)/.dev ## Check style, format and types
 	$(PY) -m ruff check .

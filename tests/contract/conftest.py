@@ -12,6 +12,7 @@ from loadtest.server import Server, free_port, start_server
 from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.serving.profile import profile_path
 from tests.contract.scrape import REPORT_ENVIRONMENT
+from tests.shared_servers import name_servers
 
 API_KEY = "correct horse battery staple"
 API_KEY_HEADER = "X-Whisper-Key"
@@ -21,6 +22,10 @@ MAX_HEADER_BYTES = 8_192
 UPLOAD_IDLE_SECONDS = 2.0
 EXTRA_PATH = "/speech/recognise"
 PAGE_ORIGIN = "https://app.example.com"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    name_servers(metafunc, "tiny_en", "base", "guarded")
 
 
 @pytest.fixture(scope="session")

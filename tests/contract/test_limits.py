@@ -86,7 +86,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_forgotten(guarded: Se
         ("guarded", {"Content_Length": "2000001"}, (413, "body_too_large")),
         ("tiny_en", {"Content_Length": f"{2**40}"}, (413, "body_too_large")),
     ],
-    ids=["wrong-key", "too-large", "much-too-large"],
+    ids=["guarded-wrong-key", "guarded-too-large", "tiny_en-much-too-large"],
 )
 def test_who_asks_before_sending_a_body_is_refused_without_it(
     server: str,

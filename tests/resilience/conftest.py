@@ -8,12 +8,21 @@ import pytest
 from loadtest.server import Server, start_server
 from serve_app.api.example import EXAMPLE_CLIP
 from tests.contract.wire import wav
+from tests.resilience.processes import assert_gone, ctrl_c
+from tests.shared_servers import name_servers
 
 
-@pytest.fixture(scope="package")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    name_servers(metafunc, "server")
+
+
+@pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
+    """Whatever tests have done to it, Ctrl-C ends it in the end and leaves nothing behind."""
     with start_server("tiny.en") as running:
         yield running
+        ctrl_c(running.process)
+        assert_gone(running)
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,21 @@
 """The processes of a server under test. They share its session, even once orphaned."""
 
+import os
+import signal
+import socket
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 
-from loadtest.server import processes_of
+from loadtest.server import Server, processes_of
 
 RETRIED, READY = "once more", "workers) is ready"
 """In the server's log: a request that is tried again, a model replica that has loaded."""
+
+STOP_SECONDS = 20.0
 
 
 def family(leader: int) -> list[psutil.Process]:
@@ -33,6 +40,22 @@ def end(leader: int) -> None:
     for process in family(leader):
         with suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def ctrl_c(process: "subprocess.Popen[bytes]") -> None:
+    """As a terminal does it: to every process of the foreground group."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def assert_gone(server: Server) -> None:
+    """Fails unless a server ends by itself, without an error, a process or a busy port left."""
+    assert server.process.wait(STOP_SECONDS) == 0
+    assert family(server.process.pid) == []
+    assert server.log.read_text().endswith("whisper-ox: stopped\n")
+    url = httpx.URL(server.url)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((url.host, url.port))
 
 
 def replica(leader: int, deployment: str) -> psutil.Process | None:

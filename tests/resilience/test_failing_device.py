@@ -10,6 +10,8 @@ from loadtest.server import Server, run_server
 from tests.contract.wire import post, words_of
 from tests.resilience.processes import READY, end
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def faults() -> Iterator[Path]:
@@ -18,7 +20,7 @@ def faults() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def server(faults: Path) -> Iterator[Server]:
+def failing(faults: Path) -> Iterator[Server]:
     with run_server("tests.resilience.failing_device", ["--faults", str(faults)]) as running:
         try:
             yield running
@@ -31,25 +33,25 @@ def n_started(server: Server) -> int:
 
 
 def test_a_request_on_a_device_that_stalls_is_answered_by_the_next_replica(
-    server: Server, faults: Path, hello: bytes
+    failing: Server, faults: Path, hello: bytes
 ) -> None:
-    lives = n_started(server)
+    lives = n_started(failing)
     (faults / "stall").touch()
-    answer = post(f"{server.url}/transcribe", hello)
+    answer = post(f"{failing.url}/transcribe", hello)
     assert (answer.status_code, words_of(answer)) == (200, "hello world")
-    assert "a batch has run for" in server.log.read_text()
-    assert n_started(server) == lives + 1
+    assert "a batch has run for" in failing.log.read_text()
+    assert n_started(failing) == lives + 1
 
 
 def test_a_broken_device_costs_as_many_requests_as_it_takes_to_notice(
-    server: Server, faults: Path, hello: bytes
+    failing: Server, faults: Path, hello: bytes
 ) -> None:
-    lives = n_started(server)
+    lives = n_started(failing)
     (faults / "error").touch()
-    answers = [post(f"{server.url}/transcribe", hello) for _ in range(4)]
+    answers = [post(f"{failing.url}/transcribe", hello) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [503, 503, 200, 200]
     assert answers[0].json()["error"]["code"] == "device_failed"
     assert int(answers[0].headers["Retry-After"]) > 0
     assert words_of(answers[2]) == "hello world"
-    assert "failed 3 batches in a row" in server.log.read_text()
-    assert n_started(server) == lives + 1
+    assert "failed 3 batches in a row" in failing.log.read_text()
+    assert n_started(failing) == lives + 1

@@ -12,6 +12,8 @@ from tests.resilience.conftest import hellos
 from tests.resilience.load import failed, loaded
 from tests.resilience.processes import READY, end
 
+pytestmark = pytest.mark.long
+
 N_NODES = 2
 
 

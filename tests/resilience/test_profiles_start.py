@@ -10,6 +10,8 @@ from loadtest.server import free_port
 from tests.resilience.every_profile import PROFILES, Run
 from tests.resilience.processes import end
 
+pytestmark = pytest.mark.long
+
 SECONDS = 240.0
 
 

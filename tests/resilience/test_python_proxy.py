@@ -12,6 +12,8 @@ from tests.contract.test_limits import outcome, upload
 from tests.contract.wire import post, words_of
 from tests.resilience.processes import family, title
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def python_server() -> Iterator[Server]:

@@ -22,7 +22,9 @@ REDEPLOY_SECONDS = 180.0
 """Starts of three replicas one after another, while others use the cores."""
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids="{}-replicas".format)
+@pytest.fixture(
+    scope="module", params=[1, pytest.param(2, marks=pytest.mark.long)], ids="{}-replicas".format
+)
 def redeploying(request: pytest.FixtureRequest) -> Iterator[Server]:
     replicas: int = request.param
     flags = ["--replicas", str(replicas)]

@@ -1,8 +1,9 @@
-"""Ctrl-C ends every process of a server, whatever it is doing; SIGTERM lets requests end first."""
+"""Ctrl-C ends every process of a server, whatever it is doing; SIGTERM lets requests end first.
 
-import os
+How Ctrl-C ends a server that is running shows at the end of the fixture ``server``.
+"""
+
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,37 +20,12 @@ from serve_app.serving.profile import profile_path
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
 from tests.resilience.conftest import hellos
-from tests.resilience.processes import cpu_seconds, end, family, replica, title
-
-STOP_SECONDS = 20.0
-
-
-def ctrl_c(process: "subprocess.Popen[bytes]") -> None:
-    """As a terminal does it: to every process of the foreground group."""
-    os.killpg(process.pid, signal.SIGINT)
+from tests.resilience.processes import assert_gone, cpu_seconds, ctrl_c, end, family, replica
 
 
 def terminate(process: "subprocess.Popen[bytes]") -> None:
     """As systemd, Docker and Kubernetes do it: to the first process only."""
     process.send_signal(signal.SIGTERM)
-
-
-def assert_gone(server: Server) -> None:
-    assert server.process.wait(STOP_SECONDS) == 0
-    assert family(server.process.pid) == []
-    assert server.log.read_text().endswith("whisper-ox: stopped\n")
-    url = httpx.URL(server.url)
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((url.host, url.port))
-
-
-def test_a_running_server_leaves_nothing_behind() -> None:
-    with start_server("tiny.en") as server:
-        titles = [title(process) for process in family(server.process.pid)]
-        assert any("bin/haproxy " in words for words in titles)
-        ctrl_c(server.process)
-        assert_gone(server)
 
 
 @contextmanager
@@ -86,6 +62,7 @@ def test_sigterm_ends_running_requests_and_refuses_new_ones(hello: bytes, tmp_pa
         assert_gone(server)
 
 
+@pytest.mark.long
 def test_a_second_signal_does_not_wait_for_running_requests(tmp_path: Path) -> None:
     flags = with_drain(tmp_path, seconds=600)
     with start_server("tiny.en", flags) as server, at_work(server) as running:
@@ -96,6 +73,7 @@ def test_a_second_signal_does_not_wait_for_running_requests(tmp_path: Path) -> N
         assert isinstance(running.exception(), httpx.TransportError)
 
 
+@pytest.mark.long
 def test_a_leaving_server_serves_until_its_notice_is_over(tmp_path: Path, hello: bytes) -> None:
     with start_server("tiny.en", with_drain(tmp_path, notice_seconds=3600)) as server:
         terminate(server.process)
@@ -143,6 +121,7 @@ def health(server: Server) -> int:
         return 0
 
 
+@pytest.mark.long
 def test_a_loading_server_lives_but_is_not_ready_and_can_be_stopped(loading: Server) -> None:
     eventually(lambda: health(loading) == 200)
     response = httpx.get(f"{loading.url}/readyz", timeout=10)
@@ -152,6 +131,7 @@ def test_a_loading_server_lives_but_is_not_ready_and_can_be_stopped(loading: Ser
     assert_gone(loading)
 
 
+@pytest.mark.long
 def test_ctrl_c_while_ray_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     with starting(tmp_path, "-m", "serve_app") as server:
         eventually(lambda: len(family(server.process.pid)) > 1)
@@ -167,6 +147,7 @@ os._exit(main())
 """
 
 
+@pytest.mark.long
 def test_ctrl_c_that_falls_into_a_fork_is_not_lost(tmp_path: Path) -> None:
     with starting(tmp_path, "-c", INTERRUPTED_FORK) as server:
         assert server.process.wait(60) == 0

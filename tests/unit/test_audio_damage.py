@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serve_app.audio.clip import AudioClip
@@ -127,7 +127,6 @@ def test_noise_in_mid_file_is_refused_or_decoded(name: str) -> None:
     assert clip is None or clip.received_seconds > 0
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     name=st.sampled_from(sorted(FILES)),
     place=st.floats(0, 1, exclude_max=True),
@@ -143,7 +142,6 @@ def test_patched_files_decode_or_raise_our_errors(
     decode_or_refuse(bytes(payload))
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     magic=st.sampled_from(
         [

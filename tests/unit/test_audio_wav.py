@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.audio.clip import AudioClip
@@ -155,7 +155,6 @@ CHUNKS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(
     chunks=CHUNKS,
     sizes=st.dictionaries(st.sampled_from([b"fmt ", b"data", b"ds64"]), st.integers(0, 2**32 - 1)),
@@ -193,7 +192,6 @@ def test_every_linear_format_survives_the_round_trip(
     assert (wave.format.n_channels, wave.format.rate_hz) == (n_channels, rate_hz)
 
 
-@settings(deadline=None)
 @given(width=WIDTHS, n_channels=st.integers(1, 8), rate_hz=st.integers(1_000, 192_000))
 def test_every_linear_format_keeps_its_length(
     width: tuple[int, int], n_channels: int, rate_hz: int

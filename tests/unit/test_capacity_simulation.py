@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.capacity.cluster import Cluster, Result, served_rtfx
@@ -157,7 +157,6 @@ def test_the_probe_of_a_simulated_machine_is_as_fast_as_the_machine() -> None:
     assert simulated_rtfx(profile.at_speed(0.5), clients=4) == pytest.approx(expected / 2, rel=0.05)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.floats(0.5, 4000), st.integers(0, 100))
 def test_every_window_of_a_request_takes_every_step_of_its_recipe(
     seconds: float, pick: int

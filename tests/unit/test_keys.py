@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.api.edge.key_ring import KeyRing
@@ -155,7 +155,6 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=50)
 @given(st.lists(WORDS | st.text(max_size=5), max_size=30).map("".join))
 def test_any_text_is_keys_or_a_problem_in_one_line(text: str) -> None:
     content = text.encode(errors="surrogatepass")

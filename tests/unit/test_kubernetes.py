@@ -2,7 +2,6 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import kubernetes_validate
@@ -134,29 +133,6 @@ def test_a_component_fits_an_overlay(component: str, tmp_path: Path) -> None:
     (manifest,) = of_kind(manifests, "RayService")
     assert_pods_are_valid(manifest["spec"], KUBERNETES[-1])
     assert_kuberay_takes(manifest)
-
-
-def misspell(spec: Manifest) -> None:
-    spec["upgradeStrategie"] = {"type": "None"}
-
-
-def misspell_within_a_pod(spec: Manifest) -> None:
-    pod_templates(spec)["workers"]["spec"]["containers"][0]["imagePullPolice"] = "Always"
-
-
-@pytest.mark.parametrize("damage", [misspell, misspell_within_a_pod])
-def test_a_key_that_kuberay_would_drop_is_found(damage: Any) -> None:
-    (manifest,) = of_kind(overlay("cpu"), "RayService")
-    damaged = yaml.safe_load(yaml.safe_dump(manifest))
-    damage(damaged["spec"])
-    with pytest.raises(jsonschema.ValidationError, match="Additional properties"):
-        assert_kuberay_takes(damaged)
-
-
-def test_a_key_that_kubernetes_does_not_know_is_found() -> None:
-    budget = of_kind(overlay("cpu"), "PodDisruptionBudget")[0]
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate({**budget, "spek": {}}, KUBERNETES[-1], strict=True)
 
 
 @each_profile

@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.dictation import (
@@ -60,7 +60,6 @@ def test_without_chunks_a_dictation_is_posted_whole() -> None:
         assert 40 * (1 - SPREAD) <= piece.seconds <= 40 * (1 + SPREAD)
 
 
-@settings(max_examples=20)
 @given(habits)
 def test_people_speak_for_their_share_of_the_time(habit: Habit) -> None:
     pieces = some(habit, count=4_000)

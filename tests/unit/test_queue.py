@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.caller import Priority
@@ -76,7 +76,6 @@ def work_of_cancelled_requests_is_never_started_afterwards(simulation: Simulatio
     )
 
 
-@settings(max_examples=60, deadline=None)
 @given(traffic(), st.integers(1, 8), LIMITS)
 def test_whatever_the_traffic(arrivals: list[Arrival], workers: int, limits: BatchLimits) -> None:
     simulation = Simulation(arrivals, workers, limits).run()
@@ -109,7 +108,6 @@ def test_a_two_hour_file_delays_a_dictation_chunk_by_one_batch_in_service(worker
     assert latency(with_file=True) <= latency(with_file=False) + in_service
 
 
-@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.sampled_from([5.0, 15.0, 30.0]), min_size=2, max_size=6),
     st.integers(1, 4),
@@ -122,7 +120,6 @@ def test_service_is_shared_evenly_in_audio_seconds(lengths: list[float], workers
     assert max(shares) <= min(shares) * 1.1 + 50 * 30
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 8), st.integers(1, 4))
 def test_no_request_starves_under_a_stream_of_newcomers(parallel: int, workers: int) -> None:
     patient = Arrival(0, at=0, windows=20, parallel=parallel)
@@ -144,7 +141,6 @@ def test_a_file_keeps_its_share_beside_clients_that_never_pause(
     assert served[0] >= 0.8 * sum(served.values()) / 9
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.lists(PRIORITIES, min_size=2, max_size=6), st.integers(1, 4))
 def test_priority_is_a_head_start_and_not_a_bigger_share(
     priorities: list[Priority], workers: int
@@ -351,7 +347,6 @@ def test_a_further_decoding_costs_the_next_windows_of_its_request_their_place() 
     assert queue.take() == [other]
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(Stage), st.sampled_from([0.0, 7.5, 30.0])), max_size=6),
     st.integers(0, 5),
