@@ -1,5 +1,7 @@
 """How all tests are run: spread over processes, with few examples of each property by default."""
 
+import gc
+
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
@@ -9,6 +11,13 @@ from tests.shared_servers import ByServer
 settings.register_profile("few", max_examples=15, deadline=None)
 settings.register_profile("many", max_examples=200, deadline=None)
 settings.load_profile("few")
+
+
+def pytest_collection_finish() -> None:
+    """Leave the objects of modules and tests to themselves: faster-whisper collects garbage after
+    each decoding, which would take a third of a second.
+    """
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

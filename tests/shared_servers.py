@@ -32,4 +32,4 @@ def name_servers(metafunc: pytest.Metafunc, *servers: str) -> None:
     """Add the servers that a test uses to its id."""
     for server in servers:
         if server in metafunc.fixturenames:
-            metafunc.parametrize(server, [None], ids=[server], indirect=True, scope="session")
+            metafunc.parametrize(server, [None], ids=[server], indirect=True, scope="package")

@@ -1,4 +1,4 @@
-"""Real servers, one per model and session, started the way a user starts them."""
+"""Real servers, one of each kind, started the way a user starts them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     name_servers(metafunc, "tiny_en", "base", "guarded")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tiny_en() -> Iterator[Server]:
     with start_server("tiny.en") as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that may log what it hears."""
     profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
@@ -57,7 +57,7 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterator[Server]:
     """A server for other machines too, with keys, strict options, low limits, one more path and
     one page that may use it."""

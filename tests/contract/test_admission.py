@@ -36,9 +36,9 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bulk_file(crowded: Server, hello: bytes) -> Iterator[None]:
-    """The server works on a bulk file of 20 minutes, which ends with the test."""
+    """The server works on a bulk file of 20 minutes, which ends with the tests."""
     options = {"generate_kwargs": json.dumps({"vad_filter": False, "batch_size": 1})}
     file = httpx.Request(
         "POST", f"{crowded.url}/transcribe", files={"file": hellos(1200)}, data=options

@@ -88,7 +88,7 @@ def outcome(server: Server, sent: bytes, *, ends: bool) -> str:
     return f"{status[1].decode()} {code}".strip()
 
 
-@hostile.examples(30)
+@hostile.examples(15)
 @given(hostile.whole_requests())
 def test_a_whole_request_is_answered_and_never_with_5xx(watched: Server, sent: bytes) -> None:
     found = outcome(watched, sent, ends=False)
@@ -96,7 +96,7 @@ def test_a_whole_request_is_answered_and_never_with_5xx(watched: Server, sent: b
     assert found[:1] in ("2", "4") or found == "closed"
 
 
-@hostile.examples(30)
+@hostile.examples(15)
 @given(hostile.broken_requests)
 def test_broken_http_is_answered_or_cut_off_and_never_with_5xx(
     watched: Server, sent: bytes

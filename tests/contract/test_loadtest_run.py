@@ -11,6 +11,8 @@ from loadtest.sent import BAD, DICTATION, LONG_FILE, STRANGER
 from loadtest.server import Server
 from tests.contract.conftest import API_KEY, API_KEY_HEADER
 
+pytestmark = pytest.mark.long
+
 DICTATING = ["--chunk", "5", "--dictation-seconds", "8", "--speaking-share", "1"]
 OTHERS = ["--strangers-per-minute", "30", "--long-files", "1", "--long-file-seconds", "40"]
 

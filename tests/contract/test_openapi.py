@@ -11,7 +11,7 @@ import httpx
 from loadtest.server import Server
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = 25
+EXAMPLES = 8
 """Per operation and phase; ``--max-examples`` of a longer run by hand."""
 
 

@@ -16,8 +16,11 @@ LONGEST_CORPUS_CLIP_SECONDS = 20.0
 BASE_ENGLISH_WER_MAX = 0.10
 """base is measured below this on the corpus' read English; a broken decode is far above it."""
 
-LANGUAGES = ["en", "fr", "hi", "ja", "zh"]
-"""One of each kind of script; `make equality` compares all that have clips."""
+LONG_RUN = [
+    pytest.param(language, batch_size, marks=pytest.mark.long)
+    for language, batch_size in [("en", 8), ("hi", 8), ("ja", 8), ("zh", 8), ("fr", 1)]
+]
+"""One language of each kind of script; `make equality` compares all that have clips."""
 
 
 def served(server: Server, model: str, clips: list[Clip], batch_size: int = 8) -> dict[str, str]:
@@ -41,9 +44,7 @@ def plain_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("plain")
 
 
-@pytest.mark.parametrize(
-    ("language", "batch_size"), [*((code, 8) for code in LANGUAGES), ("fr", 1)]
-)
+@pytest.mark.parametrize(("language", "batch_size"), [("fr", 8), *LONG_RUN])
 def test_every_language_is_as_accurate_as_plain_faster_whisper(
     base: Server, plain_cache: Path, language: str, batch_size: int
 ) -> None:
@@ -62,6 +63,7 @@ def test_the_english_only_model_hears_every_word(tiny_en: Server) -> None:
     assert errors_of(clips, served(tiny_en, "tiny.en", clips)).total == 0
 
 
+@pytest.mark.long
 @pytest.mark.corpus
 def test_read_english_stays_below_its_word_error_rate(base: Server) -> None:
     clips = [

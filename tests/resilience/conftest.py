@@ -16,7 +16,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     name_servers(metafunc, "server")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
     """Whatever tests have done to it, Ctrl-C ends it in the end and leaves nothing behind."""
     with start_server("tiny.en") as running:

@@ -81,6 +81,7 @@ def test_every_request_is_answered_when_the_model_process_dies(
     assert words_of(post(url, hello)) == "hello world"
 
 
+@pytest.mark.long
 def test_a_request_under_which_the_model_process_dies_twice_is_refused(
     server: Server, threads: ThreadPoolExecutor
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_long_request_is_not_sent_to_a_second_model_process(
     assert n_retried(server) == retried
 
 
+@pytest.mark.long
 def test_a_request_whose_client_has_left_is_not_tried_again(server: Server) -> None:
     eventually(lambda: is_ready(server))
     transcriber = process_of(server, "Transcriber")
@@ -131,6 +133,7 @@ def test_the_http_side_comes_back_by_itself(server: Server, hello: bytes) -> Non
     assert words_of(post(f"{server.url}/transcribe", hello)) == "hello world"
 
 
+@pytest.mark.long
 def test_a_request_whose_http_replica_dies_is_told_so(
     server: Server, threads: ThreadPoolExecutor
 ) -> None:

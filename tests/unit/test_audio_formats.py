@@ -43,8 +43,13 @@ def assert_same_as_faster_whisper(payload: bytes) -> None:
     np.testing.assert_array_equal(clip.float32(), faster_whisper_decode(io.BytesIO(payload)))
 
 
-@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])
-@pytest.mark.parametrize("n_channels", [1, 2, 6])
+@pytest.mark.parametrize(
+    ("rate_hz", "n_channels"),
+    [
+        *((rate_hz, 1) for rate_hz in (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)),
+        *((16_000, 2), (44_100, 2), (48_000, 6)),
+    ],
+)
 def test_wav_of_any_rate_and_channel_count_equals_faster_whisper(
     rate_hz: int, n_channels: int
 ) -> None:
@@ -153,6 +158,7 @@ def test_memoryviews_decode_like_bytes() -> None:
     np.testing.assert_array_equal(clip.samples, decode(payload).samples)
 
 
+@pytest.mark.long
 @pytest.mark.corpus
 @pytest.mark.skipif(not corpus_clips(), reason="no corpus")
 def test_corpus_clips_equal_faster_whisper() -> None:

@@ -64,19 +64,22 @@ def replicas(users: int, p95_seconds: float, decode_seconds: float = 0.5) -> int
     return fewest_replicas(profile, question, saturation, ROUGHER)
 
 
-@settings(max_examples=3, deadline=None)
+@pytest.mark.long
+@settings(max_examples=3)
 @given(st.integers(1, 60), st.floats(2.5, 20))
 def test_twice_the_users_never_need_fewer_replicas(users: int, p95: float) -> None:
     assert replicas(users, p95) <= replicas(2 * users, p95)
 
 
-@settings(max_examples=3, deadline=None)
+@pytest.mark.long
+@settings(max_examples=3)
 @given(st.integers(1, 80), st.floats(2.5, 10), st.floats(1, 3))
 def test_more_patience_never_needs_more_replicas(users: int, p95: float, more: float) -> None:
     assert replicas(users, p95 * more) <= replicas(users, p95)
 
 
-@settings(max_examples=3, deadline=None)
+@pytest.mark.long
+@settings(max_examples=3)
 @given(st.integers(5, 80), st.floats(1.5, 4))
 def test_a_slower_decoder_never_needs_fewer_replicas(users: int, slower: float) -> None:
     assert replicas(users, 8.0) <= replicas(users, 8.0, decode_seconds=0.5 * slower)
@@ -109,6 +112,7 @@ def test_no_users_are_no_question() -> None:
         make_plan(laptop(), Question(0, HABIT))
 
 
+@pytest.mark.long
 def test_bounds_keep_those_who_are_taken_in_quick() -> None:
     profile = laptop()
     saturation = saturation_rtfx(profile, HABIT)
@@ -140,6 +144,7 @@ def test_its_patch_fits_a_serve_config(tmp_path: Path, plan: Plan) -> None:
     assert transcriber["max_ongoing_requests"] > written.settings.engine.max_concurrent_requests
 
 
+@pytest.mark.long
 def test_the_command_plans_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     profile, output = tmp_path / "laptop.json", tmp_path / "plan.json"
     profile.write_text(laptop().model_dump_json())

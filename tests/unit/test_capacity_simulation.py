@@ -42,14 +42,14 @@ def at(*dues: float, seconds: float = CHUNK_SECONDS) -> list[Piece]:
     return [Piece(due, seconds, pick=0) for due in dues]
 
 
-@pytest.mark.parametrize("load", [0.3, 0.6])
+@pytest.mark.parametrize("load", [pytest.param(0.3, marks=pytest.mark.long), 0.6])
 def test_constant_service_waits_as_in_m_d_1(load: float) -> None:
     profile = machine(calls=[[ENCODE]], encode=SERVICE_SECONDS)
     expected = SERVICE_SECONDS * load / (2 * (1 - load))  # Pollaczek-Khinchine
     assert mean_wait(profile, load) == pytest.approx(expected, rel=0.08)
 
 
-@pytest.mark.parametrize("load", [0.3, 0.6])
+@pytest.mark.parametrize("load", [pytest.param(0.3, marks=pytest.mark.long), 0.6])
 def test_exponential_service_waits_as_in_m_m_1(load: float) -> None:
     profile = machine(
         calls=exponential_recipes(mean_tokens=1_000, count=1_000),

@@ -10,6 +10,8 @@ import pytest
 
 from loadtest.bench.gpu_check import Check
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
