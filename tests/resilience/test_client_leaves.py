@@ -19,8 +19,11 @@ SEQUENTIAL = {"batch_size": 1, "vad_filter": False, "temperature": 0}
 
 @pytest.mark.parametrize(
     ("clients", "seconds"),
-    [(1, 1200), (16, 90)],  # far more than is decoded before the test gives up
-    ids=["a-long-file", "many-chunks"],  # by reference and inside the call
+    [
+        # Far more than is decoded before the test gives up, by reference and inside the call.
+        pytest.param(1, 1200, id="a-long-file", marks=pytest.mark.long),
+        pytest.param(16, 90, id="many-chunks"),
+    ],
 )
 def test_clients_that_leave_free_the_engine(
     server: Server, hello: bytes, clients: int, seconds: int

@@ -59,7 +59,11 @@ def assert_refused(outcome: Outcome, *parts: str) -> None:
     [
         (["--model", "no-such-model"], ["no-such-model", "tiny.en, base"]),
         (["--config", "no-such-profile"], ["there is no profile", "no-such-profile.yaml"]),
-        (["--host", "no-such-host.invalid"], ["cannot listen on no-such-host.invalid"]),
+        pytest.param(
+            ["--host", "no-such-host.invalid"],
+            ["cannot listen on no-such-host.invalid"],
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_wrong_name_is_refused(flags: Sequence[str], said: Sequence[str]) -> None:
@@ -83,6 +87,7 @@ def test_what_is_not_a_port_is_refused(port: str) -> None:
     assert f"argument --port: '{port}' is not a port; allowed: 1 to 65535" in outcome.stderr
 
 
+@pytest.mark.long
 def test_a_wrong_key_in_a_profile_is_named(tmp_path: Path) -> None:
     profile = tmp_path / "mine.yaml"
     profile.write_text(
@@ -93,6 +98,7 @@ def test_a_wrong_key_in_a_profile_is_named(tmp_path: Path) -> None:
     assert_refused(start("--config", str(profile)), "mine.yaml", "args: engine.worker")
 
 
+@pytest.mark.long
 def test_a_log_level_that_is_none_is_refused_with_those_that_are() -> None:
     outcome = start("--port", str(free_port()), environment={"LOG_LEVEL": "verbose"})
     assert_refused(outcome, "LOG_LEVEL is 'verbose'", "debug, info, warning, error")
@@ -106,6 +112,7 @@ def test_a_keys_file_that_is_wrong_is_refused_with_its_line(tmp_path: Path) -> N
     assert "some-secret" not in outcome.stderr
 
 
+@pytest.mark.long
 def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
     assert_refused(start("--model", str(tmp_path), "--port", str(free_port())), "model.bin")
 
@@ -118,6 +125,7 @@ def test_a_busy_port_is_refused() -> None:
         assert_refused(start("--model", "tiny.en", "--port", port), f"port {port}", "in use")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "variable", ["RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"]
 )
@@ -136,6 +144,7 @@ def test_a_second_server_does_not_share_the_first_ones_port(server: Server) -> N
     assert_refused(start("--model", "tiny.en", "--port", port), f"port {port}", "in use")
 
 
+@pytest.mark.long
 def test_damaged_weights_are_named_once_serve_gives_up(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     shutil.copytree(

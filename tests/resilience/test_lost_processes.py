@@ -95,6 +95,7 @@ def test_a_request_under_which_the_model_process_dies_twice_is_refused(
     assert "died twice" in request.result().text
 
 
+@pytest.mark.long
 def test_a_long_request_is_not_sent_to_a_second_model_process(
     server: Server, threads: ThreadPoolExecutor
 ) -> None:
