@@ -26,7 +26,13 @@ NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 PADDING_SECONDS = VadOptions().speech_pad_ms / 1000
 """What VAD takes for speech around an utterance, in which alignment may see its words begin."""
 
-ORDERS = [[COUNTING, HELLO, FOX], [FOX, COUNTING, HELLO], [HELLO, FOX], [FOX, HELLO]]
+LONG = pytest.mark.long
+ORDERS = [
+    [COUNTING, HELLO, FOX],
+    [HELLO, FOX],
+    pytest.param([FOX, COUNTING, HELLO], marks=LONG),
+    pytest.param([FOX, HELLO], marks=LONG),
+]
 
 
 def hear(engine: Engine, clip: AudioClip, **given: Any) -> Transcript:
@@ -98,8 +104,15 @@ def test_utterances_that_faster_whisper_leaves_out_are_heard(base: Engine) -> No
 PORTUGUESE, JAPANESE = "pt/pangrama", "ja/konnichiwa_sekai"
 
 
-@pytest.mark.parametrize("multilingual", [False, True])
-@pytest.mark.parametrize("language", ["en", "ru", "ko"])
+@pytest.mark.parametrize(
+    ("language", "multilingual"),
+    [
+        ("ru", True),
+        ("ko", False),
+        *(pytest.param(*given, marks=LONG) for given in (("ru", False), ("ko", True))),
+        *(pytest.param("en", given, marks=LONG) for given in (False, True)),
+    ],
+)
 def test_english_stays_english_whatever_language_is_given(
     base: Engine, language: str, multilingual: bool
 ) -> None:
@@ -120,7 +133,9 @@ def test_a_wrong_language_gives_way_only_in_multilingual_audio(
     assert spelt(segment.text) == text
 
 
-@pytest.mark.parametrize("language", ["en", "pt", None])
+@pytest.mark.parametrize(
+    "language", [None, *(pytest.param(code, marks=LONG) for code in ("en", "pt"))]
+)
 @pytest.mark.parametrize(("other", "said"), [(PORTUGUESE, "raposa"), (JAPANESE, "こんにちは世界")])
 def test_windows_of_two_languages_keep_both(
     base: Engine, language: str | None, other: str, said: str

@@ -15,6 +15,7 @@ from serve_app.options import TranscribeOptions
 from serve_app.transcript import Segment
 from tests.unit.clips import chunk, clip_of, sentences
 
+LONG = pytest.mark.long
 ONCE: dict[str, Any] = {"language": "en", "temperature": (0.0,)}
 """Temperature 0, as above it no two runs need to agree."""
 
@@ -52,7 +53,7 @@ def plain(engine: Engine, clip: AudioClip, given: dict[str, Any]) -> list[Any]:
     "given",
     [
         {"word_timestamps": True},
-        {"word_timestamps": True, "without_timestamps": False},
+        pytest.param({"word_timestamps": True, "without_timestamps": False}, marks=LONG),
         {"hotwords": "counting foxes", "initial_prompt": "A dog, a fox.", "beam_size": 1},
     ],
 )
@@ -74,8 +75,14 @@ def test_the_batched_pipeline_without_recovery(
         assert (our.start, our.end) == pytest.approx((their.start, their.end), abs=0.3)
 
 
-@pytest.mark.parametrize("multilingual", [False, True])
-@pytest.mark.parametrize("language", ["en", None])
+@pytest.mark.parametrize(
+    ("language", "multilingual"),
+    [
+        ("en", False),
+        (None, True),
+        *(pytest.param(*given, marks=LONG) for given in (("en", True), (None, False))),
+    ],
+)
 def test_windows_in_several_languages_without_recovery(
     base: Engine, language: str | None, multilingual: bool
 ) -> None:
