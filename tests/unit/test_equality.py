@@ -75,14 +75,8 @@ def test_the_batched_pipeline_without_recovery(
         assert (our.start, our.end) == pytest.approx((their.start, their.end), abs=0.3)
 
 
-@pytest.mark.parametrize(
-    ("language", "multilingual"),
-    [
-        ("en", False),
-        (None, True),
-        *(pytest.param(*given, marks=LONG) for given in (("en", True), (None, False))),
-    ],
-)
+@pytest.mark.parametrize("multilingual", [True, pytest.param(False, marks=LONG)])
+@pytest.mark.parametrize("language", [None, pytest.param("en", marks=LONG)])
 def test_windows_in_several_languages_without_recovery(
     base: Engine, language: str | None, multilingual: bool
 ) -> None:
