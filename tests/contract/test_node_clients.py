@@ -21,7 +21,7 @@ PLAIN = (
 )
 """Calls that give the text alone."""
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,6 @@ def test_its_make_targets_exist(target: str) -> None:
 
 def test_its_file_is_transcribed_by_make(base: Server) -> None:
     port = base.url.rsplit(":", 1)[1]
-    command = ["make", "transcribe", "FILE=serve_app/assets/golden.wav", f"PORT={port}"]
+    command = ["make", "transcribe", "FILE=serve_app/assets/golden.wav", f"PORT={port}", "ARGS="]
     answer = subprocess.run(command, capture_output=True, check=True, text=True, cwd=ROOT)
     assert "Hello" in answer.stdout
