@@ -228,7 +228,7 @@ def test_a_session_id_that_is_no_text_breaks_nothing(tiny_en: Server) -> None:
     assert httpx.get(tiny_en.url, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/models", "/openai/v1/models"])
+@pytest.mark.parametrize("path", ["/v1/audio/nothing-here", "/v1/models", "/openai/v1/models"])
 def test_openais_paths_have_openais_errors(guarded: Server, path: str) -> None:
     unknown = httpx.post(guarded.url + path, headers=KEY)
     assert unknown.status_code in (404, 405)

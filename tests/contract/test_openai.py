@@ -165,7 +165,8 @@ def test_events_are_the_answer_in_pieces(client: openai.OpenAI) -> None:
     assert len(deltas) == len(segments) == len(events) / 2 > 0
     assert "".join(delta.delta for delta in deltas) == done.text == ask(client, audio).text
     assert [one.start for one in segments] == sorted(one.start for one in segments)
-    assert done.logprobs == [one for delta in deltas for one in delta.logprobs]
+    told = [one.model_dump() for delta in deltas for one in delta.logprobs]
+    assert [one.model_dump() for one in done.logprobs] == told
 
 
 @pytest.mark.corpus
