@@ -26,7 +26,7 @@ from serve_app.engine.request import WINDOW_SECONDS, Request
 from serve_app.engine.segments import segments_of_window, segments_of_words
 from serve_app.engine.speech import Cut
 from serve_app.engine.tasks import Tasks
-from serve_app.engine.window import Alignment, Detection, Policy, context_seconds
+from serve_app.engine.window import Detection, Policy, context_seconds
 from serve_app.engine.words import Heard, HeardWord, spoken_times
 from serve_app.options import TranscribeOptions
 
@@ -116,7 +116,7 @@ class BatchedPipeline:
                     segments += found
                 return segments, language, None
             # Much in the gaps is not speech: one attempt must do, or it is talked into words.
-            policy = replace(policy, temperatures=(), widens=False, alignment=Alignment.ALWAYS)
+            policy = replace(policy, temperatures=(), widens=False)
             if policy.detection is Detection.ALWAYS:  # a second of speech tells too little
                 policy = replace(policy, detection=Detection.IN_DOUBT)
             finished: list[asyncio.Task[tuple[list[Segment], Coverage]]] = []
@@ -235,11 +235,6 @@ class BatchedPipeline:
             return Detection.NEVER
         return Detection.IN_DOUBT if is_given and self._recovers else Detection.ALWAYS
 
-    def _alignment(self) -> Alignment:
-        if self._options.word_timestamps:
-            return Alignment.ALWAYS
-        return Alignment.NEVER if self._speech is None else Alignment.IN_DOUBT
-
     def _tokenizer(self, language: str) -> Tokenizer:
         whisper = self._engine.whisper
         multilingual = whisper.model.is_multilingual
@@ -278,7 +273,7 @@ class BatchedPipeline:
             best_of=options.best_of,
             detection=detection,
             partial_context=self._partial_context,
-            alignment=self._alignment(),
+            aligns=options.word_timestamps or self._speech is not None,
         )
 
 

@@ -4,7 +4,7 @@ Everything that turns speech into text is a caller of :meth:`Ear.hearing`.
 """
 
 from collections.abc import Generator, Sequence
-from math import ceil, exp
+from math import ceil
 from typing import Any
 
 from faster_whisper import WhisperModel
@@ -30,7 +30,6 @@ from serve_app.engine.steps import Encoded, align_step, detect_step, encode_step
 from serve_app.engine.window import (
     FULL_FRAMES,
     MEL_FRAMES_PER_SECOND,
-    Alignment,
     Detection,
     Policy,
     Window,
@@ -50,10 +49,6 @@ OTHER_LANGUAGE_PROBABILITY = 0.9
 OTHER_LANGUAGE_GAIN = 0.1
 """Another language than the caller's is believed if the model detects it with this probability and
 the text in it is more probable per token by so much."""
-
-WHOLE_TOKENS_PER_SECOND, WHOLE_LOGPROB = 3.0, -0.3
-"""A text that is denser and more probable than this holds every word of an unbroken window: 202 of
-495 chunks and clips are so, and no further word was found in any of them."""
 
 MEDIAN_FILTER_WIDTH = 7
 """Of the alignment, as faster-whisper sets it."""
@@ -114,7 +109,8 @@ class _Hearing:
             best = yield from self._other_language(best)
         if policy.checks.fails(best):
             best = yield from self._sample(best)
-        return Heard(best, language, probability, (yield from self._words(best)))
+        words = (yield from self._align(best)) if policy.aligns else None
+        return Heard(best, language, probability, words)
 
     def _encode(self, n_frames: int) -> Generator[Step, Any, None]:
         output = yield encode_step(self._window.padded(n_frames))
@@ -163,18 +159,6 @@ class _Hearing:
             failed.append(best)
         return best_of_failed(failed, policy.checks)
 
-    def _words(self, attempt: Attempt) -> Generator[Step, Any, Words | None]:
-        """The words with their times, or the whole text as one word where that is enough."""
-        match self._policy.alignment:
-            case Alignment.NEVER:
-                return None
-            case Alignment.IN_DOUBT if _is_whole(attempt, self._window):
-                tokens = tuple(self._vocabulary.words_of(attempt.tokens))
-                certainty = exp(attempt.avg_logprob)
-                end = self._window.seconds
-                return (HeardWord(0.0, end, f" {attempt.text}", tokens, certainty, attempt),)
-        return (yield from self._align(attempt))
-
     def _align(self, attempt: Attempt) -> Generator[Step, Any, Words]:
         """The words of an attempt, with their times in the window."""
         tokens = self._vocabulary.words_of(attempt.tokens)
@@ -214,13 +198,6 @@ class _Hearing:
             )
             for tokens, score in zip(result.sequences_ids, result.scores, strict=True)
         ]
-
-
-def _is_whole(attempt: Attempt, window: Window) -> bool:
-    """Whether a text plainly holds every word of a window in which the speech makes no pause."""
-    is_dense = len(attempt.tokens) > WHOLE_TOKENS_PER_SECOND * window.seconds
-    is_sound = attempt.avg_logprob > WHOLE_LOGPROB and not _is_doubtful(attempt)
-    return len(window.speech) == 1 and is_dense and is_sound
 
 
 def _is_sure(attempt: Attempt) -> bool:

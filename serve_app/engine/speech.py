@@ -102,8 +102,7 @@ def find_speech(
 def cut_speech(speech: Sequence[Stretch], longest_seconds: float) -> list[Cut]:
     """Windows of at most ``longest_seconds``, filled with stretches of speech in order.
 
-    Their time line is that of the speech alone, as if the pauses were cut out. Stretches that touch
-    become one: VAD cuts short pauses in the middle.
+    Their time line is that of the speech alone, as if the pauses were cut out.
     """
     cuts: list[Cut] = []
     held: list[Stretch] = []
@@ -113,10 +112,7 @@ def cut_speech(speech: Sequence[Stretch], longest_seconds: float) -> list[Cut]:
             cuts.append(Cut(tuple(held), before / SAMPLE_RATE_HZ))
             before += total_samples(held)
             held = []
-        if held and held[-1][1] == stretch[0]:
-            held[-1] = (held[-1][0], stretch[1])
-        else:
-            held.append(stretch)
+        held.append(stretch)
     return [*cuts, Cut(tuple(held), before / SAMPLE_RATE_HZ)] if held else cuts
 
 

@@ -16,11 +16,11 @@ MEL_FRAMES_PER_SECOND = 100
 FULL_FRAMES = 3_000
 """Mel frames of a full window, 30 s, to which Whisper pads every window."""
 
-CONTEXT_FRAMES = (800, 1_200, 1_700, 2_200, FULL_FRAMES)
+CONTEXT_FRAMES = (800, 1_300, 1_800, 2_300, FULL_FRAMES)
 """How many mel frames the encoder is shown: few lengths, so that windows still share batches. They
 fit chunks of 5, 10, 15 and 20 s."""
 
-MARGIN_FRAMES = 200
+MARGIN_FRAMES = 300
 """The padding that must stay behind the audio, or the decoder misses the end of the speech. Word
 error rates by margin are in ``loadtest/results/words-base-epyc-2c-2026-11-28.md``."""
 
@@ -73,15 +73,6 @@ class Detection(Enum):
     """It is replaced by the language that each window is detected to be in."""
 
 
-class Alignment(Enum):
-    """Which windows have their words aligned with the audio, which takes a tenth of their time."""
-
-    NEVER = "never"
-    IN_DOUBT = "in doubt"
-    """All but those whose text plainly holds every word; the whole text counts as one word."""
-    ALWAYS = "always"
-
-
 @dataclass(frozen=True)
 class Policy:
     """How windows are to be heard.
@@ -90,7 +81,7 @@ class Policy:
     ``ctranslate2.models.Whisper.generate`` at temperature 0. ``temperatures`` are tried in turn
     while an attempt fails ``checks``. With ``partial_context`` a short window is encoded without
     most of its padding, see :func:`context_frames`; with ``widens`` one that decodes badly is then
-    encoded in full.
+    encoded in full. With ``aligns`` the words get times and probabilities.
     """
 
     prompt: tuple[int, ...]
@@ -101,4 +92,4 @@ class Policy:
     detection: Detection = Detection.NEVER
     partial_context: bool = False
     widens: bool = True
-    alignment: Alignment = Alignment.NEVER
+    aligns: bool = False

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +20,6 @@ from serve_app.engine.window import (
     CONTEXT_FRAMES,
     FULL_FRAMES,
     MEL_FRAMES_PER_SECOND,
-    Alignment,
     Detection,
     Policy,
     Window,
@@ -510,10 +508,7 @@ def test_samples_are_drawn_in_the_language_that_was_settled(
 # Words
 
 
-ALIGNED = replace(ENGLISH, alignment=Alignment.ALWAYS)
-COVERED = replace(ENGLISH, alignment=Alignment.IN_DOUBT)
-
-DENSE = "one two three four five six seven eight"
+ALIGNED = replace(ENGLISH, aligns=True)
 
 
 def test_words_are_aligned_only_when_asked_for(script: Scripts) -> None:
@@ -547,33 +542,6 @@ def test_a_window_without_words_is_not_aligned(script: Scripts) -> None:
     told = script(said(""))
     assert told.heard(speech(), ALIGNED).words == ()
     assert Stage.ALIGN not in told.stages
-
-
-def test_a_text_that_plainly_holds_every_word_counts_as_one_word(script: Scripts) -> None:
-    told = script(said(DENSE, -0.2))
-    heard = told.heard(speech(2.0), COVERED)
-    assert heard.words is not None
-    assert texts(heard.words) == [f" {DENSE}"]
-    assert times(heard.words) == [(0.0, 2.0)]
-    assert heard.words[0].tokens == heard.best.tokens
-    assert Stage.ALIGN not in told.stages
-
-
-@pytest.mark.parametrize(
-    ("text", "logprob", "stretches"),
-    [
-        (DENSE, -0.35, [2.0]),
-        (DENSE, -0.2, [1.0, 2.0]),
-        ("one two", -0.2, [2.0]),
-    ],
-    ids=["unsure", "with a pause", "sparse"],
-)
-def test_a_text_that_may_lack_words_is_aligned(
-    script: Scripts, text: str, logprob: float, stretches: list[float]
-) -> None:
-    told = script(said(text, logprob))
-    told.heard(Window(speech(2.0).mel, tuple(pairwise([0.0, *stretches]))), COVERED)
-    assert told.stages[-1] is Stage.ALIGN
 
 
 # Batches
