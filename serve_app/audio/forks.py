@@ -40,7 +40,7 @@ class Worker:
     """A process that decodes one upload: :mod:`serve_app.audio.worker`."""
 
     def __init__(self, zygote: "Zygote", channel: socket.socket, pid: int) -> None:
-        self._zygote = zygote
+        self.zygote = zygote
         self._channel = channel
         self._ending: asyncio.Task[Any] | None = None
         self.pid = pid
@@ -74,7 +74,7 @@ class Worker:
         """
         if self._ending is None:
             self._channel.close()
-            self._ending = asyncio.create_task(self._zygote.ask(str(self.pid).encode()))
+            self._ending = asyncio.create_task(self.zygote.ask(str(self.pid).encode()))
         return Ending(*await asyncio.shield(self._ending))
 
 

@@ -85,6 +85,7 @@ class DecodingPool:
                 raise _too_costly(f"{self._bounds.stall_seconds:g} s without progress") from None
             except OSError as error:
                 logger.warning("a worker was lost: %s", error)
+                self._forget(worker.zygote)
                 raise _lost() from error
             finally:
                 self._begin(self._replace(worker))
@@ -129,9 +130,16 @@ class DecodingPool:
             self._ready.append(await zygote.fork())
         except OSError as error:
             logger.warning("no worker could be forked: %s", error)
-            if self._zygote is zygote:
-                self._zygote = None
-                await zygote.close()
+            self._forget(zygote)
+
+    def _forget(self, zygote: Zygote) -> None:
+        """Use neither a zygote that is gone nor the workers that ended with it."""
+        if self._zygote is zygote:
+            self._zygote = None
+            self._begin(zygote.close())
+        for worker in [one for one in self._ready if one.zygote is zygote]:
+            self._ready.remove(worker)
+            self._begin(self._end(worker))
 
     async def _replace(self, worker: Worker) -> None:
         await self._end(worker)
