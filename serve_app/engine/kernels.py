@@ -39,7 +39,7 @@ ROUNDS = 8
 GAIN = 1.02
 """AVX-512 has to be faster by this factor, more than the measurement errs by."""
 
-TIMEOUT_SECONDS = 15.0
+TIMEOUT_SECONDS = 40.0
 """After this long the measurement is abandoned, and CTranslate2 makes its own choice."""
 
 Encode = Callable[[], float]
