@@ -15,8 +15,8 @@ nothing.
 ## Where to scrape
 
 - **One machine.** `make serve METRICS_PORT=9464`, or `python -m serve_app --metrics-port 9464`,
-  opens `http://127.0.0.1:9464/metrics`. In a container, add `--metrics-host 0.0.0.0`. This port does
-  not ask for a key. It shows no audio and no text, but it shows the names of keys and the traffic.
+  opens `http://127.0.0.1:9464/metrics`. In a container, add `--metrics-host 0.0.0.0`. This port
+  asks for no key. It shows no audio and no text, but it shows the names of keys and the traffic.
 - **Kubernetes.** Every Ray pod answers on its port `metrics` (8080).
 
 ```yaml
