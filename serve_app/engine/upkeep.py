@@ -48,12 +48,11 @@ def measure(engine: Engine, process: psutil.Process) -> None:
 
 
 def trim_heap(malloc_trim: Callable[[int], int]) -> None:
-    """Give the pages of unused heap back to the system; those needed again cost a page fault.
+    """Return the pages of unused heap to the system. A page that is needed again costs a fault.
 
-    The profiles keep CTranslate2's working memory in one glibc heap (``GLIBC_TUNABLES``, explained
-    in docs/benchmarks.md). Blocks of tens of MB come and go there in every order, and the heap
-    grows whenever none of its holes is large enough: by two thirds within the first quarter of an
-    hour of full load.
+    The profiles keep CTranslate2's working memory in one glibc heap (``GLIBC_TUNABLES``). Blocks of
+    tens of MB come and go there in any order. The heap grows whenever none of its holes is large
+    enough: by two thirds within the first quarter of an hour of full load.
     """
     malloc_trim(0)
 

@@ -19,7 +19,7 @@ TICKS_PER_WINDOW = (COST[Stage.ENCODE] + COST[Stage.GENERATE] / 8) / WORKERS
 """Of the simulated server under load: batches of 8 are decoded."""
 
 BOUND_WINDOWS = 54
-"""60 s on the two cores on which base does 27 window seconds per second (docs/benchmarks.md)."""
+"""60 s on two cores on which base does 27 window seconds per second."""
 
 BOUND = BOUND_WINDOWS * TICKS_PER_WINDOW
 
