@@ -1,4 +1,4 @@
-"""``python -m supply_chain.licences`` prints docs/licences.md. The images' packages must be installed.
+"""``python -m supply_chain.licences`` prints docs/licences.md, from the installed packages.
 
 pip-licenses reads what each package declares, but not which libraries a wheel contains.
 """
