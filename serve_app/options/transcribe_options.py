@@ -49,7 +49,7 @@ class VadParameters(BaseModel):
     )
 
     def given(self) -> dict[str, Any]:
-        """A new dict of what the caller set, for ``vad_parameters=`` of faster-whisper."""
+        """A new dict of what the caller set, for faster-whisper's ``vad_parameters``."""
         return self.model_dump(exclude_none=True)
 
 
@@ -228,8 +228,8 @@ class TranscribeOptions(BaseModel):
         return _OFF if threshold is None else threshold
 
     def for_the_log(self) -> dict[str, Any]:
-        """The options that differ from the defaults; of texts and of token ids, which are the
-        caller's words, only the length.
+        """The options that differ from the defaults. Texts and token ids, which are the caller's
+        words, are replaced by their length.
         """
         return {
             name: f"({len(value)} long)" if name in self._texts() and value else value
