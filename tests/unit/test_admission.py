@@ -1,4 +1,5 @@
-"""Who is queued and who is refused, alone and in a simulated server of known throughput."""
+"""Which requests are queued and which are refused, alone and in a simulated server of known
+speed."""
 
 import functools
 import random
@@ -80,7 +81,7 @@ def waits(arrivals: Sequence[Arrival]) -> list[float]:
 
 @functools.cache
 def overloaded(seed: int) -> list[Arrival]:
-    """Half as much again as the simulated server can do, and what became of it."""
+    """One and a half times what the simulated server can do, and what happened to it."""
     arrivals = poisson(1.5, seed)
     simulate(arrivals)
     return arrivals
