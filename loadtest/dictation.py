@@ -41,9 +41,9 @@ class Piece:
 class Habit:
     """How people dictate.
 
-    ``chunk_seconds`` is the service's setting, ``speaking_share`` in (0, 1] the part of their time
-    that people speak, ``dictation_seconds`` the mean length of one dictation. Raises
-    ``WhisperOxError`` for values that mean nothing.
+    ``chunk_seconds`` is the service's setting, ``speaking_share`` in (0, 1] the share of their time
+    that people speak, and ``dictation_seconds`` the mean length of one dictation. Raises
+    ``WhisperOxError`` for values that make no sense.
     """
 
     chunk_seconds: float = 15.0

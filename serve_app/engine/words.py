@@ -67,7 +67,7 @@ class HeardWord:
 class Heard:
     """What was heard in a window.
 
-    ``language`` is the token id of the window's language with its probability, if it was detected.
+    ``language`` is the token id of the window's language, with its probability, if it was detected.
     ``words`` have times from the start of the window; None if nobody asked for them.
     """
 
