@@ -1,6 +1,6 @@
-"""The containers that are read, and how each is recognised. What else is known is refused by name.
+"""The containers that are read, and how each is recognised. Other known ones are refused by name.
 
-Names and content types that callers send are not trusted: the bytes tell.
+Names and content types that callers send are not trusted. The bytes decide.
 """
 
 import re
@@ -83,7 +83,7 @@ CONTAINERS = {
     "aac": Container("AAC (ADTS)", "aac", adts_start),
     "mp3": Container("MP3", "mp3", mpeg_start),
 }
-"""Kind -> container. The first match counts, so a chain of frames, which is only likely, comes
+"""Kind -> container. The first match counts. A chain of frames is only a likely sign, so it comes
 after the magic numbers, which are certain."""
 
 SUPPORTED_FORMATS = ", ".join(container.label for container in CONTAINERS.values())
@@ -113,7 +113,7 @@ _REFUSED = {
     "IRCAM": rb"\x64\xa3|\0\x01\xa3\x64|\0\x02\xa3\x64",
 }
 """Name -> how such a file begins. FFmpeg could read these, but people hardly ever send them, and
-each further reader is one more way for a hostile file to do harm."""
+every further reader is another target for hostile files."""
 
 
 def refusal(view: memoryview) -> UnsupportedAudio:

@@ -1,4 +1,4 @@
-"""The one look at an upload: what it is, what it claims, and therefore how to decode it."""
+"""Looks at an upload once: what it is, what it claims, and so how to decode it."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from serve_app.audio.wav import COMPRESSED_TAGS, read_wav
 from serve_app.errors import InvalidAudio, UnsupportedAudio
 
 _MAX_ID3_TAGS = 100
-"""A crafted upload can hold millions, and to walk them all would take seconds."""
+"""A crafted upload can hold millions, and visiting them all would take seconds."""
 
 
 class Plan(NamedTuple):
@@ -62,7 +62,7 @@ def inspect(payload: bytes | bytearray | memoryview, *, is_whole: bool = True) -
 
 
 def check_start(head: memoryview, limits: AudioLimits) -> None:
-    """Refuse an upload by its first 16 KiB, while the rest of it is still on its way.
+    """Refuse an upload by its first 16 KiB, while the rest is still arriving.
 
     Raises what :func:`inspect` raises, and ``AudioTooLarge`` for what the header claims.
     """

@@ -42,15 +42,15 @@ _OTHER_CODES = {
     "cmn": "zh", "fil": "tl", "flemish": "nl", "in": "id", "iw": "he", "ji": "yi", "jv": "jw",
     "mo": "ro", "moldavian": "ro", "moldovan": "ro", "nb": "no", "valencian": "ca",
 }  # fmt: skip
-"""Codes and names that ISO 639 counts to other languages than Whisper does, or has withdrawn."""
+"""Codes and names that ISO 639 gives to other languages than Whisper does, or has withdrawn."""
 
 _DETECTED = frozenset(
     {"", "auto", "automatic", "detect", "mul", "multi", "multilingual", "none", "null", "und"}
 )
-"""What callers write for a language that is to be detected; ISO 639 itself has und and mul."""
+"""What callers write if the language must be detected. ISO 639 itself has und and mul."""
 
 LONGEST_NAME = 60
-"""Characters; no name of a language is longer."""
+"""In characters. No name of a language is longer."""
 
 _BY_NAME = {
     **{name: code for code, name in LANGUAGES.items()},
@@ -94,7 +94,7 @@ def _known_language(name: str) -> langcodes.Language | None:
 
 @dataclass(frozen=True)
 class Language(Kind):
-    """A language; "auto" and the empty string mean that it is to be detected."""
+    """A language. "auto" and the empty string mean that it must be detected."""
 
     @override
     def read(self, value: object, limits: OptionLimits) -> str | None:

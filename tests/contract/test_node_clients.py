@@ -19,14 +19,14 @@ PLAIN = (
     *("groq: json", "groq: verbose_json", "ai: openai, gpt-4o-transcribe", "ai: azure"),
     *("ai: azure, deployment", "ai: groq"),
 )
-"""Calls that give the text alone."""
+"""Calls that return only the text."""
 
 pytestmark = [pytest.mark.node, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
 def clients() -> Path:
-    """A folder with the packages and the script, kept from run to run under its contents' hash."""
+    """A folder with the packages and the script, kept between runs under a hash of its contents."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("node and npm are not installed")
     packages, script = (SOURCES / name for name in ("package.json", "calls.mjs"))
@@ -46,7 +46,7 @@ def clients() -> Path:
 
 @pytest.fixture(scope="module")
 def heard(clients: Path, tiny_en: Server) -> dict[str, str]:
-    """What each call path gives."""
+    """What each call returns."""
     run = subprocess.run(
         ["node", "calls.mjs", tiny_en.url, str(EXAMPLE_CLIP)],
         cwd=clients,

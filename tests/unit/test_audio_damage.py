@@ -1,4 +1,4 @@
-"""Files that are cut, damaged, hostile or not audio at all get one of our errors, never another."""
+"""Files that are cut, damaged, hostile or not audio get one of our errors, and no other."""
 
 import gc
 import io

@@ -1,4 +1,4 @@
-"""However loud the speech and on whichever channel, the samples hold it at a level to be heard."""
+"""Speech of any loudness and on any channel reaches the samples at an audible level."""
 
 import struct
 

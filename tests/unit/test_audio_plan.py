@@ -1,4 +1,4 @@
-"""What the inspection of an upload tells, and what it refuses, even by the first bytes alone."""
+"""What the inspection of an upload reports and refuses, even from the first bytes alone."""
 
 import struct
 

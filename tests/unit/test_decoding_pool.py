@@ -1,4 +1,4 @@
-"""Decoding in processes of their own: what it gives, what ends it, and what stays behind."""
+"""Decoding in separate processes: the results, what ends it, and what it leaves behind."""
 
 import asyncio
 import os

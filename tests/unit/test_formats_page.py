@@ -1,4 +1,4 @@
-"""Every container and codec that docs/formats.md lists is decoded; what is known else is named."""
+"""Every container and codec in docs/formats.md is decoded, and other known ones are named."""
 
 from pathlib import Path
 
