@@ -117,10 +117,8 @@ class Language(Kind):
 
 def _hint(value: str) -> tuple[str, ...]:
     name = value.strip().lower()[:LONGEST_NAME]
-    close = difflib.get_close_matches(name, LANGUAGES.values(), n=1, cutoff=0.7)
-    if close:
-        return (f'the closest is "{close[0]}"',)
     language = _known_language(name)
-    if language is None or not language.is_valid():
-        return ()
-    return (f"Whisper does not know {language.display_name()}",)
+    if language is not None and language.is_valid():
+        return (f"Whisper does not know {language.display_name()}",)
+    close = difflib.get_close_matches(name, LANGUAGES.values(), n=1, cutoff=0.7)
+    return (f'the closest is "{close[0]}"',) if close else ()

@@ -90,6 +90,7 @@ def test_a_language_that_is_to_be_detected_is_written_in_many_ways(text: str) ->
         ("eo", "Whisper does not know Esperanto"),
         ("Esperanto", "Whisper does not know Esperanto"),
         ("dee", "Whisper does not know Dewoin"),
+        ("Kurdish", "Whisper does not know Kurdish"),
     ],
 )
 def test_a_language_that_cannot_be_heard_is_refused_by_its_name(text: str, hint: str) -> None:
