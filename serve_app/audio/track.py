@@ -18,8 +18,8 @@ _PREFERRED_DECODERS = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb
 _LOST_SECONDS = 0.1
 """A file that claims less than this may hold no sample: a codec's start-up delay swallows it."""
 
-_MOST_DAMAGED = 2 / 3
-"""Of a track's packets, as in the ffmpeg program: what is left then is not the recording."""
+_MOST_DAMAGED = 0.5
+"""Share of a track's packets beyond which what is left is not the recording."""
 
 _SHORTEST_PAUSE_SECONDS = 0.1
 """Time stamps are rounded, and codecs start with a few milliseconds that are thrown away."""

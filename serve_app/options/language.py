@@ -62,11 +62,11 @@ _BY_NAME = {
 def language_code(text: str) -> str | None:
     """Whisper's code for a code, a name or a regional tag of a language; None for anything else.
 
-    ``"DE"``, ``"deu"``, ``"German"``, ``"Deutsch"``, ``"de-CH"`` and ``"de_CH.UTF-8"`` all give
-    ``"de"``. Only the first part of a tag (BCP 47) counts, except for Cantonese as an extension of
-    Chinese (``zh-yue``).
+    ``"DE"``, ``"deu"``, ``"German"``, ``"Deutsch"``, ``"de-CH"``, ``"de_CH.UTF-8"`` and Whisper's
+    own token ``"<|de|>"`` all give ``"de"``. Only the first part of a tag (BCP 47) counts, except
+    for Cantonese as an extension of Chinese (``zh-yue``).
     """
-    name = text.strip().lower()
+    name = text.strip().removeprefix("<|").removesuffix("|>").lower()
     if name in _BY_NAME:
         return _BY_NAME[name]
     first, *rest = name.partition(".")[0].replace("_", "-").split("-")

@@ -211,7 +211,7 @@ def test_damaged_packets_cost_only_themselves(name: str) -> None:
     assert decode(bytes(payload)).received_seconds == pytest.approx(SECONDS, abs=0.1)
 
 
-def test_a_track_of_which_hardly_a_packet_can_be_decoded_is_refused() -> None:
+def test_a_track_of_which_few_packets_can_be_decoded_is_refused() -> None:
     # FFmpeg writes AAC into WAV without what a decoder needs to know; a few packets pass by chance.
     with pytest.raises(InvalidAudio, match="cannot be decoded"):
         decode(muxed("wav", "aac"))
