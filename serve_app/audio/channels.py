@@ -22,8 +22,14 @@ _SPEECH_BLOCKS = 12
 _SPEECH_RANGE = 4.0
 """Speech is louder than its pauses by this factor (12 dB). Noise and tones keep their level."""
 
+_STEADY_RANGE = 1.25
+"""Noise and tones without speech keep their level within this factor (2 dB)."""
+
 _LOST = 0.1
 """Voice activity detection misses speech that is 20 dB below the loudest."""
+
+_MASKS = 0.5
+"""Noise of a channel without speech drowns speech that is louder than it by less than 6 dB."""
 
 _SAME_TALK = 0.6
 """Channels hold the same speech if their loudness rises and falls together as much as this."""
@@ -116,13 +122,15 @@ def speech_weights(
         if not sounds.any() or kept.max() >= _LOST * loud.max():
             return None
         speaks = sounds
+    speech = kept[speaks].max()
     lost = speaks & (kept < _LOST * loud[speaks].max())
     with np.errstate(invalid="ignore", divide="ignore"):  # of a level that never changes
         alike = np.corrcoef(np.log10(levels + 1e-5))
     heard = speaks & ~lost
     echoes = lost & (alike[:, heard] > _SAME_TALK).any(axis=1)
     if not (lost & ~echoes).any():
-        return None
+        masks = ~speaks & (loud < _STEADY_RANGE * pauses) & (np.abs(plain) * loud > _MASKS * speech)
+        return np.where(masks, 0.0, plain) if masks.any() else None
     first = int(np.argmax(np.where(speaks, loud, 0)))
     correlation = covariance[first] / np.sqrt(power[first] * power)
     signs = np.where(correlation < -_SAME_WAVE, -1.0, 1.0)

@@ -40,7 +40,7 @@ def _magic(pattern: bytes) -> Callable[[memoryview], int | None]:
     return lambda view: 0 if match(view) else None
 
 
-_MP4_MAGIC = rb"....(?:ftyp|moov|mdat|free|skip|wide)"
+_MP4_MAGIC = rb"....(?:ftyp|moov|mdat|free|skip|wide|styp|sidx|moof)"
 _ASF_MAGIC = re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))
 _W64_MAGIC = re.escape(b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000"))
 
@@ -105,6 +105,19 @@ _REFUSED = {
     "DTS": rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80|DTSHDHDR",
     "AAC (LATM)": rb"\x56[\xe0-\xff]",
     "NIST SPHERE": rb"NIST_1A",
+    "Big-endian WAV (RIFX)": rb"RIFX",
+    "WebM (without their beginning)": rb"\x1f\x43\xb6\x75",
+    "SoX": rb"\.SoX|XoS\.",
+    "ADX": rb"\x80\0.{0,4096}?\(c\)CRI",
+    "AST": rb"STRM",
+    "SMAF": rb"MMMD",
+    "Flash (SWF)": rb"[FCZ]WS[\x01-\x40]",
+    "GXF": rb"\0\0\0\0\x01\xbc",
+    "Dolby TrueHD": rb"....\xf8\x72\x6f[\xba\xbb]",
+    "gzip": rb"\x1f\x8b\x08",
+    "ZIP": rb"PK\x03\x04",
+    "Playlist": rb"(?:\xef\xbb\xbf)?(?:#EXTM3U|\[playlist\])",
+    "HTML": rb"(?i:<!doctype html|<html)",
     "MXF": rb"\x06\x0e\x2b\x34",
     "NUT": rb"nut/multimedia container",
     "WTV": rb"\xb7\xd8\x00\x20\x37\x49\xda\x11",

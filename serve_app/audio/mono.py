@@ -112,7 +112,11 @@ def _as_float(frame: "av.AudioFrame") -> npt.NDArray[np.float32]:
     if n_channels > _FFMPEG_CHANNELS and not frame.format.is_packed:
         # PyAV reads beyond the eighth plane and crashes.
         raise UnsupportedAudio(f"{n_channels} channels are read from uncompressed audio only.")
-    samples = frame.to_ndarray()
+    if frame.format.name == "s64":  # which PyAV does not turn into an array
+        held = np.frombuffer(frame.planes[0], np.int64)
+        samples = held[: frame.samples * n_channels]
+    else:
+        samples = frame.to_ndarray()
     if frame.format.is_packed:
         samples = samples.reshape(-1, n_channels).T
     kind, full_scale = samples.dtype.kind, 2.0 ** (8 * samples.dtype.itemsize - 1)

@@ -12,7 +12,8 @@ _CODECS = (
     "pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,pcm_dvd,pcm_bluray,adpcm_ms,"
     "adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,gsm_ms,libgsm_ms,mp1,mp1float,mp2,mp2float,mp3,mp3float,"
     "aac,aac_latm,alac,flac,vorbis,libvorbis,opus,libopus,speex,libspeex,amrnb,libopencore_amrnb,"
-    "amrwb,libopencore_amrwb,ac3,eac3,dca,wmav1,wmav2,wmapro,wmalossless,wmavoice,nellymoser"
+    "amrwb,libopencore_amrwb,ac3,eac3,dca,wmav1,wmav2,wmapro,wmalossless,wmavoice,nellymoser,"
+    "adpcm_yamaha,g722,g726,g726le,g723_1,g729,truespeech"
 )
 """The decoders that may run. FFmpeg's many others are an attack surface that speech does not
 need."""

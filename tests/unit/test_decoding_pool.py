@@ -71,6 +71,15 @@ def test_samples_are_those_of_decoding_in_process(pool: Decoding, name: str) -> 
     assert clip.received_seconds == here.received_seconds
 
 
+@pytest.mark.parametrize("weights", [(1, 1), (1, 0.5), (1, -1), (0, 0, 1), (1, 0.001)])
+def test_channels_are_mixed_as_in_process(pool: Decoding, weights: tuple[float, ...]) -> None:
+    voice = sweep(16_000)[:, 0] * (np.arange(24_000) % 8_000 < 4_000)  # with pauses, as speech has
+    channels = [np.roll(voice, 4_000 * place) * weight for place, weight in enumerate(weights)]
+    payload = written(np.stack(channels, axis=1), 16_000)
+    here = decode_audio(payload, limits=AudioLimits())
+    np.testing.assert_array_equal(pool.decode(payload).samples, here.samples)
+
+
 def test_the_upload_is_emptied_once_a_worker_has_it(pool: Decoding) -> None:
     upload = bytearray(compressed("mp3"))
     pool.loop.run_until_complete(pool.pool.decode(upload))
