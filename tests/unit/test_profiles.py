@@ -11,7 +11,6 @@ import yaml
 
 from serve_app.serving import deployments
 from serve_app.serving.profile import (
-    USER_CONFIGS,
     InvalidProfile,
     Profile,
     load_profile,
@@ -73,21 +72,26 @@ def test_every_deployment_is_configured(name: str) -> None:
     assert set(load_profile(name).deployment_options) == {"Ingress", "Transcriber"}
 
 
-def test_the_deployments_that_profiles_may_configure_exist() -> None:
-    application = deployments.build_app(AppSettings())
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        ([], ["Transcriber"]),
+        (
+            ["base", "Systran/faster-whisper-small"],
+            ["Transcriber-base", "Transcriber-Systran-faster-whisper-small"],
+        ),
+    ],
+)
+def test_each_model_is_deployed_with_its_own_settings(models: list[str], names: list[str]) -> None:
+    own = [{"model": model, "cores": number} for number, model in enumerate(models, start=1)]
+    application = deployments.build_app(AppSettings.model_validate({"models": own}))
     ingress = application._bound_deployment
-    inner = [
-        bound._bound_deployment
-        for bound in ingress.init_args
-        if hasattr(bound, "_bound_deployment")
-    ]
-    assert {ingress.name, *(deployment.name for deployment in inner)} == set(USER_CONFIGS)
-
-
-def test_only_deployments_with_reconfigure_take_a_user_config() -> None:
-    for name, tunables in USER_CONFIGS.items():
-        kind = getattr(deployments, name)
-        assert hasattr(kind, "reconfigure") == (tunables is not None)
+    _, bound = ingress.init_args
+    transcribers = [one._bound_deployment for one in bound.values()]
+    assert [ingress.name, *(one.name for one in transcribers)] == ["Ingress", *names]
+    engines = [one.init_args[0].engine for one in transcribers]
+    found = [{"model": engine.model, "cores": engine.cores} for engine in engines]
+    assert found == (own or [{"model": "base", "cores": 0}])
 
 
 @pytest.mark.parametrize(
