@@ -105,9 +105,8 @@ class ModelSettings(EngineSettings):
     memory_mib: int = Field(
         default=0,
         ge=0,
-        description="Memory that each replica may take, in MiB; 0: what it is estimated to need. A "
-        "local server does not start if this is below the estimate, or if the models exceed the "
-        "machine.",
+        description="Memory that each replica may take, in MiB; 0: what it is estimated to take at "
+        "most. A local server does not start if all models together exceed the machine.",
     )
     aliases: tuple[str, ...] = Field(
         default=(),

@@ -4,7 +4,8 @@
 clients post 15 s chunks in a closed loop, to each model alone and then to all at once. Each model
 has its share of the cores all the time, so alone it should be about as fast as beside the others.
 Resident memory is sampled all along and compared with the share that the server prints. Exit code 1
-for a failed request, a model that falls below half of its own speed, or one that outgrows its share.
+for a failed request, a model that falls below half of its own speed, or one that outgrows its
+share.
 """
 
 import argparse
@@ -58,7 +59,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     with start_server(given.models) as server:
         shares = dict(_SHARE.findall(server.log.read_text()))
         with MemoryWatch(server.process.pid, MEMORY_SECONDS) as memory:
-            alone = {}
+            alone: dict[str, Any] = {}
             for model in models:
                 alone |= asyncio.run(_run(server.url, [model], given))
             together = asyncio.run(_run(server.url, models, given))

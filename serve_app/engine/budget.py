@@ -3,7 +3,7 @@
 **Cores**: a model has those of its setting ``cores``. What is left of the machine is divided evenly
 among the replicas of the others, and the first of them get what remains.
 
-**Memory**: a model has its setting ``memory_mib``, else what it is estimated to need.
+**Memory**: a model has its setting ``memory_mib``, else what it is estimated to take at most.
 """
 
 from collections.abc import Mapping
@@ -77,28 +77,25 @@ def shared_out(
     )
     if sum(share.cores * share.replicas for share in shares.values()) > n_cores:
         raise NotReady(
-            f"The models are given {_listed(shares, 'cores')}, and this machine has {n_cores} "
-            "cores. Lower cores in the profile, or serve fewer models or replicas."
+            f"The models are given {_listed(shares, 'cores')} cores, and this machine has "
+            f"{n_cores}. Lower cores in the profile, or serve fewer models or replicas."
         )
-    needs = {name: _needed_mib(models[name], share.cores) for name, share in shares.items()}
     for name, share in shares.items():
-        if 0 < share.memory_mib < needs[name]:
+        least, usual = _needed_mib(models[name], share.cores)
+        if 0 < share.memory_mib < least:
             raise NotReady(
-                f"The model {name} needs about {needs[name]} MiB of memory and is given "
-                f"{share.memory_mib}. Raise its memory_mib, lower its cores or workers, or take a "
-                "smaller model or compute type."
+                f"The model {name} takes {least} MiB of memory before its first request and is "
+                f"given {share.memory_mib}. Raise its memory_mib, or take a smaller model or "
+                "compute type."
             )
-    shares = {
-        name: replace(share, memory_mib=share.memory_mib or needs[name])
-        for name, share in shares.items()
-    }
+        shares[name] = replace(share, memory_mib=share.memory_mib or usual)
     total = SERVER_MIB + sum(share.memory_mib * share.replicas for share in shares.values())
     if total * MEBIBYTE > memory_bytes:
         raise NotReady(
             f"The models take {_listed(shares, 'memory_mib')} MiB of memory, with {SERVER_MIB} for "
             f"the server itself {total} MiB, and this machine has {memory_bytes // MEBIBYTE}. "
-            "Serve fewer or smaller models, lower their cores or workers, or raise the memory "
-            "limit."
+            "Serve fewer or smaller models, lower their cores or memory_mib in the profile, or "
+            "raise the memory limit."
         )
     return shares
 
@@ -117,19 +114,20 @@ def _divided(shares: Mapping[str, Share], n_cores: int) -> dict[str, Share]:
     return divided
 
 
-def _needed_mib(settings: EngineSettings, cores: int) -> int:
-    """Memory that a replica with so many cores is estimated to take."""
+def _needed_mib(settings: EngineSettings, cores: int) -> tuple[int, int]:
+    """Memory of a replica with so many cores: what it takes idle, and at most under load."""
     device = hardware.pick_device(settings.device)
     compute_type = hardware.pick_compute_type(settings.compute_type, device)
     parameters = _parameters(settings.model)
     weights = parameters * BYTES_PER_PARAMETER[_STORED_AS.get(compute_type, compute_type)]
-    if device == "cuda":  # they pass through this process's memory while they are loaded
-        return PROCESS_MIB + KEPT_HEAP_MIB + round(weights / MEBIBYTE)
-    workers = settings.workers or max(1, cores // settings.threads_per_worker)
-    if settings.whole_machine_worker and cores > settings.threads_per_worker:
-        weights *= 2
-    working = workers * WORKING_BYTES_PER_PARAMETER * parameters
-    return PROCESS_MIB + KEPT_HEAP_MIB + round((weights + working) / MEBIBYTE)
+    working = 0.0
+    if device == "cpu":  # on a GPU the weights only pass through this process's memory
+        workers = settings.workers or max(1, cores // settings.threads_per_worker)
+        working = workers * WORKING_BYTES_PER_PARAMETER * parameters
+        if settings.whole_machine_worker and cores > settings.threads_per_worker:
+            weights *= 2
+    idle = PROCESS_MIB + round(weights / MEBIBYTE)
+    return idle, idle + KEPT_HEAP_MIB + round(working / MEBIBYTE)
 
 
 def _parameters(model: str) -> int:
