@@ -1,12 +1,23 @@
 """Which replica a request goes to: pure policy over what the replicas have reported."""
 
+import asyncio
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from ray.serve._private.common import (
+    DeploymentID,
+    ReplicaID,
+    RequestMetadata,
+    RunningReplicaInfo,
+)
+from ray.serve.request_router import PendingRequest, RunningReplica
 
-from serve_app.caller import Priority
+from serve_app.audio.clip import AudioClip
+from serve_app.caller import Caller, Priority
 from serve_app.engine.request import Demand
-from serve_app.serving.least_wait import Report, by_wait
+from serve_app.options import TranscribeOptions
+from serve_app.serving.least_wait import LeastWait, Report, by_wait, demand_of
 
 SHORT = Demand(5.0, 8.0)
 FILE = Demand(3600.0, 3600.0)
@@ -49,3 +60,60 @@ def test_replicas_that_are_alike_take_turns_by_chance() -> None:
 @pytest.mark.parametrize("unknown", [Report({}), report(rate=0.0)])
 def test_nothing_is_known_until_every_replica_has_reported_how_fast_it_is(unknown: Report) -> None:
     assert by_wait({"new": unknown, "old": report()}, SHORT) == []
+
+
+def replica(name: str, **stats: float) -> RunningReplica:
+    """Ray's own object for a replica that has reported ``stats``, without a process behind it."""
+    running = RunningReplica.__new__(RunningReplica)
+    running._replica_info = RunningReplicaInfo(
+        replica_id=ReplicaID(name, DeploymentID("Transcriber")),
+        node_id="node",
+        node_ip="127.0.0.1",
+        availability_zone=None,
+        actor_name=name,
+        max_ongoing_requests=8,
+        routing_stats=stats,
+    )
+    return running
+
+
+def call(method: str, seconds: float = 5.0) -> PendingRequest:
+    """Ray's own object for a call that waits for a replica."""
+    clip = AudioClip(np.zeros(round(seconds * 16_000), np.int16), seconds)
+    metadata = RequestMetadata("id", "internal id", call_method=method)
+    return PendingRequest(
+        [clip, TranscribeOptions(), Caller("id")], {}, metadata, future=asyncio.Future()
+    )
+
+
+def test_a_burst_between_two_reports_is_spread() -> None:
+    async def burst() -> list[str]:
+        router = LeastWait.__new__(LeastWait)
+        router.initialize_state()
+        stats = {"wait_seconds": 0.0, "bulk_wait_seconds": 0.0, "work_per_second": 10.0}
+        replicas = [replica(name, **stats) for name in "abc"]
+        ranks = [await router.choose_replicas(replicas, call("transcribe")) for _ in range(6)]
+        return [best.replica_id.unique_id for [best], *_ in ranks]
+
+    assert sorted(asyncio.run(burst())) == ["a", "a", "b", "b", "c", "c"]
+
+
+def test_two_are_tried_while_nothing_is_known_and_serve_may_pause_if_all_are_full() -> None:
+    async def choose() -> tuple[int, bool]:
+        router = LeastWait.__new__(LeastWait)
+        router.initialize_state()
+        request = call("describe")
+        [rank] = await router.choose_replicas([replica(name) for name in "abc"], request)
+        return len(rank), request.routing_context.should_backoff
+
+    assert asyncio.run(choose()) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "short"), [("transcribe", False), ("transcribe_aloud", False), ("describe", True)]
+)
+def test_what_a_call_asks_for_is_read_from_its_arguments(method: str, short: bool) -> None:
+    async def demand() -> Demand:
+        return demand_of(call(method, 120.0))
+
+    assert asyncio.run(demand()).is_short is short
