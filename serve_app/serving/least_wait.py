@@ -2,14 +2,17 @@
 
 The fewest requests, by which Serve goes, say little: one file of two hours keeps a replica busy for
 longer than fifty dictated sentences. So every replica reports its estimated waits, which Serve
-passes to the routers about once a second. In between, a router adds what it has sent itself, or a
-burst would all go to the same replica. While some replica has not reported, the router tries two
-at random, and Serve takes the one of them with fewer requests.
+passes to the routers about once a second. In between, a router adds the work that it has sent
+itself, as far as it is not done by now, or a burst would all go to the same replica. While some
+replica has not reported, the router tries two at random, and Serve takes the one of them with fewer
+requests.
 
 A profile names the class as ``request_router_class`` of its Transcriber.
 """
 
+import math
 import random
+import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -36,32 +39,42 @@ def stats_of(load: Load, received: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Report:
-    """What one replica has reported, and the work in window seconds that it was sent since."""
+    """What one replica has reported, and what it was sent since.
+
+    Each of ``sent`` is a time, in seconds of any monotonic clock, and work, in window seconds.
+    """
 
     stats: Mapping[str, float]
-    sent: tuple[float, ...] = ()
+    sent: tuple[tuple[float, float], ...] = ()
 
-    def wait_seconds(self, demand: Demand) -> float:
-        """How long a request waits there: the reported wait, and what was sent since.
+    def wait_seconds(self, demand: Demand, now: float) -> float:
+        """How long a request waits there: the reported wait, and what was sent since and is left.
 
         As in :mod:`serve_app.engine.admission`, a short request shares its turns with those before
         it, so that each costs it no more than it costs itself.
         """
-        rate = self.stats["work_per_second"]
-        if demand.is_short:
-            ahead = sum(min(work, demand.work_seconds) for work in self.sent)
-            return self.stats["wait_seconds"] + ahead / rate
-        return self.stats["bulk_wait_seconds"] + sum(self.sent) / rate
+        most = demand.work_seconds if demand.is_short else math.inf
+        left, then = 0.0, now
+        for sent_at, work in self.sent:
+            left = max(0.0, left - (sent_at - then)) + min(work, most) / self.rate
+            then = sent_at
+        reported = self.stats["wait_seconds" if demand.is_short else "bulk_wait_seconds"]
+        return reported + max(0.0, left - (now - then))
+
+    @property
+    def rate(self) -> float:
+        """Window seconds that the replica does in a second; 0 while that is unknown."""
+        return self.stats.get("work_per_second", 0.0)
 
 
-def by_wait(reports: Mapping[Replica, Report], demand: Demand) -> list[Replica]:
+def by_wait(reports: Mapping[Replica, Report], demand: Demand, now: float) -> list[Replica]:
     """The replicas from the shortest wait to the longest; equal ones in random order.
 
     Empty if a replica has not reported how fast it is.
     """
-    if any(report.stats.get("work_per_second", 0.0) <= 0 for report in reports.values()):
+    if any(report.rate <= 0 for report in reports.values()):
         return []
-    waits = {replica: report.wait_seconds(demand) for replica, report in reports.items()}
+    waits = {replica: report.wait_seconds(demand, now) for replica, report in reports.items()}
     return sorted(waits, key=lambda replica: (waits[replica], random.random()))
 
 
@@ -84,13 +97,13 @@ class LeastWait(FIFOMixin, RequestRouter):  # type: ignore[misc]  # ray has no t
         self._reports = {
             each: self._report(each, one.routing_stats) for each, one in replicas.items()
         }
-        demand = demand_of(pending_request)
-        order = by_wait(self._reports, demand)
+        demand, now = demand_of(pending_request), time.monotonic()
+        order = by_wait(self._reports, demand, now)
         if not order:
             return [random.sample([*replicas.values()], min(2, len(replicas)))]
         first = self._reports[order[0]]
         if demand.work_seconds:
-            self._reports[order[0]] = Report(first.stats, (*first.sent, demand.work_seconds))
+            self._reports[order[0]] = Report(first.stats, (*first.sent, (now, demand.work_seconds)))
         return [[replicas[each]] for each in order]
 
     def _report(self, replica: Any, stats: Mapping[str, float]) -> Report:

@@ -19,6 +19,7 @@ from serve_app.engine.request import Demand
 from serve_app.options import TranscribeOptions
 from serve_app.serving.least_wait import LeastWait, Report, by_wait, demand_of
 
+NOW = 100.0
 SHORT = Demand(5.0, 8.0)
 FILE = Demand(3600.0, 3600.0)
 
@@ -27,7 +28,7 @@ def report(
     wait: float = 0.0, bulk: float = 0.0, rate: float = 10.0, sent: Sequence[float] = ()
 ) -> Report:
     stats = {"wait_seconds": wait, "bulk_wait_seconds": bulk, "work_per_second": rate}
-    return Report(stats, tuple(sent))
+    return Report(stats, tuple((NOW, work) for work in sent))
 
 
 @pytest.mark.parametrize(
@@ -44,22 +45,29 @@ def report(
     ],
 )
 def test_the_shortest_wait_comes_first(busy: Report, free: Report, demand: Demand) -> None:
-    assert by_wait({"busy": busy, "free": free}, demand) == ["free", "busy"]
+    assert by_wait({"busy": busy, "free": free}, demand, NOW) == ["free", "busy"]
 
 
 def test_a_file_that_was_just_sent_costs_a_short_request_no_more_than_itself() -> None:
     with_file, with_two = report(sent=[3600.0]), report(sent=[8.0, 8.0])
-    assert by_wait({"with two": with_two, "with file": with_file}, SHORT)[0] == "with file"
+    assert by_wait({"with two": with_two, "with file": with_file}, SHORT, NOW)[0] == "with file"
+
+
+def test_what_was_sent_is_worked_off_until_the_next_report() -> None:
+    served = Report(report().stats, ((NOW - 3.0, 8.0), (NOW - 2.0, 8.0), (NOW - 1.0, 8.0)))
+    busy = report(wait=0.1)
+    assert by_wait({"busy": busy, "served": served}, SHORT, NOW) == ["served", "busy"]
+    assert by_wait({"busy": busy, "served": served}, SHORT, NOW - 1.0) == ["busy", "served"]
 
 
 def test_replicas_that_are_alike_take_turns_by_chance() -> None:
     alike = {name: report() for name in ("a", "b")}
-    assert {by_wait(alike, SHORT)[0] for _ in range(100)} == {"a", "b"}
+    assert {by_wait(alike, SHORT, NOW)[0] for _ in range(100)} == {"a", "b"}
 
 
 @pytest.mark.parametrize("unknown", [Report({}), report(rate=0.0)])
 def test_nothing_is_known_until_every_replica_has_reported_how_fast_it_is(unknown: Report) -> None:
-    assert by_wait({"new": unknown, "old": report()}, SHORT) == []
+    assert by_wait({"new": unknown, "old": report()}, SHORT, NOW) == []
 
 
 def replica(name: str, **stats: float) -> RunningReplica:
