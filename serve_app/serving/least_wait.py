@@ -54,7 +54,7 @@ class Report:
         it, so that each costs it no more than it costs itself.
         """
         most = demand.work_seconds if demand.is_short else math.inf
-        left, then = 0.0, now
+        left, then = 0.0, -math.inf
         for sent_at, work in self.sent:
             left = max(0.0, left - (sent_at - then)) + min(work, most) / self.rate
             then = sent_at
