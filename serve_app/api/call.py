@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.state import RequestState
+from serve_app.api.model_table import ModelTable, ServedModel
 from serve_app.api.openapi import header, parameter
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import plain_clip
@@ -22,7 +23,7 @@ from serve_app.errors import InvalidRequest
 from serve_app.logs import fields
 from serve_app.metrics import AUDIO_DECODE_SECONDS, Sink
 from serve_app.options import ParsedOptions, VadParameters
-from serve_app.service import SpeechService
+from serve_app.options.parse import short_name
 from serve_app.settings import AppSettings
 from serve_app.tracing.span import AUDIO_SECONDS
 from serve_app.transcript import Stretch, Tell, Transcript
@@ -33,6 +34,7 @@ PRIORITY_HEADER = "X-Priority"
 IGNORED_HEADER = "X-Ignored-Options"
 COVERAGE_HEADER = "X-Speech-Coverage"
 TRACK_HEADER = "X-Audio-Track"
+MODEL_HEADER = "X-Model"
 TIMING_HEADER = "Server-Timing"
 
 MAX_NAMED = 20
@@ -47,6 +49,7 @@ PRIORITY_PARAMETER = parameter(
 )
 CALL_HEADERS = {
     TIMING_HEADER: header("Milliseconds of each stage (W3C Server Timing)."),
+    MODEL_HEADER: header("Name of the model that transcribed."),
     COVERAGE_HEADER: header(
         "Share of the speech found that segments cover.", "number", minimum=0, maximum=1
     ),
@@ -64,7 +67,7 @@ rest is still on its way, and what that raises ends the upload."""
 class CallContext:
     """What all calls of one application share."""
 
-    service: SpeechService
+    models: ModelTable
     settings: AppSettings
     quotas: Quotas
     sink: Sink
@@ -91,7 +94,16 @@ class Call:
             self._state.span.traceparent,
         )
         self._began = self._received = time.perf_counter()
+        self._chosen: ServedModel | None = None
         self.headers: dict[str, str] = {}
+
+    def choose_model(self, name: str, code: str = "model_not_found") -> None:
+        """Note which model the caller names; :class:`ModelTable` says what a name means.
+
+        A facade that can tell before the body is read lets the right model refuse the request.
+        Raises ``InvalidRequest`` (404, ``code``) if there is no such model.
+        """
+        self._chosen = self._context.models.named(name, code)
 
     async def receive(self, source: Source[Body]) -> Body:
         """Ask the service to admit the request, then read its body.
@@ -101,9 +113,8 @@ class Call:
         """
         self._context.quotas.charge(self._state.key, 0.0)
         announced = self._request.headers.get("Content-Length")  # a number, the edge has seen it
-        await self._context.service.admit(
-            self._caller, None if announced is None else int(announced)
-        )
+        asked = self._chosen.service if self._chosen else self._context.models
+        await asked.admit(self._caller, None if announced is None else int(announced))
         with self._state.span.child("receive audio"):
             body = await source(
                 self._request, lambda head: check_start(head, self._context.settings.audio)
@@ -137,11 +148,12 @@ class Call:
                 decode_ms=round(decode_seconds * 1000, 1),
             ),
         )
+        model = self._chosen or self._context.models.fitting(parsed.options)
+        self._state.log["model"] = model.name
+        self.headers[MODEL_HEADER] = short_name(model.name)
         charged = max(clip.received_seconds, least_work_seconds(parsed.options, clip.seconds))
         with self._context.quotas.charging(self._state.key, charged):
-            transcript = await self._context.service.transcribe(
-                clip, parsed.options, self._caller, tell
-            )
+            transcript = await model.service.transcribe(clip, parsed.options, self._caller, tell)
         self._conclude(
             transcript,
             parsed.ignored,
@@ -160,7 +172,8 @@ class Call:
         """
         clip = await self._decode(audio)
         with self._context.quotas.charging(self._state.key, clip.received_seconds):
-            speech = await self._context.service.detect_speech(clip, parameters, self._caller)
+            model = self._chosen or self._context.models.default
+            speech = await model.service.detect_speech(clip, parameters, self._caller)
         self._state.log = {"audio_s": round(clip.received_seconds, 2), "stretches": len(speech)}
         return speech
 
@@ -182,7 +195,7 @@ class Call:
         self, transcript: Transcript, ignored: tuple[str, ...], **stage_seconds: float
     ) -> None:
         """Tell the headers and the log line what is the same whatever the answer's body is."""
-        self._state.log = {
+        self._state.log |= {
             "audio_s": round(transcript.duration_seconds, 2),
             "engine_s": round(transcript.engine_seconds, 2),
             "language": transcript.language,

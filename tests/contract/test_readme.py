@@ -27,7 +27,7 @@ MAKE_TARGETS = {
     for target in re.findall(r"^make ([a-z-]+)", block, re.MULTILINE)
 }
 TRANSCRIPTS = [block for block in blocks("json") if block.startswith('{"segments"')]
-PROGRAMS = [(sys.executable, "-c", blocks("python")[0])]
+PROGRAMS: list[tuple[str, ...]] = [(sys.executable, "-c", blocks("python")[0])]
 if node := shutil.which("node"):
     PROGRAMS.append((node, "--input-type=module", "--eval", blocks("js")[0]))
 
