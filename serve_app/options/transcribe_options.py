@@ -54,7 +54,8 @@ class VadParameters(BaseModel):
 class TranscribeOptions(BaseModel):
     """The arguments of faster-whisper 1.2's two ``transcribe`` methods that make sense over HTTP.
 
-    These are all but ``audio``, which is the file, and ``log_progress``. The defaults are
+    These are all but ``audio``, which is the file, and ``log_progress``. ``recover`` and
+    ``multichannel`` are ours. The defaults are
     faster-whisper's own, those of ``vad_filter`` and ``batch_size`` the batched pipeline's. Values
     are read leniently (see :mod:`serve_app.options.kinds`); a wrong one raises pydantic's
     ``ValidationError``, which ``build_options`` turns into ``InvalidOption``.
@@ -190,6 +191,11 @@ class TranscribeOptions(BaseModel):
             description="With word_timestamps: skip silence longer than this many seconds around "
             "a possible hallucination; null: never (batch_size 1).",
         )
+    )
+    multichannel: Annotated[bool, Flag()] = Field(
+        default=False,
+        description="Transcribe each channel of the file on its own; segments then say which "
+        "channel, counted from 0. false: the channels are mixed into one.",
     )
     language_detection_threshold: Annotated[float, Number(0, 1)] = Field(
         default=0.5, description="Probability at which a detected language is accepted."

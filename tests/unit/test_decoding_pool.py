@@ -71,6 +71,17 @@ def test_samples_are_those_of_decoding_in_process(pool: Decoding, name: str) -> 
     assert clip.received_seconds == here.received_seconds
 
 
+def test_channels_that_are_kept_apart_are_clips_of_their_own(pool: Decoding) -> None:
+    sound, held = sweep(44_100, 2), list[int]()
+    payload = written(sound, 44_100)
+    clips = pool.channels(payload, held.append)
+    for clip, own in zip(clips, sound.T, strict=True):
+        alone = decode_audio(written(own[:, None], 44_100), limits=AudioLimits())
+        np.testing.assert_array_equal(clip.samples, alone.samples)
+        assert clip.received_seconds == alone.received_seconds
+    assert sum(held) == sum(clip.samples.nbytes for clip in clips) - len(payload)
+
+
 def test_the_upload_is_emptied_once_a_worker_has_it(pool: Decoding) -> None:
     upload = bytearray(compressed("mp3"))
     pool.loop.run_until_complete(pool.pool.decode(upload))

@@ -45,7 +45,7 @@ def install_deepgram(app: FastAPI, context: CallContext) -> None:
             raise wrong.renamed(CALLERS_NAMES) from None
         state = RequestState.of(request.scope)
         body = {
-            "metadata": metadata(state.request_id, sha256, transcript.duration_seconds, served)
+            "metadata": metadata(state.request_id, sha256, transcript, served)
             | _noted(asked, served),
             "results": results(transcript, asked.parts),
         }
