@@ -38,9 +38,12 @@ _AU_PCM16 = 3
 
 
 def warm_up() -> None:
-    """Touch the memory that decoding needs, while nobody waits: it takes 5 ms after a fork."""
-    silence = bytes(160_000)
-    header = struct.pack(">4s5I", b".snd", 24, len(silence), _AU_PCM16, 8_000, 1)
+    """Touch the memory that decoding needs, while nobody waits: it takes 5 ms after a fork.
+
+    Two channels are mixed, for which numpy loads modules of its own: later no file can be opened.
+    """
+    silence = bytes(320_000)
+    header = struct.pack(">4s5I", b".snd", 24, len(silence), _AU_PCM16, 8_000, 2)
     decode_audio(header + silence, limits=AudioLimits())
 
 

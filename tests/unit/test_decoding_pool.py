@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
+from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits, WorkerLimits
 from serve_app.audio.pool import LARGE_BYTES
@@ -69,6 +70,14 @@ def test_samples_are_those_of_decoding_in_process(pool: Decoding, name: str) -> 
     clip, here = pool.decode(payload), decode_audio(payload, limits=AudioLimits())
     np.testing.assert_array_equal(clip.samples, here.samples)
     assert clip.received_seconds == here.received_seconds
+
+
+@pytest.mark.parametrize("other", [1, -1, 0.001], ids=["same", "opposite", "faint"])
+def test_mixed_channels_are_those_of_decoding_in_process(pool: Decoding, other: float) -> None:
+    voice = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=AudioLimits()).float32()
+    payload = written(np.stack([voice, other * voice[::-1]], axis=1), 16_000)
+    here = decode_audio(payload, limits=AudioLimits())
+    np.testing.assert_array_equal(pool.decode(payload).samples, here.samples)
 
 
 def test_channels_that_are_kept_apart_are_clips_of_their_own(pool: Decoding) -> None:
@@ -168,9 +177,7 @@ def test_what_is_killed_is_replaced(patient: Decoding, whom: str) -> None:
 
     with pytest.raises(NotReady):
         patient.loop.run_until_complete(kill())
-    assert patient.loop.run_until_complete(
-        patient.pool.decode(bytearray(compressed("mp3")))
-    ).seconds == pytest.approx(1.5, abs=0.1)
+    assert patient.decode(compressed("mp3")).seconds == pytest.approx(1.5, abs=0.1)
 
 
 def test_large_uploads_leave_workers_to_small_ones(patient: Decoding) -> None:
