@@ -16,7 +16,7 @@ from serve_app.errors import Overloaded
 from serve_app.options import OptionLimits
 from serve_app.settings import ApiKey, AppSettings, HttpSettings
 from tests.unit.asgi import asked, http_scope
-from tests.unit.audio_files import SECONDS, compressed
+from tests.unit.audio_files import SECONDS, compressed, sweep, written
 from tests.unit.deaf_service import DeafService
 from tests.unit.test_form import field_part, file_part
 
@@ -84,6 +84,33 @@ def test_more_windows_than_allowed_are_refused_before_the_service_has_any_work()
     assert error["field"] == "generate_kwargs.clip_timestamps"
     assert "this server takes 2" in error["message"]
     assert not service.callers
+
+
+@pytest.fixture
+def stereo() -> bytes:
+    return written(sweep(16_000, 2, seconds=40), 16_000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
+def test_each_channel_is_a_request_of_its_own(
+    site: Site, service: DeafService, stereo: bytes
+) -> None:
+    with site.client as client:
+        files, data = {"file": stereo}, {"multichannel": "true"}
+        answer = client.post("/transcribe", files=files, data=data)
+    assert (answer.json()["duration"], len(service.callers)) == (40, 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
+def test_the_windows_of_all_channels_count(service: DeafService, stereo: bytes) -> None:
+    settings = AppSettings(options=OptionLimits(max_windows=3))
+    with Site(service, settings).client as client:
+        answers = [
+            client.post("/transcribe", files={"file": stereo}, data={"multichannel": flag})
+            for flag in ("false", "true")
+        ]
+    assert [answer.status_code for answer in answers] == [200, 413]
+    assert "80 s of audio would make 4 windows" in answers[1].json()["error"]["message"]
 
 
 def test_whatever_of_a_request_has_no_effect_is_named(site: Site) -> None:
