@@ -22,7 +22,7 @@ def convert(server: Server, audio: bytes, key: str = "any", **more: Any) -> Any:
 
 
 def spoken(answer: Any) -> list[str]:
-    return [word.text.lower() for word in answer.words if word.type == "word"]
+    return [word.text.lower().strip(".!") for word in answer.words if word.type == "word"]
 
 
 def test_a_file_has_the_words_of_the_native_route(tiny_en: Server, hello: bytes) -> None:
@@ -61,7 +61,7 @@ def test_each_channel_has_a_transcript_of_its_own(tiny_en: Server, stereo: bytes
         (0, ["hello", "world"]),
         (1, ["hello", "world"]),
     ]
-    assert apart[1].words[0].start < 1 < apart[0].words[0].start
+    assert apart[1].words[0].start + 0.5 < apart[0].words[0].start
     together = convert(
         tiny_en, stereo, use_multi_channel=True, multichannel_output_style="combined"
     )
