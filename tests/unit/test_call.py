@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
 from serve_app.api.example import EXAMPLE_CLIP
-from serve_app.caller import Priority
+from serve_app.audio.clip import AudioClip
+from serve_app.caller import Caller, Priority
 from serve_app.errors import Overloaded
-from serve_app.options import OptionLimits
+from serve_app.options import OptionLimits, TranscribeOptions
 from serve_app.settings import ApiKey, AppSettings, HttpSettings
+from serve_app.transcript import Segment, Tell, Transcript
 from tests.unit.asgi import asked, http_scope
 from tests.unit.audio_files import SECONDS, compressed, sweep, written
 from tests.unit.deaf_service import DeafService
@@ -99,6 +102,32 @@ def test_each_channel_is_a_request_of_its_own(
         files, data = {"file": stereo}, {"multichannel": "true"}
         answer = client.post("/transcribe", files=files, data=data)
     assert (answer.json()["duration"], len(service.callers)) == (40, 2)
+
+
+class TimelyService(DeafService):
+    """Hears a word in each clip, in the second one earlier than in the first."""
+
+    async def transcribe(
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        tell: Tell | None = None,
+    ) -> Transcript:
+        heard = await super().transcribe(clip, options, caller, tell)
+        number = len(self.callers)
+        word = Segment(9.0 - number, 9.5 - number, f" {number}", -0.5, 0, 1, 0, 0, (), None)
+        return replace(heard, segments=(word,))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
+def test_segments_of_several_channels_are_told_in_order_of_time(stereo: bytes) -> None:
+    with Site(TimelyService()).client as client:
+        data = {"multichannel": "true", "stream": "true"}
+        answer = client.post("/v1/audio/transcriptions", files={"file": stereo}, data=data)
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line[:7] == "data: {"]
+    assert [one["delta"] for one in events if "delta" in one] == ["2", " 1"]
+    assert events[-1]["text"] == "2 1"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
