@@ -87,7 +87,7 @@ def test_subtitles_are_text(heard: dict[str, str], call: str) -> None:
         ("ai: openai", "en 1 Hello World"),
         ("ai: deepgram", "2 Hello World"),
         ("deepgram: utterances and paragraphs", "1 Hello World"),
-        ("deepgram: multichannel", "Hello World,Hello World 1,0 2"),
+        ("deepgram: multichannel", "hello world,hello world 1,0 2"),
         ("deepgram: not audio", "BadRequestError 400 Bad Request"),
     ],
 )
