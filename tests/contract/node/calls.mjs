@@ -124,7 +124,8 @@ const calls = {
     const file = fs.createReadStream(stereo);
     const answer = await listen(file, { multichannel: true, utterances: true });
     const order = answer.results.utterances.map((one) => one.channel);
-    return `${texts(answer).map((text) => text.replace(/[.!]/g, "").toLowerCase())} ${order} ${answer.metadata.channels}`;
+    const said = texts(answer).map((text) => text.replace(/[.!]/g, "").toLowerCase());
+    return `${said} ${order} ${answer.metadata.channels}`;
   },
   "deepgram: not audio": async () =>
     listen(Buffer.from("not audio")).catch(
