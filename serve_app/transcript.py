@@ -1,7 +1,7 @@
 """The result of a transcription, before a protocol renders it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 Stretch = tuple[int, int]
@@ -25,7 +25,8 @@ class Segment:
     """One segment. Times are in seconds from the start of the received audio.
 
     ``text`` is as decoded and may start with a space. ``avg_logprob`` is the mean log-probability
-    of its window's tokens. ``tokens`` are ids of the model's vocabulary.
+    of its window's tokens. ``tokens`` are ids of the model's vocabulary. ``channel`` counts from 0;
+    it is None unless the file's channels were transcribed apart.
     """
 
     start: float
@@ -38,6 +39,7 @@ class Segment:
     seek: int
     tokens: tuple[int, ...]
     words: tuple[Word, ...] | None
+    channel: int | None = None
 
 
 Tell: TypeAlias = Callable[[Segment], None]
@@ -58,3 +60,42 @@ class Transcript:
     """Share of that speech which segments cover, in [0, 1]; None without VAD."""
     engine_seconds: float = 0.0
     """Seconds from the clip's arrival in the engine to its last segment."""
+    channels: "tuple[Transcript, ...]" = ()
+    """That of each channel, if they were transcribed apart."""
+
+
+def joined(channels: Sequence[Transcript]) -> Transcript:
+    """What is said on all channels of a file, in order of time.
+
+    The language is that of the channel on which most is said.
+    """
+    main = max(channels, key=lambda one: one.speech_seconds)
+    segments = [
+        replace(segment, channel=number)
+        for number, one in enumerate(channels)
+        for segment in one.segments
+    ]
+    speech_seconds = sum(one.speech_seconds for one in channels)
+    return Transcript(
+        segments=tuple(sorted(segments, key=lambda segment: segment.start)),
+        language=main.language,
+        language_probability=main.language_probability,
+        duration_seconds=main.duration_seconds,
+        speech_seconds=speech_seconds,
+        speech_coverage=_coverage(channels),
+        engine_seconds=max(one.engine_seconds for one in channels),
+        channels=tuple(channels),
+    )
+
+
+def _coverage(channels: Sequence[Transcript]) -> float | None:
+    """The share of the speech of all channels that segments cover."""
+    known = [
+        (one.speech_seconds, one.speech_coverage)
+        for one in channels
+        if one.speech_coverage is not None
+    ]
+    if not known:
+        return None
+    total = sum(seconds for seconds, _ in known)
+    return sum(seconds * share for seconds, share in known) / total if total else 1.0

@@ -19,6 +19,7 @@ from serve_app.api.error_answers import install_error_handlers
 from serve_app.api.facades.azure_openai import install_azure_openai
 from serve_app.api.facades.deepgram import install_deepgram
 from serve_app.api.facades.echokit import install_echokit
+from serve_app.api.facades.elevenlabs import install_elevenlabs
 from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
 from serve_app.api.facades.status import install_status
@@ -74,6 +75,7 @@ def build_api(
         install_azure_openai,
         install_deepgram,
         install_echokit,
+        install_elevenlabs,
     ):
         install(app, context)
     complete_openapi(app, key_header=None if ring.is_open else ring.header)

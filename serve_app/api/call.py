@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,15 +18,17 @@ from serve_app.audio.decode import plain_clip
 from serve_app.audio.plan import check_start
 from serve_app.audio.pool import LARGE_BYTES, DecodingPool
 from serve_app.caller import Caller, Priority
+from serve_app.engine.tasks import Tasks
 from serve_app.engine.work import check_windows, least_work_seconds
 from serve_app.errors import InvalidRequest
 from serve_app.logs import fields
 from serve_app.metrics import AUDIO_DECODE_SECONDS, Sink
-from serve_app.options import ParsedOptions, VadParameters
+from serve_app.options import ParsedOptions, TranscribeOptions, VadParameters
 from serve_app.options.parse import short_name
+from serve_app.service import SpeechService
 from serve_app.settings import AppSettings
 from serve_app.tracing.span import AUDIO_SECONDS
-from serve_app.transcript import Stretch, Tell, Transcript
+from serve_app.transcript import Stretch, Tell, Transcript, joined
 
 logger = logging.getLogger("whisper_ox.call")
 
@@ -127,15 +129,19 @@ class Call:
     ) -> Transcript:
         """The transcript of a file of any supported format, which is emptied once it is decoded.
 
-        See ``SpeechService`` for ``tell``.
+        See ``SpeechService`` for ``tell``, which with ``multichannel`` gets the segments when all
+        channels are done.
 
         Raises ``QuotaExceeded``, what ``DecodingPool.decode`` raises, ``InvalidOption`` or
         ``AudioTooLarge`` for more windows than one request may take, and what
         ``SpeechService.transcribe`` raises.
         """
         n_bytes = len(audio)
-        clip = await self._decode(audio)
-        check_windows(parsed.options, clip.seconds, self._context.settings.options.max_windows)
+        options = parsed.options
+        clips = await self._decode(audio, apart=options.multichannel)
+        clip = clips[0]
+        most_windows = self._context.settings.options.max_windows
+        check_windows(options, clip.seconds, most_windows, len(clips))
         decoded = time.perf_counter()
         receive_seconds, decode_seconds = self._received - self._began, decoded - self._received
         self._context.sink.observe(AUDIO_DECODE_SECONDS, decode_seconds)
@@ -148,12 +154,15 @@ class Call:
                 decode_ms=round(decode_seconds * 1000, 1),
             ),
         )
-        model = self._chosen or self._context.models.fitting(parsed.options)
+        model = self._chosen or self._context.models.fitting(options)
         self._state.log["model"] = model.name
         self.headers[MODEL_HEADER] = short_name(model.name)
-        charged = max(clip.received_seconds, least_work_seconds(parsed.options, clip.seconds))
-        with self._context.quotas.charging(self._state.key, charged):
-            transcript = await model.service.transcribe(clip, parsed.options, self._caller, tell)
+        charged = max(clip.received_seconds, least_work_seconds(options, clip.seconds))
+        with self._context.quotas.charging(self._state.key, len(clips) * charged):
+            if options.multichannel:
+                transcript = await self._transcribe_apart(model.service, clips, options, tell)
+            else:
+                transcript = await model.service.transcribe(clip, options, self._caller, tell)
         self._conclude(
             transcript,
             parsed.ignored,
@@ -164,32 +173,54 @@ class Call:
         )
         return transcript
 
+    async def _transcribe_apart(
+        self,
+        service: SpeechService,
+        channels: Sequence[AudioClip],
+        options: TranscribeOptions,
+        tell: Tell | None,
+    ) -> Transcript:
+        """Each channel is queued like a request of its own, all at once."""
+        with Tasks() as tasks:
+            hearings = [
+                tasks.start(service.transcribe(one, options, self._caller)) for one in channels
+            ]
+            transcript = joined(await asyncio.gather(*hearings))
+        if tell:
+            for segment in transcript.segments:
+                tell(segment)
+        return transcript
+
     async def detect_speech(self, audio: bytearray, parameters: VadParameters) -> list[Stretch]:
         """Where somebody speaks in a file of any supported format, which is emptied as well.
 
         Raises ``QuotaExceeded``, what ``DecodingPool.decode`` raises, and what
         ``SpeechService.detect_speech`` raises.
         """
-        clip = await self._decode(audio)
+        [clip] = await self._decode(audio)
         with self._context.quotas.charging(self._state.key, clip.received_seconds):
             model = self._chosen or self._context.models.default
             speech = await model.service.detect_speech(clip, parameters, self._caller)
         self._state.log = {"audio_s": round(clip.received_seconds, 2), "stretches": len(speech)}
         return speech
 
-    async def _decode(self, audio: bytearray) -> AudioClip:
+    async def _decode(self, audio: bytearray, *, apart: bool = False) -> list[AudioClip]:
+        """The clip or, ``apart``, that of each channel."""
         with self._state.span.child("decode audio") as span:
             limits = self._context.settings.audio
             if len(audio) < LARGE_BYTES:
                 clip = plain_clip(audio, limits)
             else:
                 clip = await asyncio.to_thread(plain_clip, audio, limits)
-            if clip is None:
-                clip = await self._context.decoding.decode(audio, self._state.hold)
-            span.note({AUDIO_SECONDS: round(clip.received_seconds, 3)})
-        if clip.track is not None:
-            self.headers[TRACK_HEADER] = clip.track
-        return clip
+            clips = (
+                [clip]
+                if clip is not None
+                else await self._context.decoding.decode(audio, self._state.hold, apart=apart)
+            )
+            span.note({AUDIO_SECONDS: round(clips[0].received_seconds, 3)})
+        if (track := clips[0].track) is not None:
+            self.headers[TRACK_HEADER] = track
+        return clips
 
     def _conclude(
         self, transcript: Transcript, ignored: tuple[str, ...], **stage_seconds: float

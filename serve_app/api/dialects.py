@@ -10,9 +10,9 @@ from typing import Any
 
 from serve_app.errors import InvalidOption, WhisperOxError
 
-KEY_HEADERS = ("api-key", "authorization")
-"""Headers that may hold an API key besides the configured one, on every path: Azure's and HTTP's
-own."""
+KEY_HEADERS = ("api-key", "authorization", "xi-api-key")
+"""Headers that may hold an API key besides the configured one, on every path: Azure's, HTTP's own
+and ElevenLabs'."""
 
 KEY_SCHEMES = ("bearer", "token")
 """Words that may stand before a key in any of these headers: OpenAI's and Deepgram's clients send
@@ -90,6 +90,16 @@ def _deepgram_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
 _DEEPGRAM_CODES = {401: "INVALID_AUTH", 429: "TOO_MANY_REQUESTS"}
 """Deepgram's codes by status; its other refusals of a request are all called a bad request."""
 
+
+def _elevenlabs_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
+    if error.status == 422 and error.field:
+        problem = {"loc": ["body", error.field], "msg": error.message, "type": error.code}
+        return {"detail": [problem]}
+    status = "invalid_api_key" if error.status == 401 else error.code
+    detail = {"status": status, "message": error.message, "request_id": request_id}
+    return {"detail": detail}
+
+
 NATIVE = Dialect(path_prefixes=(), option_prefix="generate_kwargs.", render=_native_error)
 OPENAI = Dialect(
     path_prefixes=("/v1/audio/", "/openai/", "/v1/models"),
@@ -108,5 +118,11 @@ DEEPGRAM = Dialect(
     render=_deepgram_error,
     statuses={415: 400, 422: 400},
 )
-DIALECTS = (ECHOKIT_VAD, OPENAI, DEEPGRAM)
+ELEVENLABS = Dialect(
+    path_prefixes=("/v1/speech-to-text",),
+    option_prefix="",
+    render=_elevenlabs_error,
+    statuses={415: 400},
+)
+DIALECTS = (ECHOKIT_VAD, OPENAI, DEEPGRAM, ELEVENLABS)
 """Every dialect but the native one. Where the prefixes of two match, the first one counts."""

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import anyio
@@ -54,9 +55,9 @@ class Worker:
         except OSError:
             return False
 
-    def begin(self, upload: int, output: int) -> None:
-        """Let it decode the file of one descriptor into another."""
-        socket.send_fds(self._channel, [b"!"], [upload, output])
+    def begin(self, upload: int, outputs: Sequence[int]) -> None:
+        """Let it decode the file of one descriptor into another, or its channels into several."""
+        socket.send_fds(self._channel, [b"!"], [upload, *outputs])
 
     async def answer(self, within_seconds: float) -> dict[str, Any] | None:
         """Its next message; None once it has ended. Raises ``TimeoutError``."""

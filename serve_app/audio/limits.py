@@ -35,12 +35,20 @@ class AudioLimits(BaseModel):
         "number of channels (8 GiB; 4 hours of 48 kHz float stereo are 5.2 GiB). They are never "
         "held at once. The limit bounds the work that a small malicious file can cause.",
     )
+    max_channels: int = Field(
+        default=8,
+        ge=2,
+        le=64,
+        description="Most channels that the option multichannel transcribes apart; a file with "
+        "more is refused with 413. Every channel counts as audio of its own towards max_seconds.",
+    )
 
-    def check_seconds(self, seconds: float) -> None:
-        """Raise :class:`AudioTooLarge` if ``seconds`` of audio are too many."""
-        if seconds > self.max_seconds:
+    def check_seconds(self, seconds: float, n_channels: int = 1) -> None:
+        """Raise :class:`AudioTooLarge` if so many seconds of each channel are too many."""
+        if seconds * n_channels > self.max_seconds:
+            what = "audio is" if n_channels == 1 else f"audio's {n_channels} channels together are"
             raise AudioTooLarge(
-                f"The audio is longer than {self.max_seconds:g} s, the most this server takes in "
+                f"The {what} longer than {self.max_seconds:g} s, the most this server takes in "
                 "one request. Split it into shorter files."
             )
 

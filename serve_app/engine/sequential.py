@@ -32,6 +32,7 @@ from serve_app.options import TranscribeOptions
 _OURS = {
     "batch_size",
     "clip_timestamps",
+    "multichannel",
     "recover",
     "vad_filter",
     "vad_parameters",

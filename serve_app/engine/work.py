@@ -72,23 +72,26 @@ def least_work_seconds(options: TranscribeOptions, seconds: float) -> float:
     return expected_work_seconds(options, seconds, partial_context=True)
 
 
-def check_windows(options: TranscribeOptions, seconds: float, most: int) -> None:
-    """Raise if a request takes more than ``most`` windows.
+def check_windows(
+    options: TranscribeOptions, seconds: float, most: int, n_channels: int = 1
+) -> None:
+    """Raise if a request takes more than ``most`` windows for all channels of so many seconds.
 
     ``InvalidOption`` names the option that makes so many. Without such an option it is
     ``AudioTooLarge``.
     """
-    n_windows = len(expected_windows(options, seconds))
+    n_windows = n_channels * len(expected_windows(options, seconds))
     if n_windows <= most:
         return
-    came = f"{seconds:g} s of audio would make {n_windows} windows; this server takes {most}."
+    total = n_channels * seconds
+    came = f"{total:g} s of audio would make {n_windows} windows; this server takes {most}."
     if options.clip_timestamps:
         raise InvalidOption(
             f"clip_timestamps: {came} Select fewer or shorter stretches.",
             field="clip_timestamps",
         )
     if options.chunk_length:
-        least = -(-seconds // most)
+        least = -(-total // most)
         raise InvalidOption(
             f"chunk_length is {options.chunk_length}: {came} For this audio it must be at least "
             f"{least:g}.",

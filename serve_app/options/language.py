@@ -78,6 +78,11 @@ def language_code(text: str) -> str | None:
     return None if language is None else _BY_NAME.get(language.language or "")
 
 
+def three_letters(code: str) -> str:
+    """ISO 639-3's code for one of Whisper's."""
+    return str(langcodes.get(code).to_alpha3())
+
+
 def _known_language(name: str) -> langcodes.Language | None:
     """The language that ISO 639 or the Unicode CLDR knows by a code or a name in any language."""
     if len(name) > LONGEST_NAME:

@@ -58,8 +58,9 @@ class TranscribeOptions(BaseModel):
     the file, and ``log_progress``.
 
     The defaults are faster-whisper's own; those of ``vad_filter`` and ``batch_size`` are its
-    batched pipeline's. Values are read leniently (see :mod:`serve_app.options.kinds`). A wrong one
-    raises pydantic's ``ValidationError``, which ``build_options`` turns into ``InvalidOption``.
+    batched pipeline's. ``recover`` and ``multichannel`` are our own options. Values are read
+    leniently (see :mod:`serve_app.options.kinds`). A wrong one raises pydantic's
+    ``ValidationError``, which ``build_options`` turns into ``InvalidOption``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -202,6 +203,11 @@ class TranscribeOptions(BaseModel):
             description="Skip a silence longer than this, in seconds, around a possible "
             "hallucination. null: never. Only with word_timestamps and batch_size 1.",
         )
+    )
+    multichannel: Annotated[bool, Flag()] = Field(
+        default=False,
+        description="Transcribe each channel of the file on its own; segments then say which "
+        "channel, counted from 0. false: the channels are mixed into one.",
     )
     language_detection_threshold: Annotated[float, Number(0, 1)] = Field(
         default=0.5, description="A detected language is accepted at this probability."

@@ -82,6 +82,7 @@ def test_everything_else_is_closed(client: TestClient, method: str, path: str) -
         {"Authorization": f"bearer  {KEY} "},
         {"Authorization": f"Token {KEY}"},
         {"api-key": KEY},
+        {"xi-api-key": KEY},
         {"X-API-Key": "dummy", "Authorization": f"Bearer {KEY}"},
     ],
 )

@@ -16,7 +16,7 @@ from serve_app.options import TranscribeOptions, VadParameters, build_options
 from serve_app.options.language import LANGUAGES, language_code
 
 NOT_OVER_HTTP = {"self", "audio", "log_progress"}
-OURS = {"recover"}
+OURS = {"multichannel", "recover"}
 DIFFERENT_BY_DESIGN = {"without_timestamps", "clip_timestamps", "batch_size", "vad_filter"}
 
 

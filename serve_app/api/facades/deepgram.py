@@ -54,7 +54,7 @@ def install_deepgram(app: FastAPI, context: CallContext) -> None:
         state = RequestState.of(request.scope)
         served = call.headers[MODEL_HEADER]
         body = {
-            "metadata": metadata(state.request_id, sha256, transcript.duration_seconds, served)
+            "metadata": metadata(state.request_id, sha256, transcript, served)
             | _noted(asked, served),
             "results": results(transcript, asked.parts),
         }

@@ -1,7 +1,6 @@
 """Deepgram's query: what it asks of the answer, and the options that it asks for."""
 
 import re
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 
 from serve_app.api.render.deepgram import Parts
+from serve_app.api.sources.bare_samples import wav_header
 from serve_app.errors import InvalidOption
 from serve_app.options import (
     OptionLimits,
@@ -42,8 +42,6 @@ _WEIGHT = re.compile(r":[+-]?\d+(\.\d+)?$")
 
 _PCM = {"linear16": (1, 16), "mulaw": (7, 8), "alaw": (6, 8)}
 """Encodings of audio without a header: the tag that WAV has for each, and the bits of a sample."""
-
-_UNKNOWN_LENGTH = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True)
@@ -111,17 +109,9 @@ def _is_off(texts: Iterable[str]) -> bool:
 
 
 def _pcm_header(fields: "_Fields") -> bytes:
-    """A WAV header (see :mod:`serve_app.audio.wav`) for samples of any number."""
     if fields.encoding not in _PCM or fields.sample_rate is None:
         return b""
-    tag, bits = _PCM[fields.encoding]
-    block = fields.channels * bits // 8
-    form = (tag, fields.channels, fields.sample_rate, fields.sample_rate * block, block, bits)
-    return (
-        struct.pack("<4sI4s", b"RIFF", _UNKNOWN_LENGTH, b"WAVE")
-        + struct.pack("<4sIHHIIHH", b"fmt ", 16, *form)
-        + struct.pack("<4sI", b"data", _UNKNOWN_LENGTH)
-    )
+    return wav_header(*_PCM[fields.encoding], fields.channels, fields.sample_rate)
 
 
 _FLAG = Flag()

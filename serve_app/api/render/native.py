@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from pydantic import Field
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from serve_app.transcript import Segment, Transcript
 
@@ -30,6 +30,9 @@ class SegmentBody(TypedDict):
         Field(description="average log-probability of the segment's tokens, at most 0"),
     ]
     words: Annotated[list[WordBody] | None, Field(description="only with word_timestamps")]
+    channel: NotRequired[
+        Annotated[int, Field(description="counted from 0; there only with multichannel")]
+    ]
 
 
 class TranscriptBody(TypedDict):
@@ -56,10 +59,13 @@ def _segment(segment: Segment) -> SegmentBody:
             {"start": w.start, "end": w.end, "word": w.word, "probability": round(w.probability, 6)}
             for w in segment.words
         ]
-    return {
+    body: SegmentBody = {
         "start": segment.start,
         "end": segment.end,
         "text": segment.text.strip(),
         "sequence_confidence": round(segment.avg_logprob, 6),
         "words": words,
     }
+    if segment.channel is not None:
+        body["channel"] = segment.channel
+    return body
