@@ -1,4 +1,4 @@
-"""What a transcription yields, before any protocol renders it."""
+"""The result of a transcription, before a protocol renders it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,9 @@ Stretch = tuple[int, int]
 
 @dataclass(frozen=True)
 class Word:
-    """One word; times in seconds from the start of the received audio, probability in [0, 1]."""
+    """One word. Times are in seconds from the start of the received audio; probability is in [0,
+    1].
+    """
 
     start: float
     end: float
@@ -20,11 +22,11 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment; times in seconds from the start of the received audio.
+    """One segment. Times are in seconds from the start of the received audio.
 
-    ``text`` is as decoded (may start with a space); ``avg_logprob`` is the mean log-probability
-    of its window's tokens; ``tokens`` are ids of the model's vocabulary. ``channel`` counts from 0,
-    and is None unless the file's channels were transcribed apart.
+    ``text`` is as decoded and may start with a space. ``avg_logprob`` is the mean log-probability
+    of its window's tokens. ``tokens`` are ids of the model's vocabulary. ``channel`` counts from 0;
+    it is None unless the file's channels were transcribed apart.
     """
 
     start: float
@@ -41,7 +43,7 @@ class Segment:
 
 
 Tell: TypeAlias = Callable[[Segment], None]
-"""Is called with each segment as soon as it is final, in order of time."""
+"""Called with each segment as soon as it is final, in order of time."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,11 @@ class Transcript:
     language_probability: float
     duration_seconds: float
     speech_seconds: float
-    """Audio left after VAD."""
+    """Seconds of audio that VAD kept."""
     speech_coverage: float | None = None
     """Share of that speech which segments cover, in [0, 1]; None without VAD."""
     engine_seconds: float = 0.0
-    """Wall time from the engine's receipt of the clip to its last segment."""
+    """Seconds from the clip's arrival in the engine to its last segment."""
     channels: "tuple[Transcript, ...]" = ()
     """That of each channel, if they were transcribed apart."""
 

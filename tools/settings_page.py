@@ -1,4 +1,4 @@
-"""``python -m tools.settings_page``: docs/settings.md, every setting and environment variable."""
+"""``python -m tools.settings_page`` prints docs/settings.md."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,18 @@ from tools.variables import HUGGING_FACES, OPEN_TELEMETRYS, OURS, RAYS, Variable
 _INTRODUCTION = """\
 # Settings
 
-A profile is one complete Serve config, like those under [`configs/`](../configs). The settings of
-the first tables go into its application's `args`. Those of the last table go into `user_config` of
-the deployment `Transcriber`, where a redeployment changes them without a restart. A key that is
-left out has the default below. The server does not start with an unknown key or a value that is not
-allowed, and names it.
+For operators: every setting and every environment variable. [operations.md](operations.md) explains
+how to use them; [options.md](options.md) lists what callers may ask for.
+
+A profile is one complete Ray Serve config, like those under [`configs/`](../configs). To change a
+setting, copy one, edit it and start it with `make serve PROFILE=my-profile.yaml`.
+
+- Most settings go into the application's `args`, as in the example.
+- Those of [the last table](#user_config-of-transcriber) go into `user_config` of the deployment
+  `Transcriber`. A redeployment changes them without a restart.
+
+A key that you leave out has its default. If a key is unknown or a value is not allowed, the server
+does not start, and its message names the key.
 
 ```yaml
 applications:
@@ -33,9 +40,6 @@ applications:
         user_config: {decode_batch: 8}
 ```
 
-`make docs` writes this page (`python -m tools.settings_page > docs/settings.md`), and a test fails
-while it is out of date. [operations.md](operations.md) says how to use the settings,
-[options.md](options.md) what callers may ask for.
 """
 
 
@@ -52,13 +56,13 @@ def _sections() -> Iterator[str]:
     yield from ("## user_config of Transcriber\n", _first_line(EngineTunables), "")
     yield from (_settings(EngineTunables, ""), "")
     yield "## Environment variables\n"
-    yield "Each process reads them when it starts. Ours:\n"
+    yield "Each process reads them when it starts. Those of Whisper OX:\n"
     yield from (_variables(OURS), "")
-    yield "Ray's. The default is the one that `python -m serve_app` sets, where it sets one:\n"
+    yield "Those of Ray. The default is what `python -m serve_app` sets, if it sets one:\n"
     yield from (_variables(RAYS), "")
-    yield "OpenTelemetry's, for traces, which are off while none of the first three is set:\n"
+    yield "Those of OpenTelemetry, for traces. Traces are off while the first three are unset:\n"
     yield from (_variables(OPEN_TELEMETRYS), "")
-    yield "Hugging Face's, for models that are fetched from there:\n"
+    yield "Those of Hugging Face, for models that come from there:\n"
     yield _variables(HUGGING_FACES)
 
 

@@ -33,7 +33,7 @@ from serve_app.tracing.span import NO_TRACER, Tracer
 logger = logging.getLogger("whisper_ox.api")
 
 DOCS_TREES = ("/docs", "/openapi.json", "/static-offline-docs")
-"""Where the documentation is. Switched off, these answer 404 without asking for a key."""
+"""Paths of the documentation. When disabled, they answer 404 without asking for a key."""
 
 
 def build_api(
@@ -45,7 +45,7 @@ def build_api(
     *,
     tracer: Tracer = NO_TRACER,
 ) -> FastAPI:
-    """The ASGI application. It knows the engine only as ``service``; ``drain`` stops it.
+    """The ASGI application. It knows the engine only as ``service``, and ``drain`` stops it.
 
     Raises ``InvalidSetting`` for API keys that cannot be used.
     """

@@ -41,7 +41,8 @@ MAX_NAMED = 20
 
 PRIORITY_PARAMETER = parameter(
     PRIORITY_HEADER,
-    "Who goes first within fairness; auto: the first minute of audio does.",
+    "Which audio goes first. auto: the first minute of every request. interactive: all of this "
+    "request. bulk: none of it.",
     enum=[priority.value for priority in Priority],
     default=Priority.AUTO.value,
 )

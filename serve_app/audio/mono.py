@@ -82,8 +82,10 @@ class Stretch:
         """The frame, or one of the same format for each of its channels."""
         if not self._apart or frame.layout.nb_channels == 1:
             return [frame]
-        name = frame.format.name.removesuffix("p")
-        return [_mono(samples, name, frame.sample_rate) for samples in _planes(frame)]
+        name, planes = frame.format.name.removesuffix("p"), _planes(frame)
+        if name == "s64":  # which PyAV does not make of an array
+            name, planes = "flt", _as_float(frame)
+        return [_mono(samples, name, frame.sample_rate) for samples in planes]
 
 
 class _Line:
@@ -148,7 +150,12 @@ def _planes(frame: "av.AudioFrame") -> npt.NDArray[np.generic]:
     if n_channels > _FFMPEG_CHANNELS and not frame.format.is_packed:
         # PyAV reads beyond the eighth plane and crashes.
         raise UnsupportedAudio(f"{n_channels} channels are read from uncompressed audio only.")
-    samples: npt.NDArray[np.generic] = frame.to_ndarray()
+    samples: npt.NDArray[np.generic]
+    if frame.format.name == "s64":  # which PyAV does not turn into an array
+        held = np.frombuffer(frame.planes[0], np.int64)
+        samples = held[: frame.samples * n_channels]
+    else:
+        samples = frame.to_ndarray()
     return samples.reshape(-1, n_channels).T if frame.format.is_packed else samples
 
 

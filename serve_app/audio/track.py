@@ -19,6 +19,9 @@ _PREFERRED_DECODERS = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb
 _LOST_SECONDS = 0.1
 """A file that claims less than this may hold no sample: a codec's start-up delay swallows it."""
 
+_MOST_DAMAGED = 0.5
+"""Share of a track's packets beyond which what is left is not the recording."""
+
 _SHORTEST_PAUSE_SECONDS = 0.1
 """Time stamps are rounded, and codecs start with a few milliseconds that are thrown away."""
 
@@ -36,7 +39,7 @@ class Pass:
 
     With one line the channels are mixed; with several each channel has its own.
 
-    A damaged packet costs only itself and not everything after it.
+    A damaged packet costs only itself and not everything after it, unless most of them are damaged.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Pass:
         self._lines = lines
         self._given = remixes
         self._n_bytes = 0
+        self._n_packets = self._n_damaged = 0
         self._first_error: Exception | None = None
         self._shape: Shape | None = None
         self._stretch: Stretch | None = None
@@ -96,7 +100,8 @@ class Pass:
             self._add(frame)
         self._finish_stretch()
         self._lines.align()
-        if self._first_error is not None and not self.n_frames:
+        is_damaged = self._n_damaged > _MOST_DAMAGED * self._n_packets
+        if self._first_error is not None and (is_damaged or not self.n_frames):
             raise undecodable(self._kind, self._first_error)
         if claimed_seconds > _LOST_SECONDS and not self.n_frames:
             raise InvalidAudio(
@@ -109,6 +114,7 @@ class Pass:
     ) -> Iterator["av.AudioFrame"]:
         decoder = _decoder(stream)
         for packet in container.demux(stream):
+            self._n_packets += 1
             try:
                 frames = decoder.decode(packet)
             except MemoryError:
@@ -117,6 +123,7 @@ class Pass:
                 # Its traceback would tie this decoding, hence the codec's threads and their 20 MB,
                 # into a cycle that only the garbage collector undoes.
                 self._first_error = self._first_error or error.with_traceback(None)
+                self._n_damaged += 1
                 frames = []
             yield from frames
 

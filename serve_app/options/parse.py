@@ -1,4 +1,4 @@
-"""From values by name, as a caller sent them, to checked options."""
+"""Turns values by name, as a caller sent them, into checked options."""
 
 import difflib
 import json

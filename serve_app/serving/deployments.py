@@ -1,7 +1,7 @@
 """The two Ray Serve deployments: Ingress (HTTP and audio) and Transcriber (the model).
 
-No ``from __future__ import annotations`` here: Serve reads the type of ``build_app``'s argument to
-validate a config's ``args``, and treats a string as no type.
+Do not import ``annotations`` from ``__future__`` here. Serve reads the type of ``build_app``'s
+argument to validate a config's ``args``, and a string is not a type to it.
 """
 
 import asyncio
@@ -61,12 +61,12 @@ class _Replica:
         await asyncio.to_thread(self._tracer.flush)
 
     def __del__(self) -> None:
-        """Serve calls this when a replica that is to stop has nothing left to do."""
+        """Called by Serve when a replica that must stop has nothing left to do."""
         self._tracer.flush()
 
 
 class Transcriber(_Replica):
-    """One model replica. By the time it is running it has transcribed the golden clip."""
+    """One model replica. When it is running, it has transcribed the golden clip."""
 
     def __init__(self, settings: AppSettings) -> None:
         super().__init__(settings, "Transcriber")
@@ -153,7 +153,7 @@ class Transcriber(_Replica):
             raise NotReady(f"{self._engine}: {fault}")
 
     async def load(self) -> Load:
-        """What this replica has to do now."""
+        """The work that this replica has now."""
         return self._engine.scheduler.load()
 
 
@@ -178,7 +178,7 @@ class Ingress(_Replica):
         self._service = RemoteService(transcriber, self._sink, self._tracer)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Serve calls this once per replica."""
+        """Called by Serve once per replica."""
         return build_api(
             self._service,
             self._settings,

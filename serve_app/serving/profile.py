@@ -1,4 +1,4 @@
-"""Profiles: Serve configs, read from ``configs/`` or from a file and checked to the last key."""
+"""Profiles are Serve configs, read from ``configs/`` or from a file and checked to the last key."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ PROFILES = Path(__file__).parents[2] / "configs"
 """The profiles that come with Whisper OX, beside this package wherever it is installed."""
 
 USER_CONFIGS: dict[str, type[BaseModel] | None] = {"Ingress": None, "Transcriber": EngineTunables}
-"""What each deployment takes as ``user_config``. The names are spelt out because importing
+"""The model of each deployment's ``user_config``. The names are spelt out because importing
 :mod:`serve_app.serving.deployments` would load the engine."""
 
 
@@ -48,7 +48,7 @@ class Profile:
         }
 
     def changed(self, *, model: str | None, host: str | None, port: int | None) -> "Profile":
-        """The profile with what the command line says instead; None leaves the profile's own."""
+        """The profile with the values of the command line. None keeps the profile's own."""
         http = self.config.http_options
         update = {"host": host or http.host, "port": port or http.port}
         config = self.config.model_copy(update={"http_options": http.model_copy(update=update)})

@@ -38,7 +38,7 @@ def tiny_en() -> Iterator[Server]:
 
 @pytest.fixture(scope="package")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that may log what it hears."""
+    """A server that may log transcripts."""
     profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
     profile["applications"][0]["args"] = {"log": {"level": "debug", "transcripts": True}}
     path: Path = tmp_path_factory.mktemp("profile") / "talkative.yaml"
@@ -61,8 +61,9 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterator[Server]:
-    """A server for other machines too, with keys, strict options, low limits, one more path and
-    one page that may use it."""
+    """A server that listens for other machines, with keys, strict options, low limits, one more
+    path and one page that may use it.
+    """
     profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
     profile["applications"][0]["args"] = {
         "http": {

@@ -20,14 +20,14 @@ PLAIN = (
     *("groq: json", "groq: verbose_json", "ai: openai, gpt-4o-transcribe", "ai: azure"),
     *("ai: azure, deployment", "ai: groq", "deepgram: fs.ReadStream", "deepgram: Buffer"),
 )
-"""Calls that give the text alone."""
+"""Calls that return only the text."""
 
 pytestmark = [pytest.mark.node, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
 def clients() -> Path:
-    """A folder with the packages and the script, kept from run to run under its contents' hash."""
+    """A folder with the packages and the script, kept between runs under a hash of its contents."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("node and npm are not installed")
     packages, script = (SOURCES / name for name in ("package.json", "calls.mjs"))
@@ -47,7 +47,7 @@ def clients() -> Path:
 
 @pytest.fixture(scope="module")
 def heard(clients: Path, tiny_en: Server, stereo: bytes, tmp_path_factory: Any) -> dict[str, str]:
-    """What each call path gives."""
+    """What each call returns."""
     channels: Path = tmp_path_factory.mktemp("audio") / "stereo.wav"
     channels.write_bytes(stereo)
     run = subprocess.run(

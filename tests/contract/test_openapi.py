@@ -1,4 +1,4 @@
-"""The OpenAPI document and the server say the same: schemathesis compares them."""
+"""The OpenAPI document and the server agree. schemathesis compares them."""
 
 import os
 import re

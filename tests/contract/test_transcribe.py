@@ -1,4 +1,4 @@
-"""The contract as its caller sees it."""
+"""The contract, as a caller sees it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -27,7 +27,7 @@ STALL_SECONDS = 1.0
 
 
 class FailingBackend(WhisperBackend):
-    """The real model until its fault is there."""
+    """The real model, until the fault exists."""
 
     _fault = ""
 

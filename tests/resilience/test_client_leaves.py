@@ -54,7 +54,7 @@ def test_a_client_that_leaves_ends_the_decoding_of_its_file(server: Server) -> N
 
 
 def send_without_waiting(server: Server, audio: bytes) -> http.client.HTTPConnection:
-    """Upload a whole request; the answer is not read."""
+    """Upload a whole request without reading the answer."""
     request = httpx.Request(
         "POST",
         f"{server.url}/transcribe",

@@ -1,4 +1,4 @@
-"""A process of the server dies: what its requests get, and that it comes back by itself."""
+"""A process of the server dies: what happens to its requests, and that it comes back."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +15,7 @@ from tests.resilience.processes import READY, RETRIED, cpu_seconds, family, repl
 from tests.resilience.test_client_leaves import send_without_waiting
 
 WORK_CPU_SECONDS = 0.5
-"""CPU time that a replica uses for requests only: its probes need a hundredth of it a second."""
+"""CPU seconds that only requests cost a replica: its probes need a hundredth of this per second."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def is_ready(server: Server) -> bool:
 
 
 def n_started(server: Server) -> int:
-    """How often a Transcriber has said that it is ready."""
+    """How often a Transcriber has become ready."""
     return server.log.read_text().count(READY)
 
 

@@ -1,4 +1,4 @@
-"""The protocol in CONTRIBUTING.md works as it stands there."""
+"""The protocol in CONTRIBUTING.md works as printed."""
 
 import re
 from pathlib import Path

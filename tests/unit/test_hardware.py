@@ -1,4 +1,4 @@
-"""How many CPUs may be used, read from the files that a container has, and what runs on them."""
+"""How many CPUs may be used, from the files of a container, and what runs on them."""
 
 import os
 from pathlib import Path

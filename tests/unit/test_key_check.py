@@ -20,7 +20,7 @@ KEY = "open-sesame"
 
 
 async def who(request: Request) -> JSONResponse:
-    """Whose request this is."""
+    """The name of the request's key."""
     return JSONResponse({"key": RequestState.of(request.scope).key_name})
 
 

@@ -1,4 +1,4 @@
-"""Every option that a caller may give reaches what it is for."""
+"""Every option that a caller may give has its effect."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Profiles: those in ``configs/`` are sound, and no key passes unread."""
+"""The profiles in ``configs/`` are valid, and every key is checked."""
 
 import copy
 from collections.abc import Callable

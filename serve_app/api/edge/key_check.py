@@ -1,4 +1,4 @@
-"""Who may come in: where API keys are set, all paths except the open ones need one."""
+"""Checks who may use the server: if API keys are set, all paths except the open ones need one."""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,8 +20,9 @@ _READING = frozenset({"GET", "HEAD"})
 
 
 class KeyCheck:
-    """Finds the API key of a request and holds it to its quota. Anyone may read ``OPEN_PATHS`` and,
-    with everything below them, ``open_trees``.
+    """Finds the API key of a request and applies its quota.
+
+    Everyone may read ``OPEN_PATHS``, and ``open_trees`` with everything below them.
     """
 
     def __init__(self, ring: KeyRing, quotas: Quotas, open_trees: Collection[str] = ()) -> None:
@@ -37,7 +38,7 @@ class KeyCheck:
 
     @contextmanager
     def holding(self, scope: Scope, state: RequestState) -> Iterator[None]:
-        """Let a request in for the length of the block, and note its key in ``state``.
+        """Admit a request for the length of the block, and note its key in ``state``.
 
         Raises ``Unauthorized``, and ``QuotaExceeded`` while the key has enough requests running.
         """
@@ -62,8 +63,8 @@ class KeyCheck:
 def sent_keys(headers: Iterable[tuple[bytes, bytes]], configured: bytes) -> list[bytes]:
     """What a request sends as its key, best guess first: at most two readings of each header.
 
-    ``configured`` is the lower-case name of the header that the operator has chosen; it is read
-    besides ``KEY_HEADERS``. If a header is sent twice, only the first counts.
+    ``configured`` is the lower-case name of the operator's header, which is read in addition to
+    ``KEY_HEADERS``. If a header is sent twice, only the first counts.
     """
     first: dict[bytes, bytes] = {}
     for name, value in headers:

@@ -11,7 +11,7 @@ from serve_app.service import SpeechService
 
 
 class Readiness(TypedDict):
-    """The model that is served; ``multilingual`` is false if it knows only English."""
+    """The served model. ``multilingual`` is false if it knows only English."""
 
     status: Literal["ready"]
     model: str
@@ -26,7 +26,7 @@ def install_status(app: FastAPI, service: SpeechService, *, with_docs: bool) -> 
     @router.head("/", include_in_schema=False)
     @router.get("/")
     async def index() -> dict[str, str]:
-        """What this server is and where to go on."""
+        """What this server is, and where to go from here."""
         return {
             "name": "Whisper OX",
             "version": __version__,
@@ -39,7 +39,7 @@ def install_status(app: FastAPI, service: SpeechService, *, with_docs: bool) -> 
     @router.head("/health", include_in_schema=False)
     @router.get("/health")
     async def health() -> dict[str, str]:
-        """200 while the HTTP side lives, whatever the model does."""
+        """200 while the HTTP side is alive, whatever the model does."""
         return {"status": "ok"}
 
     @router.head("/readyz", include_in_schema=False)

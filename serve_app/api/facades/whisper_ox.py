@@ -76,9 +76,10 @@ _DOCUMENTED: dict[str, Any] = {
                         OPTIONS_FIELD: {
                             "type": "string",
                             "contentMediaType": "application/json",
-                            "description": "JSON object of options; see docs/options.md. An "
-                            "option may also be a field of its own or a query parameter. What is "
-                            "not an option is ignored and named in X-Ignored-Options.",
+                            "description": "A JSON object with options; docs/options.md "
+                            "describes them. An option may also be a form field or a query "
+                            "parameter of its own. The server ignores unknown options and names "
+                            "them in X-Ignored-Options.",
                             "default": json.dumps(CONTRACT_OPTIONS),
                         },
                     },
