@@ -134,8 +134,8 @@ REQUESTS_IN_FLIGHT = Gauge(
 AUDIO_RECEIVED_SECONDS = Counter(
     "audio_received_seconds",
     "Ingress",
-    "Audio passed to the model, in seconds, by name of the API key.",
-    ("key",),
+    "Audio handed to a model, in seconds, by name of the API key and of the model.",
+    ("key", "model"),
 )
 AUDIO_DECODE_SECONDS = Histogram(
     "audio_decode_seconds",

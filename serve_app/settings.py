@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing_extensions import Self
 
+from models.reference import parse_reference
 from serve_app.audio.limits import AudioLimits, WorkerLimits
 from serve_app.options import OptionLimits
+from serve_app.options.language import language_code
 
 DEFAULT_MODEL = "base"
 
@@ -46,11 +49,19 @@ class EngineSettings(_Settings):
         default="auto",
         description="CTranslate2's compute type. auto: int8 on a CPU, float16 on a GPU.",
     )
+    cores: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="CPU cores that each replica may keep busy; 0: all that there are, or an equal "
+        "share of them if a local server has several models.",
+    )
     workers: int = Field(
         default=0,
         ge=0,
         le=256,
-        description="Batches that run at the same time. 0: one per available CPU core; 2 on a GPU.",
+        description="Batches that run at the same time. 0: one for each of its CPU cores; 2 on a "
+        "GPU.",
     )
     threads_per_worker: int = Field(
         default=1, ge=1, le=256, description="CPU threads of each worker."
@@ -85,6 +96,43 @@ class EngineSettings(_Settings):
         description="Most requests that a replica holds at once; long ones may be three quarters "
         "of them. More are refused with 429. Serve's max_ongoing_requests must be higher.",
     )
+
+
+class ModelSettings(EngineSettings):
+    """One of several models: any key of `engine` that differs, and what callers know it by."""
+
+    model: str = Field(
+        description="Catalogue name, local directory or Hugging Face id, which callers use as its "
+        "name; of a directory, the last part of its path."
+    )
+    memory_mib: int = Field(
+        default=0,
+        ge=0,
+        description="Memory that each replica may take, in MiB; 0: what it is estimated to take at "
+        "most. A local server does not start if all models together exceed the machine.",
+    )
+    aliases: tuple[str, ...] = Field(
+        default=(),
+        description="Further names of this model, such as that of a deployment in Azure.",
+    )
+    languages: tuple[str, ...] = Field(
+        default=(),
+        description="Languages whose transcriptions go to this model where the request states the "
+        "language and does not choose a model.",
+    )
+
+    @property
+    def name(self) -> str:
+        """What callers call it. Raises ``models.ModelNotFound`` for what cannot be a model."""
+        return parse_reference(self.model).name
+
+    @field_validator("languages")
+    @classmethod
+    def _are_languages(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        codes = {language: language_code(language) for language in languages}
+        if unknown := [language for language, code in codes.items() if code is None]:
+            raise ValueError(f"Whisper does not know the language {unknown[0]!r}")
+        return tuple(code for code in codes.values() if code)
 
 
 class EngineTunables(_Settings):
@@ -134,8 +182,8 @@ class HttpSettings(_Settings):
     )
     model_aliases: tuple[str, ...] = Field(
         default=(),
-        description="More names for the model under OpenAI's paths, such as the name of an Azure "
-        "deployment.",
+        description="Further names of the model, the first of several, such as that of a "
+        "deployment in Azure.",
     )
     strict_options: bool = Field(
         default=False,
@@ -326,6 +374,7 @@ class AppSettings(_Settings):
     """Arguments of the Serve application (``args`` in a Serve config)."""
 
     engine: EngineSettings = EngineSettings()
+    models: tuple[ModelSettings, ...] = ()
     http: HttpSettings = HttpSettings()
     subtitles: SubtitleSettings = SubtitleSettings()
     remote: RemoteSettings = RemoteSettings()
@@ -336,6 +385,30 @@ class AppSettings(_Settings):
     audio: AudioLimits = AudioLimits()
     decoding: WorkerLimits = WorkerLimits()
     options: OptionLimits = OptionLimits()
+
+    @property
+    def served(self) -> dict[str, ModelSettings]:
+        """Each model by its name, with all of its settings; the first one is the default.
+
+        Raises ``models.ModelNotFound`` for what cannot be a model.
+        """
+        shared = self.engine.model_dump()
+        models = self.models or (ModelSettings(model=self.engine.model),)
+        return {
+            own.name: ModelSettings(**shared | own.model_dump(exclude_unset=True)) for own in models
+        }
+
+    @model_validator(mode="after")
+    def _names_are_clear(self) -> Self:
+        if self.models and "model" in self.engine.model_fields_set:
+            raise ValueError("engine.model and models both name models; leave one of them out")
+        names = [name for own in self.models for name in (own.name, *own.aliases)]
+        names += self.http.model_aliases if self.models else ()
+        routed = [language for own in self.models for language in own.languages]
+        for kind, given in (("name", names), ("language", routed)):
+            if twice := [one for one in given if given.count(one) > 1]:
+                raise ValueError(f"models: the {kind} {twice[0]!r} is given more than once")
+        return self
 
 
 @dataclass(frozen=True)

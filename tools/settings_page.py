@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from serve_app.environment import SET_BY_A_LOCAL_SERVER
-from serve_app.settings import AppSettings, EngineTunables
+from serve_app.settings import AppSettings, EngineTunables, ModelSettings
 from tools.variables import HUGGING_FACES, OPEN_TELEMETRYS, OURS, RAYS, Variable
 
 _INTRODUCTION = """\
@@ -50,7 +50,7 @@ def settings_page() -> str:
 
 def _sections() -> Iterator[str]:
     for name, concern in AppSettings.model_fields.items():
-        model = concern.annotation
+        model = concern.annotation if name != "models" else ModelSettings
         assert isinstance(model, type)
         yield from (f"## args: {name}\n", _first_line(model), "", _settings(model, name), "")
     yield from ("## user_config of Transcriber\n", _first_line(EngineTunables), "")
@@ -71,10 +71,11 @@ def _first_line(model: type[BaseModel]) -> str:
 
 
 def _settings(model: type[BaseModel], concern: str) -> str:
+    place = {"": "", "models": "models[]."}.get(concern, f"{concern}.")
     rows = [
-        f"| `{concern and concern + '.'}{name}` | {_allowed(field)} | `{_shown(field.default)}` "
-        f"| {field.description} |"
+        f"| `{place}{name}` | {_allowed(field)} | {_default_of(field)} | {field.description} |"
         for name, field in model.model_fields.items()
+        if name in model.__annotations__
     ]
     return "\n".join(["| Setting | Allowed | Default | Meaning |", "|---|---|---|---|", *rows])
 
@@ -123,6 +124,10 @@ def _bounds(field: FieldInfo) -> str:
         elif isinstance(entry, Lt):
             words.append(f"below {entry.lt}")
     return "".join(f" {word}" for word in words)
+
+
+def _default_of(field: FieldInfo) -> str:
+    return "required" if field.is_required() else f"`{_shown(field.default)}`"
 
 
 def _shown(value: Any) -> str:

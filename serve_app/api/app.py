@@ -1,6 +1,7 @@
 """The HTTP application: every facade over one service."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
 from serve_app.api.facades.status import install_status
 from serve_app.api.facades.whisper_ox import install_whisper_ox
+from serve_app.api.model_table import ModelTable
 from serve_app.api.openapi import complete_openapi
 from serve_app.audio.pool import DecodingPool
 from serve_app.metrics import NO_METRICS, Sink
@@ -44,8 +46,11 @@ def build_api(
     drain: Drain | None = None,
     *,
     tracer: Tracer = NO_TRACER,
+    others: Mapping[str, SpeechService] | None = None,
 ) -> FastAPI:
     """The ASGI application. It knows the engine only as ``service``, and ``drain`` stops it.
+
+    If there are several models, ``service`` has the first, and ``others`` has the rest by name.
 
     Raises ``InvalidSetting`` for API keys that cannot be used.
     """
@@ -60,8 +65,9 @@ def build_api(
     decoding = DecodingPool(settings.audio, settings.decoding)
     app = _application(decoding, with_docs=with_docs)
     install_error_handlers(app)
-    install_status(app, service, with_docs=with_docs)
-    context = CallContext(service, settings, quotas, sink, decoding)
+    models = ModelTable(settings, service, others)
+    install_status(app, models, with_docs=with_docs)
+    context = CallContext(models, settings, quotas, sink, decoding)
     for install in (
         install_whisper_ox,
         install_openai,

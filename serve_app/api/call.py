@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.state import RequestState
+from serve_app.api.model_table import ModelTable, ServedModel
 from serve_app.api.openapi import header, parameter
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import plain_clip
@@ -23,6 +24,7 @@ from serve_app.errors import InvalidRequest
 from serve_app.logs import fields
 from serve_app.metrics import AUDIO_DECODE_SECONDS, Sink
 from serve_app.options import ParsedOptions, TranscribeOptions, VadParameters
+from serve_app.options.parse import short_name
 from serve_app.service import SpeechService
 from serve_app.settings import AppSettings
 from serve_app.tracing.span import AUDIO_SECONDS
@@ -34,6 +36,7 @@ PRIORITY_HEADER = "X-Priority"
 IGNORED_HEADER = "X-Ignored-Options"
 COVERAGE_HEADER = "X-Speech-Coverage"
 TRACK_HEADER = "X-Audio-Track"
+MODEL_HEADER = "X-Model"
 TIMING_HEADER = "Server-Timing"
 
 MAX_NAMED = 20
@@ -48,6 +51,7 @@ PRIORITY_PARAMETER = parameter(
 )
 CALL_HEADERS = {
     TIMING_HEADER: header("Milliseconds of each stage (W3C Server Timing)."),
+    MODEL_HEADER: header("Name of the model that transcribed."),
     COVERAGE_HEADER: header(
         "Share of the speech found that segments cover.", "number", minimum=0, maximum=1
     ),
@@ -65,7 +69,7 @@ rest is still on its way, and what that raises ends the upload."""
 class CallContext:
     """What all calls of one application share."""
 
-    service: SpeechService
+    models: ModelTable
     settings: AppSettings
     quotas: Quotas
     sink: Sink
@@ -92,7 +96,16 @@ class Call:
             self._state.span.traceparent,
         )
         self._began = self._received = time.perf_counter()
+        self._chosen: ServedModel | None = None
         self.headers: dict[str, str] = {}
+
+    def choose_model(self, name: str, code: str = "model_not_found") -> None:
+        """Note which model the caller names; :class:`ModelTable` says what a name means.
+
+        A facade that can tell before the body is read lets the right model refuse the request.
+        Raises ``InvalidRequest`` (404, ``code``) if there is no such model.
+        """
+        self._chosen = self._context.models.named(name, code)
 
     async def receive(self, source: Source[Body]) -> Body:
         """Ask the service to admit the request, then read its body.
@@ -102,9 +115,8 @@ class Call:
         """
         self._context.quotas.charge(self._state.key, 0.0)
         announced = self._request.headers.get("Content-Length")  # a number, the edge has seen it
-        await self._context.service.admit(
-            self._caller, None if announced is None else int(announced)
-        )
+        asked = self._chosen.service if self._chosen else self._context.models
+        await asked.admit(self._caller, None if announced is None else int(announced))
         with self._state.span.child("receive audio"):
             body = await source(
                 self._request, lambda head: check_start(head, self._context.settings.audio)
@@ -142,14 +154,15 @@ class Call:
                 decode_ms=round(decode_seconds * 1000, 1),
             ),
         )
+        model = self._chosen or self._context.models.fitting(options)
+        self._state.log["model"] = model.name
+        self.headers[MODEL_HEADER] = short_name(model.name)
         charged = max(clip.received_seconds, least_work_seconds(options, clip.seconds))
         with self._context.quotas.charging(self._state.key, len(clips) * charged):
             if options.multichannel:
-                transcript = await self._transcribe_apart(clips, options, tell)
+                transcript = await self._transcribe_apart(model.service, clips, options, tell)
             else:
-                transcript = await self._context.service.transcribe(
-                    clip, options, self._caller, tell
-                )
+                transcript = await model.service.transcribe(clip, options, self._caller, tell)
         self._conclude(
             transcript,
             parsed.ignored,
@@ -161,10 +174,13 @@ class Call:
         return transcript
 
     async def _transcribe_apart(
-        self, channels: Sequence[AudioClip], options: TranscribeOptions, tell: Tell | None
+        self,
+        service: SpeechService,
+        channels: Sequence[AudioClip],
+        options: TranscribeOptions,
+        tell: Tell | None,
     ) -> Transcript:
         """Each channel is queued like a request of its own, all at once."""
-        service = self._context.service
         with Tasks() as tasks:
             hearings = [
                 tasks.start(service.transcribe(one, options, self._caller)) for one in channels
@@ -183,7 +199,8 @@ class Call:
         """
         [clip] = await self._decode(audio)
         with self._context.quotas.charging(self._state.key, clip.received_seconds):
-            speech = await self._context.service.detect_speech(clip, parameters, self._caller)
+            model = self._chosen or self._context.models.default
+            speech = await model.service.detect_speech(clip, parameters, self._caller)
         self._state.log = {"audio_s": round(clip.received_seconds, 2), "stretches": len(speech)}
         return speech
 
@@ -209,7 +226,7 @@ class Call:
         self, transcript: Transcript, ignored: tuple[str, ...], **stage_seconds: float
     ) -> None:
         """Tell the headers and the log line what is the same whatever the answer's body is."""
-        self._state.log = {
+        self._state.log |= {
             "audio_s": round(transcript.duration_seconds, 2),
             "engine_s": round(transcript.engine_seconds, 2),
             "language": transcript.language,

@@ -27,6 +27,7 @@ from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.window import FULL_FRAMES, Policy, Window
 from serve_app.engine.words import Heard
+from serve_app.errors import NotReady
 from serve_app.options import ModelFacts
 from serve_app.settings import AdmissionSettings, EngineSettings, EngineTunables
 
@@ -62,7 +63,12 @@ class Engine:
         self.tunables = tunables
         self.device = hardware.pick_device(settings.device)
         self.compute_type = hardware.pick_compute_type(settings.compute_type, self.device)
-        cores = hardware.available_cpus()
+        cores = settings.cores or hardware.available_cpus()
+        if cores > hardware.available_cpus():
+            raise NotReady(
+                f"{settings.model} is given {cores} cores, and this process may use "
+                f"{hardware.available_cpus()}. Lower its cores in the profile."
+            )
         on_cpu = self.device == "cpu"
         if on_cpu:
             _warn_of_numa()

@@ -1,10 +1,13 @@
-"""What this process may use: CPUs by affinity and cgroup quota, GPUs as CTranslate2 sees them."""
+"""What this process may use: CPUs by affinity and cgroup quota, memory, GPUs as CTranslate2 sees
+them.
+"""
 
 import math
 import os
 from pathlib import Path
 
 import ctranslate2
+import psutil
 
 from serve_app.errors import NotReady
 
@@ -32,6 +35,20 @@ def _cgroup_quota(root: Path) -> float | None:
         return micros / period_micros if micros > 0 else None
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def available_memory(cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process and those beside it may take: the machine's, cut by the cgroup.
+
+    Formats: kernel documentation, admin-guide/cgroup-v2 (memory.max) and cgroup-v1/memory.
+    """
+    machine: int = psutil.virtual_memory().total
+    for limit in (cgroup_root / "memory.max", cgroup_root / "memory" / "memory.limit_in_bytes"):
+        try:
+            return min(machine, int(limit.read_text()))
+        except (OSError, ValueError):  # there is no such file, or it says "max"
+            continue
+    return machine
 
 
 def numa_nodes(root: Path = Path("/sys/devices/system/node")) -> list[frozenset[int]]:

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,22 +21,22 @@ from ray import serve as ray_serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ApplicationStatus
 
 from models import resolve
 from serve_app.api.edge.drain import DrainStage, InProgress
 from serve_app.api.edge.key_ring import KeyRing
 from serve_app.api.example import EXAMPLE_CLIP, curl_example
 from serve_app.engine import hardware
+from serve_app.engine.budget import shared_out
 from serve_app.errors import NotReady
 from serve_app.logs import from_environment
 from serve_app.serving import haproxy, ray_internals
 from serve_app.serving.before_ray import StopSignals
-from serve_app.serving.deployments import Ingress, Transcriber, assemble
+from serve_app.serving.deployments import assemble
 from serve_app.serving.ports import require_free
-from serve_app.serving.profile import Profile, load_profile
+from serve_app.serving.profile import INGRESS, Profile, load_profile, transcribers
 from serve_app.serving.ray_metrics import MetricsEndpoint
-from serve_app.serving.remote_service import why_not_ready
+from serve_app.serving.remote_service import why_failed
 from serve_app.settings import ApiKey, DrainSettings, LogSettings
 from serve_app.tracing import wants_traces
 
@@ -58,7 +59,7 @@ def serve(
     signals: StopSignals,
     *,
     config: str,
-    model: str | None,
+    models: Sequence[str],
     host: str | None,
     port: int | None,
     metrics_host: str,
@@ -70,7 +71,7 @@ def serve(
     of another process. Raises ``WhisperOxError`` or ``models.ModelError`` if the server cannot
     start, and ``KeyboardInterrupt`` for a signal that arrives before it is ready.
     """
-    profile = load_profile(config).changed(model=model, host=host, port=port)
+    profile = load_profile(config).changed(models=models, host=host, port=port)
     log = from_environment(profile.settings.log)
     os.environ.update(LOG_LEVEL=log.level, LOG_FORMAT=log.format)  # for Serve's proxies
     sends_traces = wants_traces()
@@ -80,9 +81,11 @@ def serve(
     if metrics_port:
         require_free(metrics_host, metrics_port, "--metrics-port")
     require_shared_memory(OBJECT_STORE_BYTES)
-    hardware.pick_device(profile.settings.engine.device)
-    local = resolve(profile.settings.engine.model)  # with a progress bar
-    print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
+    profile = _shared_out(profile)
+    for engine in profile.settings.served.values():
+        hardware.pick_device(engine.device)
+        local = resolve(engine.model)  # with a progress bar
+        print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
     private_host = haproxy.listen_alone(http.host)
     try:
         _start_ray(signals)
@@ -99,9 +102,24 @@ def serve(
         if signals.received == [signal.SIGTERM] and _is_ready(url):
             _drain(ingress, profile.settings.drain, signals)
         if sends_traces:
-            _flush_traces(profile.application.name)
+            _flush_traces(profile)
     finally:
         _end_processes(signals)
+
+
+def _shared_out(profile: Profile) -> Profile:
+    """The profile with this machine's cores shared out among several models.
+
+    Raises ``NotReady`` if the machine has too few cores or too little memory for them.
+    """
+    served = profile.settings.served
+    if len(served) == 1:
+        return profile
+    cores, memory_bytes = hardware.available_cpus(), hardware.available_memory()
+    shares = shared_out(served, profile.replicas, cores, memory_bytes)
+    for name, share in shares.items():
+        print(f"whisper-ox: {name} has {share}", flush=True)
+    return profile.with_cores({name: share.cores for name, share in shares.items()})
 
 
 def require_shared_memory(n_bytes: int, directory: Path = SHARED_MEMORY) -> None:
@@ -171,9 +189,8 @@ def _wait_until_ready(url: str, signals: StopSignals) -> None:
     while not _is_ready(url):
         if signals.received:
             raise KeyboardInterrupt
-        for application in ray_serve.status().applications.values():
-            if application.status is ApplicationStatus.DEPLOY_FAILED:
-                raise NotReady(why_not_ready())
+        if reason := why_failed():
+            raise NotReady(reason)
         time.sleep(POLL_SECONDS)
     seconds = time.time() - psutil.Process().create_time()
     print(
@@ -231,11 +248,11 @@ def _n_unfinished(ingress: DeploymentHandle, stage: DrainStage) -> int:
     return n_requests or sum(replica.idle_seconds < ANSWER_SECONDS for replica in replicas)
 
 
-def _flush_traces(application: str) -> None:
+def _flush_traces(profile: Profile) -> None:
     """Let every replica send the spans it has."""
-    for deployment in (Transcriber, Ingress):
+    for deployment in (*transcribers(profile.settings).values(), INGRESS):
         with suppress(Exception):  # the server ends in any case
-            handle = ray_serve.get_deployment_handle(deployment.__name__, application)
+            handle = ray_serve.get_deployment_handle(deployment, profile.application.name)
             handle.broadcast("flush_traces").results(
                 timeout_s=FLUSH_TIMEOUT_SECONDS, return_exceptions=True
             )

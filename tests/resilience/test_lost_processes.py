@@ -10,7 +10,7 @@ import pytest
 from loadtest.server import Server
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
-from tests.resilience.conftest import hellos
+from tests.resilience.conftest import TRANSCRIBER, hellos
 from tests.resilience.processes import READY, RETRIED, cpu_seconds, family, replica, title
 from tests.resilience.test_client_leaves import send_without_waiting
 
@@ -46,7 +46,7 @@ def n_retried(server: Server) -> int:
 
 
 def kill_at_work(server: Server, transcription: "Future[httpx.Response]") -> None:
-    transcriber = process_of(server, "Transcriber")
+    transcriber = process_of(server, TRANSCRIBER)
     before = cpu_seconds(transcriber)
     eventually(lambda: cpu_seconds(transcriber) > before + WORK_CPU_SECONDS)
     assert not transcription.done()
@@ -62,7 +62,7 @@ def assert_not_ready(response: httpx.Response) -> None:
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_every_request_is_answered_when_the_model_process_dies(
+def test_every_request_is_answered_when_the_process_of_one_model_dies(
     server: Server, threads: ThreadPoolExecutor, hello: bytes
 ) -> None:
     url, speech = f"{server.url}/transcribe", hellos(60)
@@ -71,6 +71,7 @@ def test_every_request_is_answered_when_the_model_process_dies(
     kill_at_work(server, running[0])
     assert_not_ready(httpx.get(f"{server.url}/readyz", timeout=10))
     assert httpx.get(f"{server.url}/health").status_code == 200
+    assert words_of(post(url, hello, {"model": "base"})) == "hello world"
     answers = [request.result() for request in running]
     for answer in answers:
         if answer.status_code != 200:
@@ -111,7 +112,7 @@ def test_a_long_request_is_not_sent_to_a_second_model_process(
 @pytest.mark.long
 def test_a_request_whose_client_has_left_is_not_tried_again(server: Server) -> None:
     eventually(lambda: is_ready(server))
-    transcriber = process_of(server, "Transcriber")
+    transcriber = process_of(server, TRANSCRIBER)
     before, logged, retried = cpu_seconds(transcriber), n_logged(server), n_retried(server)
     connection = send_without_waiting(server, hellos(600))
     eventually(lambda: cpu_seconds(transcriber) > before + WORK_CPU_SECONDS)
@@ -138,7 +139,7 @@ def test_the_http_side_comes_back_by_itself(server: Server, hello: bytes) -> Non
 def test_a_request_whose_http_replica_dies_is_told_so(
     server: Server, threads: ThreadPoolExecutor
 ) -> None:
-    transcriber = process_of(server, "Transcriber")
+    transcriber = process_of(server, TRANSCRIBER)
     before = cpu_seconds(transcriber)
     headers = {"X-Request-ID": "call-17"}
     request = threads.submit(post, f"{server.url}/transcribe", hellos(600), headers=headers)

@@ -11,6 +11,7 @@ from serve_app.api.call import CallContext
 from serve_app.api.edge.edge import Edge
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.api.model_table import ModelTable
 from serve_app.audio.pool import DecodingPool
 from serve_app.metrics import NO_METRICS
 from serve_app.settings import AppSettings
@@ -28,7 +29,8 @@ def test_the_toy_protocol_of_the_page_answers() -> None:
     app = FastAPI()
     settings = AppSettings()
     decoding = DecodingPool(settings.audio, settings.decoding)
-    toy["install_lines"](app, CallContext(DeafService(), settings, Quotas(), NO_METRICS, decoding))
+    models = ModelTable(settings, DeafService())
+    toy["install_lines"](app, CallContext(models, settings, Quotas(), NO_METRICS, decoding))
     app.add_middleware(Edge, **edge_parts())
     client = TestClient(app)
     audio = {"file": EXAMPLE_CLIP.read_bytes()}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel
-from typing_extensions import override
 
 from serve_app.api.render.deepgram import Parts
 from serve_app.api.sources.bare_samples import wav_header
@@ -18,7 +17,7 @@ from serve_app.options import (
     build_options,
     read_values,
 )
-from serve_app.options.kinds import Flag, Kind, Number, Whole
+from serve_app.options.kinds import Flag, Number, Whole
 
 CALLERS_NAMES = {"hotwords": "keyterm"}
 """Our options and the parameters that Deepgram's callers give them by."""
@@ -31,11 +30,12 @@ _REFUSED = {
 
 _OFF = frozenset({"", "0", "false"})
 
-_MODEL = re.compile(
+DEEPGRAMS_MODEL = re.compile(
     r"(whisper|nova|flux|enhanced|general|tiny|base|small|medium|large|turbo|distil)([-_.]\w+)*",
-    re.ASCII,
+    re.ASCII | re.IGNORECASE,
 )
-"""Names of Deepgram's models and of Whisper's sizes. Each means the one that is served here."""
+"""Names of Deepgram's models and of Whisper's sizes: one that is not served here leaves the choice
+to the server."""
 
 _WEIGHT = re.compile(r":[+-]?\d+(\.\d+)?$")
 """After a keyword: how much more likely it is."""
@@ -89,7 +89,7 @@ def read_query(query: Iterable[tuple[str, str]], limits: OptionLimits) -> Listen
     except InvalidOption as wrong:
         raise wrong.renamed(CALLERS_NAMES) from None
     return ListenRequest(
-        model=fields.model,
+        model=fields.model.strip(),
         options=parsed,
         parts=Parts(
             punctuated_words=fields.punctuate or fields.smart_format or fields.paragraphs,
@@ -114,27 +114,13 @@ def _pcm_header(fields: "_Fields") -> bytes:
     return wav_header(*_PCM[fields.encoding], fields.channels, fields.sample_rate)
 
 
-class _Model(Kind):
-    """A model."""
-
-    @override
-    def read(self, value: object, limits: OptionLimits) -> str:
-        if isinstance(value, str) and _MODEL.fullmatch(value.strip().lower()):
-            return value.strip().lower()
-        raise ValueError
-
-    @override
-    def allowed(self, limits: OptionLimits) -> str:
-        return "whisper, and in its place Deepgram's other models and Whisper's sizes"
-
-
 _FLAG = Flag()
 
 
 class _Fields(BaseModel):
     """Deepgram's parameters that mean something here, besides ``language``."""
 
-    model: Annotated[str, _Model()] = "whisper"
+    model: str = "whisper"
     detect_language: tuple[str, ...] = ()
     punctuate: Annotated[bool, _FLAG] = False
     smart_format: Annotated[bool, _FLAG] = False

@@ -14,7 +14,6 @@ from serve_app.api.facades.elevenlabs_request import (
     has_bare_samples,
     read_request,
 )
-from serve_app.api.model_names import require_model
 from serve_app.api.render.elevenlabs import body
 from serve_app.api.sources.bare_samples import wav_header
 from serve_app.api.sources.form import Form, read_form
@@ -37,7 +36,7 @@ def install_elevenlabs(app: FastAPI, context: CallContext) -> None:
         form = await call.receive(_read)
         asked = read_request(form, settings.options)
         if not asked.model.startswith("scribe"):
-            await require_model(asked.model, context.service, settings.http.model_aliases)
+            call.choose_model(asked.model)
         audio = form.audio()
         if has_bare_samples(form):
             audio[:0] = BARE_HEADER

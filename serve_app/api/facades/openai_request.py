@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel
 from typing_extensions import override
 
-from serve_app.api.model_names import OPENAIS_NAME
+from serve_app.api.model_table import OPENAIS_NAME
 from serve_app.api.sources.form import Form
 from serve_app.api.sources.form_values import Choices, Texts, Unserved, form_values, from_json
 from serve_app.errors import InvalidOption

@@ -27,8 +27,17 @@ def install_whisper_ox(app: FastAPI, context: CallContext) -> None:
 
     async def transcribe(request: Request) -> JSONResponse:
         def options(form: Form, *, is_complete: bool = False) -> ParsedOptions:
-            strict = http.strict_options
-            return read_options(request, form, limits, strict=strict, is_complete=is_complete)
+            parsed = read_options(
+                request,
+                form,
+                limits,
+                strict=http.strict_options,
+                is_complete=is_complete,
+                with_model=context.models.has_several,
+            )
+            if parsed.model is not None:
+                call.choose_model(parsed.model)
+            return parsed
 
         call = Call(request, context)
         # A wrong option is not worth the upload of the file after it.
