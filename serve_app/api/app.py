@@ -20,6 +20,7 @@ from serve_app.api.facades.deepgram import install_deepgram
 from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
+from serve_app.api.facades.openrouter import install_openrouter
 from serve_app.api.facades.status import install_status
 from serve_app.api.facades.whisper_ox import install_whisper_ox
 from serve_app.api.openapi import complete_openapi
@@ -66,6 +67,7 @@ def build_api(
         install_openai,
         install_groq,
         install_azure_openai,
+        install_openrouter,
         install_deepgram,
         install_echokit,
     ):

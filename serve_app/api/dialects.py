@@ -90,6 +90,18 @@ def _deepgram_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
 _DEEPGRAM_CODES = {401: "INVALID_AUTH", 429: "TOO_MANY_REQUESTS"}
 """Deepgram's codes by status; its other refusals of a request are all called a bad request."""
 
+
+def _openrouter_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
+    metadata = {"code": error.code, "field": error.field, "request_id": request_id}
+    return {
+        "error": {
+            "code": OPENROUTER.status(error),  # its clients take nothing but a number
+            "message": error.message,
+            "metadata": metadata,
+        }
+    }
+
+
 NATIVE = Dialect(path_prefixes=(), option_prefix="generate_kwargs.", render=_native_error)
 OPENAI = Dialect(
     path_prefixes=("/v1/audio/", "/openai/", "/v1/models"),
@@ -108,5 +120,11 @@ DEEPGRAM = Dialect(
     render=_deepgram_error,
     statuses={415: 400, 422: 400},
 )
-DIALECTS = (ECHOKIT_VAD, OPENAI, DEEPGRAM)
+OPENROUTER = Dialect(
+    path_prefixes=("/api/v1/",),
+    option_prefix="",
+    render=_openrouter_error,
+    statuses={415: 400, 422: 400},
+)
+DIALECTS = (ECHOKIT_VAD, OPENAI, OPENROUTER, DEEPGRAM)
 """Every dialect but the native one. Where the prefixes of two match, the first one counts."""

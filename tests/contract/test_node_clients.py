@@ -1,4 +1,4 @@
-"""The unmodified Node clients of OpenAI, Azure OpenAI, Groq and the AI SDK."""
+"""The unmodified Node clients of OpenAI, Azure OpenAI, Groq, OpenRouter and the AI SDK."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ PLAIN = (
     *("openai: fs.ReadStream", "openai: File", "openai: toFile(Buffer)", "openai: text"),
     *("openai: logprobs", "openai: chunking_strategy", "azure: deployment"),
     *("groq: json", "groq: verbose_json", "ai: openai, gpt-4o-transcribe", "ai: azure"),
-    *("ai: azure, deployment", "ai: groq"),
+    *("ai: azure, deployment", "ai: groq", "openrouter: JSON", "openrouter: multipart"),
 )
 """Calls that give the text alone."""
 
@@ -82,6 +82,9 @@ def test_subtitles_are_text(heard: dict[str, str], call: str) -> None:
         ("openai: unknown model", "NotFoundError 404 model_not_found model"),
         ("openai: wrong parameter", "BadRequestError 400 invalid_option temperature"),
         ("ai: openai", "en 1 Hello World"),
+        ("openrouter: verbose_json, words and segments", "2: 1 Hello,World"),
+        ("openrouter: unknown model", "NotFoundResponseError 404 model"),
+        ("openrouter: wrong parameter", "BadRequestResponseError 400 temperature"),
     ],
 )
 def test_what_else_an_answer_holds_is_understood(
@@ -91,4 +94,4 @@ def test_what_else_an_answer_holds_is_understood(
 
 
 def test_no_call_path_is_left_untested(heard: dict[str, str]) -> None:
-    assert len(heard) == len(PLAIN) + 2 + 7
+    assert len(heard) == len(PLAIN) + 2 + 10

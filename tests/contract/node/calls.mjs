@@ -5,6 +5,7 @@ import fs from "node:fs";
 import { createAzure } from "@ai-sdk/azure";
 import { createGroq } from "@ai-sdk/groq";
 import { createOpenAI } from "@ai-sdk/openai";
+import { OpenRouter } from "@openrouter/sdk";
 import { experimental_transcribe as transcribe } from "ai";
 import Groq from "groq-sdk";
 import OpenAI, { AzureOpenAI, toFile } from "openai";
@@ -24,8 +25,23 @@ const azure = new AzureOpenAI({
   maxRetries: 0,
 });
 const groq = new Groq({ baseURL: url, apiKey, maxRetries: 0 });
+const router = new OpenRouter({
+  serverURL: `${url}/api/v1`,
+  apiKey,
+  retryConfig: { strategy: "none" },
+});
+const base64 = (more) =>
+  router.stt.createTranscription({
+    sttRequest: {
+      model: "openai/whisper-1",
+      inputAudio: { data: audio.toString("base64"), format: "wav" },
+      ...more,
+    },
+  });
 const ask = (more) =>
   openai.audio.transcriptions.create({ file: fs.createReadStream(path), model, ...more });
+const routed = (error) =>
+  `${error.constructor.name} ${error.error.code} ${error.error.metadata.field}`;
 const name = (error) => `${error.constructor.name} ${error.status} ${error.code} ${error.param}`;
 
 const calls = {
@@ -106,6 +122,28 @@ const calls = {
     const provider = createGroq({ baseURL: `${url}/openai/v1`, apiKey });
     return (await transcribe({ model: provider.transcription(groqModel), audio })).text;
   },
+  "openrouter: JSON": async () => (await base64({ sessionId: "s", temperature: 0 })).text,
+  "openrouter: verbose_json, words and segments": async () => {
+    const answer = await base64({
+      responseFormat: "verbose_json",
+      timestampGranularities: ["word", "segment"],
+    });
+    const words = answer.words.map((w) => w.word);
+    return `${answer.usage.seconds}: ${answer.segments.length} ${words}`;
+  },
+  "openrouter: multipart": async () => {
+    const requestBody = {
+      model: "openai/whisper-1",
+      file: new File([audio], "speech.wav"),
+      responseFormat: "verbose_json",
+      timestampGranularities: ["word", "segment"],
+    };
+    return (await router.stt.createTranscriptionMultipart({ requestBody })).words
+      .map((one) => one.word)
+      .join(" ");
+  },
+  "openrouter: unknown model": async () => base64({ model: "no/such" }).catch(routed),
+  "openrouter: wrong parameter": async () => base64({ temperature: 7 }).catch(routed),
 };
 
 const heard = {};
