@@ -16,6 +16,7 @@ from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.record import Recorder
 from serve_app.api.error_answers import install_error_handlers
 from serve_app.api.facades.azure_openai import install_azure_openai
+from serve_app.api.facades.azure_speech import install_azure_speech
 from serve_app.api.facades.deepgram import install_deepgram
 from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.groq import install_groq
@@ -70,6 +71,7 @@ def build_api(
         install_openrouter,
         install_deepgram,
         install_echokit,
+        install_azure_speech,
     ):
         install(app, context)
     complete_openapi(app, key_header=None if ring.is_open else ring.header)

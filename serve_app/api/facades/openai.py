@@ -42,6 +42,7 @@ def install_audio(
     app: FastAPI,
     context: CallContext,
     base: str,
+    *,
     more: More = lambda state: {},
     unknown_model: str = "model_not_found",
     source: Source[Form] = read_form,
