@@ -33,7 +33,7 @@ def read(body: bytes) -> Form:
     return asyncio.run(json_audio.read_json_form(request, lambda head: None))
 
 
-def body_of(data: str = BASE64, **members: Any) -> bytes:
+def body_of(data: str = BASE64, /, **members: Any) -> bytes:
     return json.dumps({**members, "input_audio": {"data": data, "format": "wav"}}).encode()
 
 
