@@ -68,7 +68,8 @@ def test_errors_are_those_that_the_client_knows(guarded: Server, hello: bytes) -
     assert denied.value.status_code == 401
     with pytest.raises(HttpResponseError, match="klingon") as refused:
         transcribe(guarded, hello, HASHED_KEY, locales=["klingon"])
-    assert (refused.value.status_code, refused.value.error.code) == (400, "InvalidRequest")
+    assert refused.value.status_code == 400
+    assert refused.value.error and refused.value.error.code == "InvalidRequest"
 
 
 def test_urls_are_not_fetched_by_default(tiny_en: Server) -> None:

@@ -40,9 +40,9 @@ def programs() -> Path:
     programs = folder / "bin"
     if not (programs / "litellm").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [programs / "python", "-m", "pip", "install", "--quiet", "--no-input", "-r"]
+        install = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
         installed = subprocess.run(
-            [*pip, requirements], check=False, capture_output=True, text=True
+            [*install, "-r", str(requirements)], check=False, capture_output=True, text=True
         )
         if installed.returncode:
             shutil.rmtree(folder)
