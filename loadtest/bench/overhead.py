@@ -122,10 +122,10 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
         for number in range(given.warm_ups + given.n):
             for (url, name), found in timings.items():
                 reply = routes[name](client, url)
-                one = timing(reply) if name == NATIVE else _timing(reply)
+                taken = timing(reply) if name == NATIVE else _timing(reply)
                 if number >= given.warm_ups:
-                    found.append(one)
-    servers = [
+                    found.append(taken)
+    servers: list[dict[str, Any]] = [
         {
             "url": url,
             "route": name,
