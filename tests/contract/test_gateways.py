@@ -28,7 +28,8 @@ HEARD = "Hello World"
 START_SECONDS = 120.0
 POLL_SECONDS = 0.25
 
-pytestmark = pytest.mark.long
+# The first run installs LiteLLM, which takes minutes on a busy machine.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,8 @@ def client(service: Service) -> TestClient:
 
 def fast(client: TestClient, definition: Any = None, files: Any = (("audio", AUDIO),)) -> Any:
     data = {} if definition is None else {"definition": json.dumps(definition)}
-    return client.post(FAST, files=[(name, ("a", audio)) for name, audio in files], data=data)
+    # Without file names, as Microsoft's client sends bytes.
+    return client.post(FAST, files=[(name, (None, audio)) for name, audio in files], data=data)
 
 
 def short(client: TestClient, query: str = "") -> Any:

@@ -26,7 +26,9 @@ from serve_app.options import OptionLimits, ParsedOptions, build_options, read_v
 from serve_app.options.kinds import Choice, Kind
 from serve_app.options.language import language_code
 
-DEFINITION = "definition"
+AUDIO, DEFINITION = "audio", "definition"
+"""The parts of a form. Microsoft's client sends both without a file name or a type."""
+
 CALLERS_NAMES = {"language": "locales", "hotwords": "phraseList", "task": "enhancedMode"}
 """Our options and the members of the definition that ask for them."""
 
@@ -41,7 +43,7 @@ def install_azure_speech(app: FastAPI, context: CallContext) -> None:
 
     async def read(request: Request, on_head: OnHead) -> tuple[bytearray, dict[str, Any]]:
         """The audio and the definition, which may say where the audio is."""
-        form = await read_form(request, on_head, text_names=(DEFINITION,))
+        form = await read_form(request, on_head, text_names=(DEFINITION,), file_name=AUDIO)
         text = dict(form.texts()).get(DEFINITION)
         definition = read_json_object(text, DEFINITION, limits.max_json_characters)
         url = definition.pop("audioUrl", None)
