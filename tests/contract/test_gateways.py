@@ -41,13 +41,13 @@ def programs() -> Path:
     programs = folder / "bin"
     if not (programs / "litellm").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        install = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
+        uv = [sys.executable, "-m", "uv", "pip", "install", "--python", str(programs / "python")]
         installed = subprocess.run(
-            [*install, "-r", str(requirements)], check=False, capture_output=True, text=True
+            [*uv, "--requirement", str(requirements)], check=False, capture_output=True, text=True
         )
         if installed.returncode:
             shutil.rmtree(folder)
-            pytest.skip(f"pip cannot install LiteLLM: {installed.stderr[-300:]}")
+            pytest.skip(f"uv cannot install LiteLLM: {installed.stderr[-300:]}")
     return programs
 
 
