@@ -68,7 +68,7 @@ def install_azure_speech(app: FastAPI, context: CallContext) -> None:
     async def recognise(request: Request) -> JSONResponse:
         call = Call(request, context)
         query = dict(request.query_params)
-        is_detailed = read_values(_Query, _known(query, _Query), limits).format == "detailed"
+        is_detailed = read_values(_Query, query, limits).format == "detailed"
         hidden = {*_Query.model_fields, KEY_PARAMETER}
         values = {name: text for name, text in query.items() if name.lower() not in hidden}
         options = build_options({**values, "word_timestamps": True}, limits=limits)
@@ -85,7 +85,7 @@ def _asked(
 
     Members that Azure does not have are options of our own (docs/options.md) or ignored.
     """
-    fields = read_values(_Definition, _known(definition, _Definition), limits)
+    fields = read_values(_Definition, definition, limits)
     values = {
         name: value
         for name, value in definition.items()
@@ -99,10 +99,6 @@ def _asked(
         "word_timestamps": True,
     }
     return fields.locales, build_options(values, limits=limits)
-
-
-def _known(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    return {name: values[name] for name in model.model_fields if name in values}
 
 
 class _Phrases(Texts):
@@ -120,7 +116,7 @@ class _Phrases(Texts):
 
 
 class _Enhanced(Kind):
-    """What Azure has a language model do: of that, Whisper translates into English."""
+    """What Azure gives a language model to do; Whisper can translate into English."""
 
     @override
     def read(self, value: object, limits: OptionLimits) -> str:
