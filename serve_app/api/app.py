@@ -17,11 +17,13 @@ from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.record import Recorder
 from serve_app.api.error_answers import install_error_handlers
 from serve_app.api.facades.azure_openai import install_azure_openai
+from serve_app.api.facades.azure_speech import install_azure_speech
 from serve_app.api.facades.deepgram import install_deepgram
 from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.elevenlabs import install_elevenlabs
 from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
+from serve_app.api.facades.openrouter import install_openrouter
 from serve_app.api.facades.status import install_status
 from serve_app.api.facades.whisper_ox import install_whisper_ox
 from serve_app.api.model_table import ModelTable
@@ -73,9 +75,11 @@ def build_api(
         install_openai,
         install_groq,
         install_azure_openai,
+        install_openrouter,
         install_deepgram,
         install_echokit,
         install_elevenlabs,
+        install_azure_speech,
     ):
         install(app, context)
     complete_openapi(app, key_header=None if ring.is_open else ring.header)

@@ -1,4 +1,4 @@
-"""The unmodified Node clients of OpenAI, Azure OpenAI, Groq, Deepgram and the AI SDK."""
+"""The unmodified Node clients of every protocol that has one."""
 
 import hashlib
 import json
@@ -19,6 +19,7 @@ PLAIN = (
     *("openai: logprobs", "openai: chunking_strategy", "azure: deployment"),
     *("groq: json", "groq: verbose_json", "ai: openai, gpt-4o-transcribe", "ai: azure"),
     *("ai: azure, deployment", "ai: groq", "deepgram: fs.ReadStream", "deepgram: Buffer"),
+    *("openrouter: JSON", "openrouter: multipart"),
 )
 """Calls that return only the text."""
 
@@ -89,6 +90,9 @@ def test_subtitles_are_text(heard: dict[str, str], call: str) -> None:
         ("deepgram: utterances and paragraphs", "1 Hello World"),
         ("deepgram: multichannel", "hello world,hello world 1,0 2"),
         ("deepgram: not audio", "BadRequestError 400 Bad Request"),
+        ("openrouter: verbose_json, words and segments", "2: 1 Hello,World"),
+        ("openrouter: unknown model", "NotFoundResponseError 404 model"),
+        ("openrouter: wrong parameter", "BadRequestResponseError 400 temperature"),
     ],
 )
 def test_what_else_an_answer_holds_is_understood(
@@ -98,4 +102,4 @@ def test_what_else_an_answer_holds_is_understood(
 
 
 def test_no_call_path_is_left_untested(heard: dict[str, str]) -> None:
-    assert len(heard) == len(PLAIN) + 2 + 11
+    assert len(heard) == len(PLAIN) + 2 + 14

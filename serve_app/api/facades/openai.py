@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from serve_app.api.call import Call, CallContext
+from serve_app.api.call import Call, CallContext, Source
 from serve_app.api.edge.state import RequestState
 from serve_app.api.facades.openai_request import (
     CALLERS_NAMES,
@@ -22,7 +22,7 @@ from serve_app.api.facades.openai_stream import stream
 from serve_app.api.model_table import OPENAIS_NAME
 from serve_app.api.render.subtitles import cues_of, srt, vtt
 from serve_app.api.render.verbose import short_body, text_of, verbose_body
-from serve_app.api.sources.form import read_form
+from serve_app.api.sources.form import Form, read_form
 from serve_app.errors import InvalidOption
 from serve_app.transcript import Transcript
 
@@ -42,10 +42,12 @@ def install_audio(
     app: FastAPI,
     context: CallContext,
     base: str,
+    *,
     more: More = lambda state: {},
     unknown_model: str = "model_not_found",
+    source: Source[Form] = read_form,
 ) -> None:
-    """Answer transcriptions and translations under ``base``.
+    """Answer transcriptions and translations under ``base``, whose bodies ``source`` reads.
 
     A part ``{deployment}`` of ``base`` names the model. ``more`` is added to JSON answers;
     ``unknown_model`` is the code of the error for a name of no model.
@@ -57,7 +59,7 @@ def install_audio(
         deployment = request.path_params.get("deployment")
         if deployment is not None:
             call.choose_model(deployment, unknown_model)
-        form = await call.receive(read_form)
+        form = await call.receive(source)
         asked = read_request(form, task, context.settings.options)
         if deployment is None:
             call.choose_model(asked.model, unknown_model)

@@ -95,16 +95,17 @@ async def read_form(
     field_bytes: int = MAX_FIELD_BYTES,
     *,
     text_names: Collection[str] = (),
+    file_name: str = FILE_FIELD,
     on_file: Callable[[Form], object] | None = None,
 ) -> Form:
     """Read a multipart body.
 
-    A part named ``file`` is a file, and one named in ``text_names`` is a text field, whatever its
-    headers say; any other is a file if it has a file name or a type of audio or bytes.
+    A part named ``file_name`` is a file, and one named in ``text_names`` is a text field, whatever
+    its headers say; any other is a file if it has a file name or a type of audio or bytes.
 
     ``on_file`` gets the form as it is when a file part begins, and ``on_head`` the first
-    ``HEAD_BYTES`` of the part named ``file`` while the rest of it is still on its way; what they
-    raise ends the upload. A text field may have ``field_bytes``.
+    ``HEAD_BYTES`` of the part named ``file_name`` while the rest of it is still on its way; what
+    they raise ends the upload. A text field may have ``field_bytes``.
 
     Raises ``InvalidRequest`` if the body is not a form or is broken, ``UnsupportedEncoding`` for an
     encoded part, and ``FormTooLarge`` if there are too many parts, or if a text field or all that
@@ -121,7 +122,9 @@ async def read_form(
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise _broken("its Content-Type names no boundary")
-    parts = _Parts(boundary, field_bytes, on_head, text_names, on_file)
+    parts = _Parts(
+        boundary, field_bytes, on_head, text_names=text_names, file_name=file_name, on_file=on_file
+    )
     try:
         parser = MultipartParser(boundary, parts.callbacks())
         began = time.perf_counter()
@@ -154,13 +157,16 @@ class _Parts:
         boundary: bytes,
         field_bytes: int,
         on_head: Callable[[memoryview], None],
+        *,
         text_names: Collection[str],
+        file_name: str,
         on_file: Callable[[Form], object] | None,
     ) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._field_bytes = field_bytes
         self._on_head = on_head
         self._text_names = text_names
+        self._file_name = file_name
         self._on_file = on_file
         self._most_fields_bytes = MAX_FIELDS_BYTES + field_bytes
         self._n_fields_bytes = 0
@@ -221,7 +227,7 @@ class _Parts:
         self._check_encoding()
         kind = self._headers.get(b"content-type", b"").lower()
         is_binary = kind.startswith((b"audio/", b"application/octet-stream"))
-        looks_like_file = self._name == FILE_FIELD or b"filename" in options or is_binary
+        looks_like_file = self._name == self._file_name or b"filename" in options or is_binary
         self._is_file = looks_like_file and self._name not in self._text_names
         files, fields = self.form.files, self.form.fields
         kept, most = (files, MAX_FILES) if self._is_file else (fields, MAX_FIELDS)
@@ -260,7 +266,7 @@ class _Parts:
                 )
         self._content += memoryview(chunk)[start:end]
         has = len(self._content)
-        if had < HEAD_BYTES <= has and self._is_file and self._name == FILE_FIELD:
+        if had < HEAD_BYTES <= has and self._is_file and self._name == self._file_name:
             self._on_head(memoryview(bytes(self._content[:HEAD_BYTES])))
 
     def _count(self, n_bytes: int) -> None:

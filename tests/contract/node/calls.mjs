@@ -7,6 +7,7 @@ import { createDeepgram } from "@ai-sdk/deepgram";
 import { createGroq } from "@ai-sdk/groq";
 import { createOpenAI } from "@ai-sdk/openai";
 import { DeepgramClient } from "@deepgram/sdk";
+import { OpenRouter } from "@openrouter/sdk";
 import { experimental_transcribe as transcribe } from "ai";
 import Groq from "groq-sdk";
 import OpenAI, { AzureOpenAI, toFile } from "openai";
@@ -35,8 +36,23 @@ const deepgram = new DeepgramClient({
 const listen = (file, more) =>
   deepgram.listen.v1.media.transcribeFile(file, { model: "whisper", ...more });
 const texts = (answer) => answer.results.channels.map((one) => one.alternatives[0].transcript);
+const router = new OpenRouter({
+  serverURL: `${url}/api/v1`,
+  apiKey,
+  retryConfig: { strategy: "none" },
+});
+const base64 = (more) =>
+  router.stt.createTranscription({
+    sttRequest: {
+      model: "openai/whisper-1",
+      inputAudio: { data: audio.toString("base64"), format: "wav" },
+      ...more,
+    },
+  });
 const ask = (more) =>
   openai.audio.transcriptions.create({ file: fs.createReadStream(path), model, ...more });
+const routed = (error) =>
+  `${error.constructor.name} ${error.error.code} ${error.error.metadata.field}`;
 const name = (error) => `${error.constructor.name} ${error.status} ${error.code} ${error.param}`;
 
 const calls = {
@@ -142,6 +158,28 @@ const calls = {
     const provider = createGroq({ baseURL: `${url}/openai/v1`, apiKey });
     return (await transcribe({ model: provider.transcription(groqModel), audio })).text;
   },
+  "openrouter: JSON": async () => (await base64({ sessionId: "s", temperature: 0 })).text,
+  "openrouter: verbose_json, words and segments": async () => {
+    const answer = await base64({
+      responseFormat: "verbose_json",
+      timestampGranularities: ["word", "segment"],
+    });
+    const words = answer.words.map((w) => w.word);
+    return `${answer.usage.seconds}: ${answer.segments.length} ${words}`;
+  },
+  "openrouter: multipart": async () => {
+    const requestBody = {
+      model: "openai/whisper-1",
+      file: new File([audio], "speech.wav"),
+      responseFormat: "verbose_json",
+      timestampGranularities: ["word", "segment"],
+    };
+    return (await router.stt.createTranscriptionMultipart({ requestBody })).words
+      .map((one) => one.word)
+      .join(" ");
+  },
+  "openrouter: unknown model": async () => base64({ model: "no/such" }).catch(routed),
+  "openrouter: wrong parameter": async () => base64({ temperature: 7 }).catch(routed),
 };
 
 const heard = {};
