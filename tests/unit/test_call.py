@@ -151,5 +151,6 @@ def test_the_log_line_tells_of_the_audio_and_not_of_the_text(
     told = vars(caplog.records[-1])["fields"]
     assert told.items() >= {"audio_s": 1.14, "segments": 0, "ignored_options": "lang"}.items()
     assert set(told) <= {
-        *("body_bytes", "audio_s", "engine_s", "language", "segments", "ignored_options"),
+        *("body_bytes", "audio_s", "engine_s", "model", "language", "segments"),
+        "ignored_options",
     }
