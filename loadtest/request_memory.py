@@ -42,7 +42,7 @@ HOUR_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Case:
-    """A request: so many seconds of ``sound`` and its options; ``ends_early`` as said above."""
+    """A request: ``seconds`` of ``sound`` and its options. ``ends_early`` is explained above."""
 
     seconds: float
     options: dict[str, Any] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class _Peak:
 
 
 def sound_of(case: Case) -> AudioClip:
-    """The golden clip over and over, or one level that never changes."""
+    """The golden clip repeated, or one level that never changes."""
     golden = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=AudioLimits())
     if not case.seconds:
         return golden
@@ -122,7 +122,7 @@ def sound_of(case: Case) -> AudioClip:
 async def _transcribe(
     engine: Engine, case: Case, clip: AudioClip, batches: _Batches, limit_seconds: float
 ) -> bool:
-    """Whether the request was heard to its end."""
+    """Hear a request. Returns whether it was heard to its end."""
     options = TranscribeOptions(language="en", **case.options)
     request = asyncio.ensure_future(transcribe(engine, clip, options))
     if case.ends_early:

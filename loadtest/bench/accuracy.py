@@ -85,7 +85,7 @@ def language_rows(
 
 
 def within_bar(rows: Iterable[LanguageRow]) -> bool:
-    """Whether the English rates, where there are any, differ by at most ``BAR_POINTS``."""
+    """Whether the English rates, if there are any, differ by at most ``BAR_POINTS``."""
     return all(abs(r.difference_points) <= BAR_POINTS for r in rows if r.language == "en")
 
 
@@ -118,7 +118,7 @@ def difference(plain: PlainTranscript, segments: Sequence[Mapping[str, Any]]) ->
 
 
 def equality(plain: Mapping[str, PlainTranscript], replies: Mapping[str, Reply]) -> dict[str, Any]:
-    """Compare by clip id, as JSON values; a reply that is no transcript counts as failed.
+    """Compare by clip id, as JSON values. A reply that is not a transcript counts as failed.
 
     The largest differences, in seconds and in log-probability, are over segments of equal texts.
     """
@@ -180,7 +180,7 @@ def joined_clips(seconds: float, folder: Path) -> list[Clip]:
 
 
 def speech_of(given: argparse.Namespace, folder: Path) -> list[Clip]:
-    """The clips that the flags ask for; raises ``WhisperOxError`` where there are none."""
+    """The clips that the flags select. Raises ``WhisperOxError`` if there are none."""
     if given.chunk_seconds:
         return joined_clips(given.chunk_seconds, folder)
     clips = registry_clips() if given.speech == "registry" else corpus_clips()

@@ -37,17 +37,18 @@ from models import resolve
 from serve_app.engine.hardware import available_cpus
 
 STARTED = "WHISPER_OX_CEILING_STARTED"
-"""Set in the environment of a program that has begun again."""
+"""An environment variable that tells the program that it has been started again."""
 
 REQUESTS_PER_CLIENT = 6
 
 DECODE_BATCHES = (1, 2, 4, 8, 16)
 CONFIRMED = 3
-"""How many of the best combinations are measured again: the best of many noisy figures flatters."""
+"""How many of the best combinations are measured again, because the best of noisy figures
+flatters."""
 
 
 def combinations(cores: int, decode_batches: Sequence[int]) -> list[Combination]:
-    """All with workers x threads <= ``cores``, both in powers of two or what uses every core."""
+    """All with workers x threads <= ``cores``; both are powers of two or use every core."""
     powers = [2**n for n in range(cores.bit_length()) if 2**n <= cores]
     shapes = {
         (workers, threads)
@@ -123,9 +124,9 @@ def served(
 def in_turns(
     bench: Bench, best: Combination, chunks: Sequence[Chunk], given: argparse.Namespace
 ) -> dict[str, Any]:
-    """Raw calls and the server in turns; "efficiency" is a ratio of means.
+    """Raw calls and the server in turns. "efficiency" is a ratio of means.
 
-    A server that we start runs only in its turns: an idle Ray uses a tenth of a core.
+    A server that we start runs only in its turns, because an idle Ray uses a tenth of a core.
     """
     options = [english_options(given.model, once=once) for once in (False, True)]
     raw, over_http, decoded_once = list[float](), list[float](), list[float]()
@@ -180,7 +181,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print; 2 where that failed."""
+    """Measure and print. Returns 2 if that failed."""
     parser = tool_parser("bench.ceiling", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="base")
     parser.add_argument("--chunk-seconds", type=float, default=15.0)
@@ -200,10 +201,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _start_as_transcriber() -> None:
-    """Begin this program again with the environment of the dev profile's Transcriber.
+    """Start this program again with the environment of the dev profile's Transcriber.
 
-    malloc and BLAS read theirs once, as a process starts. The server, which has its own, gets ours
-    without it.
+    malloc and BLAS read their variables once, when a process starts. The server has its own
+    environment and gets ours without them.
     """
     wanted = transcriber_environment("dev")
     if STARTED not in os.environ:

@@ -48,10 +48,10 @@ from loadtest.tool import run_tool, tool_parser
 from serve_app.errors import WhisperOxError
 
 LONGEST_SECONDS = 25.0
-"""Of a clip in the soak."""
+"""Longest clip in the soak, in seconds."""
 
 MEMORY_SECONDS = 2.0
-"""Between two samples of memory."""
+"""Seconds between two samples of memory."""
 
 
 def storm(cases: Sequence[Case], given: argparse.Namespace, chosen: list[Case]) -> Iterator[Post]:
@@ -175,7 +175,7 @@ def _print(document: Mapping[str, Any]) -> None:
 
 
 def is_good(document: Mapping[str, Any]) -> bool:
-    """Whether every request was answered as it should be, by the processes it began with."""
+    """Whether every request was answered correctly, and by the first processes."""
     if document["tool"] == "mixed":
         rows = document["alone"], document["beside_file"]
         return not any(row["errors"] or row["refused"] for row in rows)

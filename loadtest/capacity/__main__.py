@@ -22,7 +22,7 @@ from loadtest.load_plan import LoadPlan
 from loadtest.tool import run_tool
 
 HABIT = ("chunk", "speaking_share", "dictation_seconds")
-"""What there is to say of people who dictate."""
+"""The description of people who dictate."""
 
 COMMANDS = ("plan", "calibrate", "check")
 
@@ -37,7 +37,7 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _in_words(profile: MachineProfile, question: Question, plan: Plan) -> str:
-    """The plan in words, predicted and measured kept apart."""
+    """The plan in words. It keeps predicted and measured figures apart."""
     expected = plan.expected
     return "\n".join(
         [

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def compare(measured: float, predicted: float) -> dict[str, float]:
-    """Both and the prediction's relative error."""
+    """The measured and the predicted value, and the prediction's relative error."""
     error = predicted / measured - 1
     return {"measured": measured, "predicted": predicted, "relative_error": error}
 
@@ -112,7 +112,9 @@ class Check:
         }
 
     def _seen(self) -> tuple[float, MachineProfile]:
-        """Mean speed before and after what has been measured since, and the profile at it."""
+        """The mean speed before and after the latest measurements, and the profile at that
+        speed.
+        """
         before, self._speed = self._speed, speed_of(self._url, self._profile)
         speed = (before + self._speed) / 2
         return speed, self._profile.at_speed(speed)
