@@ -1,9 +1,9 @@
 """How long ``/health`` takes while one client attacks the server with cheap requests.
 
 ``python -m loadtest.held_loop [--proxy haproxy] [--attack NAME ...] [--seconds 5]`` starts a
-server. A process of its own asks for ``/health`` every 10 ms: first while nothing else happens,
-then during each attack, which is repeated for ``--seconds``. Prints milliseconds, what the
-server's processes took besides in memory at most, and the last answer to the attack.
+server. A separate process asks for ``/health`` every 10 ms: first while nothing else happens, then
+during each attack, which is repeated for ``--seconds``. The output has milliseconds, the most
+memory that the server's processes added, and the last answer to the attack.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What one request that asks for much costs a model process, in memory and in time.
+"""What one demanding request costs a model process, in memory and in time.
 
-``python -m loadtest.request_memory [--model tiny.en] [--case NAME ...] [--output FILE]``: each case
-in a process of its own with one engine. ``peak_mib`` is how far the resident memory rises above
-that of the engine at rest, the int16 samples of the request included. Cases of several hours end at
-their second batch: by then speech has been found, and everything is held that a request holds
-before it is decoded. All others end after ``--limit-seconds``. ``left_mib`` is what is still
-resident after the request.
+``python -m loadtest.request_memory [--model tiny.en] [--case NAME ...] [--output FILE]`` runs each
+case in a process of its own with one engine. ``peak_mib`` is how far the resident memory rises
+above that of the idle engine, including the request's int16 samples. Cases of several hours end at
+their second batch. By then speech has been found, and the request holds all that it holds before
+decoding. All others end after ``--limit-seconds``. ``left_mib`` is what is still resident after the
+request.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""A load run like the customer's: people dictate through the speech service; does the server hold?
+"""A load run like the customer's: people dictate through the speech service. Does the server hold?
 
 ``python -m loadtest.run --users 8 --chunk 15 --profile dev --minutes 2 --model base [--url URL]
-[--against naive|URL] [--output REPORT.json]``: starts a server (or takes that of ``--url``), has
-locust act as the speech service (:mod:`loadtest.locustfile`), and prints latency, rates, refusals,
-batches, word error rate, and whether the profile's row of the sizing table was kept. ``--against``
-sends the same load to another server afterwards. ``--output`` writes all figures to
-``REPORT.json``, and for each server locust's page and tables and the plots that they lack. Exit
-code 1 where a promise was not kept, 2 where nothing could be measured.
+[--against naive|URL] [--output REPORT.json]`` starts a server, or uses that of ``--url``. Locust
+acts as the speech service (:mod:`loadtest.locustfile`). The output has latency, rates, refusals,
+batches, the word error rate, and whether the profile's row of the sizing table was kept.
+``--against`` sends the same load to another server afterwards. ``--output`` writes all figures to
+``REPORT.json``, and for each server locust's page and tables, and the plots that these lack. The
+exit code is 1 if a promise was not kept, 2 if nothing could be measured.
 """
 
 import argparse

@@ -1,18 +1,17 @@
-"""The best rate that raw CTranslate2 calls reach on this machine's CPU, and how near we serve.
+"""The best rate that raw CTranslate2 calls reach on this machine's CPU, and how near we come to it.
 
-``python -m loadtest.bench.ceiling --model base [--served [URL]] [--output FILE]``: the windows that
-plain faster-whisper makes of the chunks of ``loadtest.bench.throughput``, with the very prompts and
-options that it passes on, encoded and decoded by threads that call the model directly. Tried: all
-of workers x threads and decoder batch. The best few are measured again, and the ceiling
-is the best mean.
+``python -m loadtest.bench.ceiling --model base [--served [URL]] [--output FILE]`` takes the windows
+that plain faster-whisper makes of the chunks of ``loadtest.bench.throughput``, with the same
+prompts and options. Threads that call the model directly encode and decode them. It tries all
+combinations of workers, threads and decoder batch, and measures the best few again. The ceiling is
+the best mean.
 
-Left out of the ceiling: reading and decoding audio, voice activity detection, mel features (made
-beforehand), tokens to text, HTTP, Ray. Malloc and BLAS are set as for our Transcriber. With
-``--served``, serving efficiency is the RTFx of ``--clients`` over HTTP divided by the ceiling,
-measured in turns. Above 1 would mean that the server does less work a window, as with a shorter
-audio context. The ceiling decodes each window once; the server decodes those that fail
-faster-whisper's checks again. ``efficiency_without_fallback`` is of requests with ``temperature``
-0, which have one attempt as well.
+The ceiling does not include reading and decoding audio, voice activity detection, mel features
+(made beforehand), tokens to text, HTTP and Ray. Malloc and BLAS are set as for our Transcriber.
+With ``--served``, serving efficiency is the RTFx of ``--clients`` over HTTP divided by the ceiling,
+measured in turns. It is above 1 if the server does less work per window, as with a shorter audio
+context. The ceiling decodes each window once, while the server decodes a bad text again. For
+``efficiency_without_fallback``, requests have ``temperature`` 0, and so one attempt as well.
 """
 
 import argparse

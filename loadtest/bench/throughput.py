@@ -1,11 +1,11 @@
-"""Throughput, latency and word error rate under load, our server beside another.
+"""Throughput, latency and word error rate under load, of our server and another.
 
 ``python -m loadtest.bench.throughput --model base --clients 16 --clients 1 --chunk-seconds 15
-[--against naive|URL] [--output FILE]``: a closed loop of clients, each posting the next chunk of
+[--against naive|URL] [--output FILE]`` runs a closed loop of clients. Each posts the next chunk of
 English speech (whole clips joined, so that references stay exact) as soon as its last one is
-answered. The servers run and are measured in turns, in reverse order every other round, and get
-the same chunks in the same order. RTFx is the audio seconds transcribed per second while every
-client was busy. Exit code 1 if a request failed, 2 if nothing could be measured.
+answered. The servers run in turns, in reverse order every other round, and get the same chunks in
+the same order. RTFx is the audio seconds transcribed per second while every client was busy. The
+exit code is 1 if a request failed, 2 if nothing could be measured.
 """
 
 import argparse

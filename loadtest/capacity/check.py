@@ -1,10 +1,10 @@
-"""The planner against this machine: ``python -m loadtest.capacity check --profile NAME``.
+"""Compares the planner with this machine: ``python -m loadtest.capacity check --profile NAME``.
 
-A server is started and its saturation measured with a closed loop, which the simulation repeats.
-Then locust loads it at shares of the predicted saturation, and its p95 is held against the
-simulation's, of the very same arrivals and on average over other arrivals of the same people.
-Before and after each measurement the machine's speed is probed: loads are shares of what saturates
-it at the speed found before, predictions are for the mean of both.
+It starts a server and measures its saturation with a closed loop, which the simulation repeats.
+Then locust loads the server at shares of the predicted saturation. Its p95 is compared with the
+simulation's, both of the same arrivals and on average over other arrivals of the same people. A
+probe measures the machine's speed before and after each measurement. Loads are shares of what
+saturates the machine at the speed found before, and predictions are for the mean of both.
 """
 
 import argparse
