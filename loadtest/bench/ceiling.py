@@ -47,7 +47,9 @@ flatters."""
 
 
 def combinations(cores: int, decode_batches: Sequence[int]) -> list[Combination]:
-    """All with workers x threads <= ``cores``; both are powers of two or use every core."""
+    """All combinations with workers x threads <= ``cores``, in powers of two or using every
+    core.
+    """
     powers = [2**n for n in range(cores.bit_length()) if 2**n <= cores]
     shapes = {
         (workers, threads)

@@ -33,7 +33,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Workload:
-    """Windows of which one ``generate`` call may hold any number, with its arguments."""
+    """Windows that fit into one ``generate`` call in any number, and its arguments."""
 
     windows: tuple[Window, ...]
     options: dict[str, Any]
