@@ -2,9 +2,9 @@
 
 A person speaks for a while, then thinks. The service buffers ``WHISPER_CHUNK_DURATION_SECONDS`` of
 that speech in real time and posts each chunk as soon as it is full, whether or not the one before
-has been answered; the rest follows when the person stops. So arrivals are paced by speech and never
-by answers, in ``loadtest.locustfile`` as in the simulation of ``loadtest.capacity``, which both
-read them here. No clock and no audio: times are seconds since the load began.
+has been answered. The rest follows when the person stops. So speech decides when requests arrive,
+and answers do not. ``loadtest.locustfile`` and the simulation of ``loadtest.capacity`` both read
+arrivals here. There is no clock and no audio here. Times are in seconds since the load began.
 """
 
 import random

@@ -1,12 +1,12 @@
-"""Locust users that act as the speech service in front of Whisper OX does, and some that do not.
+"""Locust users that act like the speech service in front of Whisper OX, and some that do not.
 
 ``locust -f loadtest/locustfile.py -H http://127.0.0.1:8000 --levels 8:120 DictatingUser`` opens
-locust's own page; ``python -m loadtest.run`` runs it headless and reports. A user is a person whose
-speech the service buffers and posts in chunks (:mod:`loadtest.dictation`); requests are sent when
-they are due, whether or not earlier ones have been answered, and latency counts from when they were
-due. The key comes from ``WHISPER_API_KEY`` and ``WHISPER_API_KEY_HEADER``.
+locust's own page; ``python -m loadtest.run`` runs it without one and reports. A user is a person
+whose speech the service buffers and posts in chunks (:mod:`loadtest.dictation`). Requests are sent
+when they are due, whether or not earlier ones have been answered, and latency counts from then. The
+key comes from ``WHISPER_API_KEY`` and ``WHISPER_API_KEY_HEADER``.
 
-Only this process is patched by gevent: "in the background" is a greenlet.
+gevent patches only this process, where "in the background" means in a greenlet.
 """
 
 import argparse

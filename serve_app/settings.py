@@ -53,8 +53,8 @@ class EngineSettings(_Settings):
         default=0,
         ge=0,
         le=1024,
-        description="CPU cores that each replica may keep busy; 0: all that there are, or an equal "
-        "share of them if a local server has several models.",
+        description="CPU cores that each replica may keep busy. 0: all cores, or an equal share "
+        "of them if a local server has several models.",
     )
     workers: int = Field(
         default=0,
@@ -99,26 +99,27 @@ class EngineSettings(_Settings):
 
 
 class ModelSettings(EngineSettings):
-    """One of several models: any key of `engine` that differs, and what callers know it by."""
+    """One of several models: its name, and any key of `engine` that differs."""
 
     model: str = Field(
-        description="Catalogue name, local directory or Hugging Face id, which callers use as its "
-        "name; of a directory, the last part of its path."
+        description="Catalogue name, local directory or Hugging Face id. Callers use it as the "
+        "model's name; for a directory, they use the last part of its path."
     )
     memory_mib: int = Field(
         default=0,
         ge=0,
-        description="Memory that each replica may take, in MiB; 0: what it is estimated to take at "
-        "most. A local server does not start if all models together exceed the machine.",
+        description="Memory that each replica may use, in MiB. 0: as much as it is estimated to "
+        "need at most. A local server does not start if all models together need more than the "
+        "machine has.",
     )
     aliases: tuple[str, ...] = Field(
         default=(),
-        description="Further names of this model, such as that of a deployment in Azure.",
+        description="More names for this model, such as the name of an Azure deployment.",
     )
     languages: tuple[str, ...] = Field(
         default=(),
-        description="Languages whose transcriptions go to this model where the request states the "
-        "language and does not choose a model.",
+        description="Languages of this model. A request that names one of them and no model goes "
+        "to this model.",
     )
 
     @property
@@ -182,8 +183,8 @@ class HttpSettings(_Settings):
     )
     model_aliases: tuple[str, ...] = Field(
         default=(),
-        description="Further names of the model, the first of several, such as that of a "
-        "deployment in Azure.",
+        description="More names for the model, or for the first of several, such as the name of "
+        "an Azure deployment.",
     )
     strict_options: bool = Field(
         default=False,

@@ -51,11 +51,11 @@ logger = logging.getLogger("whisper_ox.deployments")
 DESCRIBE_TIMEOUT_SECONDS = 2.0
 LOAD_TIMEOUT_SECONDS = 1.0
 INLINE_BYTES = 3 * 1024 * 1024
-"""Samples up to this size travel inside the call: 98 s as int16. Serve's gRPC takes up to 4 MiB."""
+"""Bytes of samples that travel inside the call: 98 s as int16. Serve's gRPC accepts up to 4 MiB."""
 
 RETRIED_SECONDS = 900.0
-"""The most work, in window seconds, of a request that is sent once more: a quarter of an hour of
-audio, which cannot be what filled the memory of a process."""
+"""Most work, in window seconds, of a request that is sent once more: a quarter of an hour of audio,
+which cannot be what filled the memory of a process."""
 
 
 class RemoteService:
@@ -95,7 +95,7 @@ class RemoteService:
     ) -> Transcript:
         """One transcription, tried once more if the model process dies under it.
 
-        Of a long one that is left to the client.
+        A long one is left to the client.
         """
         telling = tell and _Telling(tell)
         key = caller.key or metrics.NO_KEY
@@ -126,7 +126,7 @@ class RemoteService:
     async def detect_speech(
         self, clip: AudioClip, parameters: VadParameters, caller: Caller
     ) -> list[Stretch]:
-        """See :class:`serve_app.service.SpeechService`. It is sent only once."""
+        """See :class:`serve_app.service.SpeechService`. The request is sent only once."""
         response = self._handle(clip).detect_speech.remote(clip, parameters, caller)
         try:
             with _raising_our_errors(response):
@@ -157,7 +157,7 @@ class RemoteService:
         caller: Caller,
         telling: "_Telling | None",
     ) -> Transcript:
-        """One call. Raises ``RayActorError`` if its process dies, else ``WhisperOxError``."""
+        """One call. Raises ``RayActorError`` if its process dies, or else ``WhisperOxError``."""
         handle = self._handle(clip)
         with self._tracer.span("call Transcriber", caller.traceparent, "client") as span:
             caller = replace(caller, traceparent=span.traceparent)
@@ -196,7 +196,7 @@ class RemoteService:
 
 
 class _Telling:
-    """Passes segments on to a client who hears each of them once, however often they are sent."""
+    """Passes segments on to a client, who gets each of them once, however often they are sent."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
@@ -221,7 +221,8 @@ def _raising_our_errors(
 ) -> Iterator[None]:
     """Raise what the replica raised while the block awaits ``response``.
 
-    A call whose caller leaves is cancelled. ``RayActorError`` and ``BackPressureError`` pass.
+    A call is cancelled if its caller leaves. ``RayActorError`` and ``BackPressureError`` pass
+    unchanged.
     """
     try:
         yield

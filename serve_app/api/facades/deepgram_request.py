@@ -1,4 +1,4 @@
-"""Deepgram's query: what it asks of the answer, and the options that it asks for."""
+"""Deepgram's query: what it wants in the answer, and the options that it sets."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,13 +20,13 @@ from serve_app.options import (
 from serve_app.options.kinds import Flag, Number, Whole
 
 CALLERS_NAMES = {"hotwords": "keyterm"}
-"""Our options and the parameters that Deepgram's callers give them by."""
+"""Our options, and the parameters by which Deepgram's callers set them."""
 
 _REFUSED = {
     "callback": "this server answers with the transcript itself and calls nobody",
     "redact": "this server hides nothing in a transcript",
 }
-"""Parameters that do harm if they are ignored: the result is awaited elsewhere, or not safe."""
+"""Parameters that do harm if they are ignored: the result goes elsewhere, or is not safe."""
 
 _OFF = frozenset({"", "0", "false"})
 
@@ -38,7 +38,7 @@ DEEPGRAMS_MODEL = re.compile(
 to the server."""
 
 _WEIGHT = re.compile(r":[+-]?\d+(\.\d+)?$")
-"""After a keyword: how much more likely it is."""
+"""The weight after a keyword: how much likelier it is."""
 
 _PCM = {"linear16": (1, 16), "mulaw": (7, 8), "alaw": (6, 8)}
 """Encodings of audio without a header: the tag that WAV has for each, and the bits of a sample."""

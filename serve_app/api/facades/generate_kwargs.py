@@ -1,4 +1,4 @@
-"""The contract's options: ``generate_kwargs``, and options beside it in the form and the query."""
+"""The contract's options: ``generate_kwargs``, and options in the form and the query."""
 
 import json
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from serve_app.options.parse import short_name, shown
 OPTIONS_FIELD = "generate_kwargs"
 MODEL_FIELD = "model"
 TEXT_NAMES = frozenset({OPTIONS_FIELD, *TranscribeOptions.model_fields})
-"""Parts that are text whatever their headers say: web pages send JSON as a file, a ``Blob``."""
+"""Parts that are text, whatever their headers say. Web pages send JSON as a file, a ``Blob``."""
 
 _LISTS = frozenset(
     name
@@ -86,7 +86,7 @@ class _Given:
         self.outdone: list[str] = []
 
     def add(self, place: str, values: Iterable[tuple[str, object]]) -> None:
-        """Let ``values`` win over those that are there; None is none."""
+        """Let ``values`` replace those that are there. None does not count."""
         for name, value in values:
             before = self.values.get(name)
             if before is not None and value is None:
@@ -97,7 +97,7 @@ class _Given:
 
 
 def _texts(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str | None]]:
-    """Each name and value, except that the values of a list come as one, joined by commas."""
+    """Each name and value, but the values of a list come as one, joined by commas."""
     lists: dict[str, list[str]] = {}
     for name, text in pairs:
         is_set = text.strip() not in _NOTHING
@@ -116,7 +116,7 @@ def _alike(text: str, other: object) -> bool:
 
 
 def _decoded(name: str, text: str | None, limits: OptionLimits) -> object:
-    """The value of an option that came as text; a list or an object may be JSON."""
+    """The value of an option that came as text. A list or an object may be JSON."""
     if text is None or name not in TEXT_NAMES:
         return text
     if len(text) > limits.max_json_characters:

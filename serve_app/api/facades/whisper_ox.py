@@ -16,11 +16,11 @@ from serve_app.api.sources.form import MAX_FIELD_BYTES, Form, read_form
 from serve_app.options import ParsedOptions
 
 BYTES_PER_CHARACTER = 4
-"""The most in UTF-8."""
+"""Most bytes of a character in UTF-8."""
 
 
 def install_whisper_ox(app: FastAPI, context: CallContext) -> None:
-    """Answer the contract's POST under every configured path of ``app``."""
+    """Answer the contract's POST under every configured path."""
     http, limits = context.settings.http, context.settings.options
     field_bytes = max(MAX_FIELD_BYTES, BYTES_PER_CHARACTER * limits.max_json_characters)
     source = functools.partial(read_form, field_bytes=field_bytes, text_names=TEXT_NAMES)

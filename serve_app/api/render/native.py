@@ -1,4 +1,4 @@
-"""The contract's transcript: the renderer and, by its types, the schema of the documentation."""
+"""The contract's transcript: its renderer and, by its types, its schema in the documentation."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ Seconds = Annotated[float, Field(description="seconds from the start of the audi
 
 
 class WordBody(TypedDict):
-    """A word as it stands in the text, often with a space in front."""
+    """A word as in the text, often with a space before it."""
 
     start: Seconds
     end: Seconds
@@ -36,7 +36,7 @@ class SegmentBody(TypedDict):
 
 
 class TranscriptBody(TypedDict):
-    """What is heard in one file."""
+    """The transcript of one file."""
 
     segments: list[SegmentBody]
     language: Annotated[str, Field(description="Whisper's code, such as en")]
