@@ -36,7 +36,8 @@ def report(
     [
         (report(wait=3.0), report(), SHORT),
         (report(bulk=700.0), report(bulk=20.0), FILE),
-        # One long file makes others wait longer than many short requests do.
+        # One file of two hours makes another file wait longer than three of five minutes do.
+        (report(bulk=720.0), report(wait=2.0, bulk=90.0), FILE),
         (report(bulk=700.0), report(wait=2.0, bulk=9.0), Demand(5.0, 8.0, Priority.BULK)),
         (report(sent=[8.0, 8.0]), report(sent=[8.0]), SHORT),
         (report(sent=[3600.0]), report(), FILE),
