@@ -208,6 +208,13 @@ class DeviceFailed(NotReady):
     code = "device_failed"
 
 
+class DraftDropped(WhisperOxError):
+    """A draft of a live session is of no use any more. No client sees this."""
+
+    code = "draft_dropped"
+    status = 409
+
+
 class Overloaded(WhisperOxError):
     """The queue is longer than the configured bound."""
 

@@ -146,6 +146,16 @@ AUDIO_DECODE_SECONDS = Histogram(
 MODEL_RETRIES = Counter(
     "model_retries", "Ingress", "Requests sent again because a Transcriber replica died under them."
 )
+LIVE_SESSIONS = Gauge("live_sessions", "Ingress", "Live sessions that this replica holds.")
+LIVE_LAG_SECONDS = Histogram(
+    "live_lag_seconds",
+    "Ingress",
+    "Audio of a live session that came after what a text covers, when that is told, in seconds, by "
+    "the kind of text.",
+    ("kind",),
+    ("partial", "final"),
+    buckets=_REQUEST_BUCKETS,
+)
 
 MODEL_INFO = Gauge(
     "model_info",
@@ -264,6 +274,11 @@ RECOVERY_WINDOWS = Counter(
     "recovery_windows",
     "Transcriber",
     "Windows cut from speech that no word covered, and heard on their own.",
+)
+DRAFTS_DROPPED = Counter(
+    "drafts_dropped",
+    "Transcriber",
+    "Drafts of live sessions that were not heard, because a newer one came first or time was up.",
 )
 FALLBACKS = Counter(
     "fallbacks", "Transcriber", "Attempts to decode a window at a temperature above 0."

@@ -134,7 +134,7 @@ class Admission:
     def close(self, request: Request) -> None:
         """Forget a request, whether it is done or not."""
         self._open.discard(request)
-        if request.done_seconds > 0:
+        if request.done_seconds > 0 and not request.demand.is_draft:
             audio = request.demand.audio_seconds - request.audio_left_seconds
             self._audio_per_work.add(audio, request.done_seconds, fading=request.done_seconds)
 

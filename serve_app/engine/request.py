@@ -4,9 +4,10 @@ Amounts of work are *window seconds*: the audio that a window spans, padding inc
 costs about the same however much of it is speech.
 """
 
+import math
 from dataclasses import dataclass
 
-from serve_app.caller import Priority
+from serve_app.caller import Live, Priority
 from serve_app.tracing.span import NO_SPAN, Span
 
 WINDOW_SECONDS = 30.0
@@ -18,12 +19,19 @@ class Demand:
     """What a request asks of the engine.
 
     ``audio_seconds`` as received; ``work_seconds`` in window seconds, as far as anyone can tell
-    before the audio has been looked at (:mod:`serve_app.engine.work`).
+    before the audio has been looked at (:mod:`serve_app.engine.work`). ``live`` is None unless it
+    belongs to a live session.
     """
 
     audio_seconds: float = 0.0
     work_seconds: float = 0.0
     priority: Priority = Priority.AUTO
+    live: Live | None = None
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether it is a draft of speech that goes on."""
+        return self.live is not None and self.live.is_draft
 
     @property
     def is_short(self) -> bool:
@@ -45,7 +53,9 @@ class Request:
     """An open request. The scheduler's lock guards it.
 
     ``due_at`` is the virtual time at which its next window is due (:mod:`serve_app.engine.queue`),
-    ``latest_tag`` the one at which the latest that is queued was due.
+    ``latest_tag`` the one at which the latest that is queued was due. ``place`` is the tag of the
+    draft that it replaces: its first window is due no later.
+    A draft is of no use after ``expires_at``, in seconds of the scheduler's clock.
     ``expected_seconds`` is all the work that it is thought to bring, ``queued_seconds`` the work of
     the windows queued so far, ``done_seconds`` the part of that which is done.
     """
@@ -54,6 +64,8 @@ class Request:
     span: Span = NO_SPAN
     due_at: float = 0.0
     latest_tag: float = 0.0
+    place: float = math.inf
+    expires_at: float = math.inf
     expected_seconds: float = 0.0
     queued_seconds: float = 0.0
     done_seconds: float = 0.0

@@ -97,7 +97,8 @@ class RemoteService:
         """
         telling = tell and _Telling(tell)
         key = caller.key or metrics.NO_KEY
-        self._sink.count(metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key)
+        if caller.live is None or not caller.live.is_draft:
+            self._sink.count(metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key)
         try:
             return await self._call(clip, options, caller, telling)
         except RayActorError as error:

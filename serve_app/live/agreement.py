@@ -1,0 +1,74 @@
+"""Which words of an utterance that goes on are certain: those on which two drafts in a row agree.
+
+This is LocalAgreement-2 (Liu, Spanakis and Niehues, "Low-Latency Sequence-to-Sequence Speech
+Recognition and Translation by Partial Hypothesis Selection", Interspeech 2020) over words with
+times. Plain data in and out.
+"""
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from serve_app.transcript import Word
+
+SAME_WORD_SECONDS = 1.0
+"""How far apart two drafts may place one word."""
+
+OVERLAP_SECONDS = 1.0
+"""Certain audio that a draft hears again, so that it begins between words."""
+
+
+class Agreement:
+    """The words of one utterance; times are in seconds of the stream."""
+
+    def __init__(self) -> None:
+        self.certain: list[Word] = []
+        self.uncertain: list[Word] = []
+
+    @property
+    def words(self) -> list[Word]:
+        """All words so far."""
+        return [*self.certain, *self.uncertain]
+
+    def add(self, draft: Sequence[Word]) -> None:
+        """Take the words of the next draft, which may begin with some that are certain already."""
+        new = draft[self._n_known(draft) :]
+        agreed = [
+            word
+            for _, word in takewhile(
+                lambda pair: _plain(pair[0]) == _plain(pair[1]),
+                zip(self.uncertain, new, strict=False),
+            )
+        ]
+        self.certain += agreed
+        self.uncertain = list(new[len(agreed) :])
+
+    def hear_from(self, seconds: float) -> float:
+        """From when the next draft has to hear, at the earliest from ``seconds``."""
+        if not self.certain:
+            return seconds
+        latest = self.certain[-1].end - OVERLAP_SECONDS
+        starts = [word.start for word in self.certain if word.start <= latest]
+        return max([seconds, *starts])
+
+    def _n_known(self, draft: Sequence[Word]) -> int:
+        """How many words at the beginning of ``draft`` are certain already."""
+        if not self.certain:
+            return 0
+        last = self.certain[-1]
+        same = [
+            (abs(word.end - last.end), n + 1)
+            for n, word in enumerate(draft)
+            if _plain(word) == _plain(last) and abs(word.end - last.end) < SAME_WORD_SECONDS
+        ]
+        if same:
+            return min(same)[1]
+        return sum(_middle(word) < last.end for word in draft)
+
+
+def _middle(word: Word) -> float:
+    return (word.start + word.end) / 2
+
+
+def _plain(word: Word) -> str:
+    """The letters and digits of a word, in lower case."""
+    return "".join(filter(str.isalnum, word.word.lower()))

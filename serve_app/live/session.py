@@ -1,0 +1,405 @@
+"""One live session: a stream of audio in, events out.
+
+It finds utterances (``endpointing``). Of the current one it has drafts heard, each of which may be
+lost; what two of them agree on is certain (``agreement``). A finished utterance is heard with the
+full policy, and is asked for until there is an answer: its text is final.
+
+Everything the session knows is here, in one process. The model is called as for any other request,
+so it may die, be replaced or run as several replicas.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from serve_app import metrics
+from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip, Samples
+from serve_app.caller import Caller, Live, Priority
+from serve_app.engine.vad import SpeechProbability
+from serve_app.errors import DraftDropped, NotReady, Overloaded, WhisperOxError
+from serve_app.live.agreement import Agreement
+from serve_app.live.endpointing import Endpointer, Mark, SpeechBegan, SpeechStopped, Utterance
+from serve_app.live.events import (
+    Event,
+    EventLog,
+    Failed,
+    Final,
+    Partial,
+    SpeechEnded,
+    SpeechStarted,
+)
+from serve_app.live.options import LiveOptions
+from serve_app.live.tape import Tape
+from serve_app.options import TranscribeOptions
+from serve_app.service import SpeechService
+from serve_app.settings import LiveSettings
+from serve_app.transcript import Transcript, Word
+
+logger = logging.getLogger("whisper_ox.live")
+
+BLOCK_SAMPLES = SAMPLE_RATE_HZ // 4
+"""The most audio that is looked at in one turn on the event loop."""
+
+FIRST_DRAFT_SECONDS = 1.0
+"""Speech before the first draft: in less Whisper hears words that nobody said."""
+
+WHOLE_SECONDS = 5.0
+"""A draft of an utterance up to this length hears all of it. It is what the model's shortest
+context holds, so that less would not be cheaper."""
+
+MOST_DRAFTS = 3
+"""Drafts of one session on their way at once. One is heard while the next one waits."""
+
+ROUND_TRIPS_PER_STEP = 1.5
+"""The time between drafts, in times that the latest one took: so they get rarer under load."""
+
+MOST_STEP_SECONDS = 4.0
+
+TOLD_LANGUAGE_SECONDS = 3.0
+"""A shorter utterance is taken to be in the language of the one before."""
+
+RETRY_SECONDS = 2.0
+"""The longest wait before an utterance is asked for again."""
+
+MOST_UNREAD = 100
+"""Events that a reader may be behind before the session takes no more audio."""
+
+
+@dataclass(eq=False)
+class _Current:
+    """The utterance that goes on, which begins at the sample ``start``."""
+
+    number: int
+    start: int
+    agreement: Agreement = field(default_factory=Agreement)
+    drafts: set["asyncio.Task[None]"] = field(default_factory=set)
+    drafted_to: int = 0
+    heard_to: int = 0
+
+
+@dataclass(frozen=True)
+class _Ended:
+    number: int
+    utterance: Utterance
+    clip: AudioClip
+    is_flushed: bool
+    options: LiveOptions
+
+
+class LiveSession:
+    """A session, which works from its first audio until :meth:`finish` or :meth:`close`.
+
+    ``caller`` is on whose behalf it works. Not thread-safe: for one event loop.
+    """
+
+    def __init__(
+        self,
+        service: SpeechService,
+        caller: Caller,
+        options: LiveOptions,
+        settings: LiveSettings,
+        sink: metrics.Sink = metrics.NO_METRICS,
+    ) -> None:
+        self.id = uuid.uuid4().hex
+        self.log = EventLog()
+        self._service = service
+        self._caller = caller
+        self._settings = settings
+        self._sink = sink
+        self._options = options
+        self._voice = SpeechProbability()
+        self._endpointer = Endpointer(options)
+        self._tape = Tape()
+        self._current: _Current | None = None
+        self._n_utterances = 0
+        self._ended: asyncio.Queue[_Ended | None] = asyncio.Queue()
+        self._unheard_samples = 0
+        self._language: str | None = None
+        self._round_trip_seconds = 0.0
+        self._has_changed = asyncio.Event()
+        self._hearing = asyncio.create_task(self._hear_ended())
+
+    @property
+    def options(self) -> LiveOptions:
+        """What the caller has chosen. New options hold from the next audio on."""
+        return self._options
+
+    @options.setter
+    def options(self, options: LiveOptions) -> None:
+        self._options = self._endpointer.options = options
+
+    @property
+    def seconds(self) -> float:
+        """How much audio has come."""
+        return self._tape.end / SAMPLE_RATE_HZ
+
+    @property
+    def unheard_seconds(self) -> float:
+        """How much of it is in utterances that have ended and have no text yet."""
+        return self._unheard_samples / SAMPLE_RATE_HZ
+
+    @property
+    def step_seconds(self) -> float:
+        """New audio that makes the next draft worth hearing; more while the server lags."""
+        step = max(self._settings.step_seconds, ROUND_TRIPS_PER_STEP * self._round_trip_seconds)
+        return min(step, MOST_STEP_SECONDS)
+
+    async def feed(self, samples: Samples) -> None:
+        """Take the next audio, int16 at 16 kHz.
+
+        Waits while ``live.unheard_seconds`` of earlier audio wait for their text, or while nobody
+        reads the events.
+        """
+        for start in range(0, len(samples), BLOCK_SAMPLES):
+            self._take(samples[start : start + BLOCK_SAMPLES])
+            await self._wait_for_room()
+
+    def flush(self) -> int | None:
+        """End the current utterance here. Returns its number, None if nobody has said anything."""
+        utterance = self._endpointer.flush(self._tape.end)
+        if utterance is None:
+            return None
+        return self._end(utterance, is_flushed=True)
+
+    def clear(self) -> None:
+        """Forget the current utterance. What was ended before is still heard."""
+        self._endpointer.clear()
+        self._drop_current()
+
+    async def finish(self) -> None:
+        """Flush, wait for every final text, and end the events."""
+        self.flush()
+        self._ended.put_nowait(None)
+        await asyncio.shield(self._hearing)
+        self.log.close()
+
+    async def close(self) -> None:
+        """End at once; what has not been heard is lost."""
+        self._drop_current()
+        self._hearing.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._hearing
+        self.log.close()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Every event from the first one on, until the session ends."""
+        async for _, event in self.log.since(0):
+            yield event
+
+    def _take(self, samples: Samples) -> None:
+        self._tape.add(samples)
+        for probability in self._voice.feed(samples):
+            for mark in self._endpointer.step(float(probability)):
+                self._note(mark)
+        start = self._endpointer.heard_from
+        if start is not None and self._current is None:
+            self._current = _Current(self._n_utterances, start)
+            self._n_utterances += 1
+        self._draft_if_due()
+        self._tape.forget(self._endpointer.needed_from)
+
+    def _note(self, mark: Mark) -> None:
+        if isinstance(mark, SpeechBegan):
+            self.log.add(SpeechStarted(_seconds(mark.at)))
+        elif isinstance(mark, SpeechStopped):
+            self.log.add(SpeechEnded(_seconds(mark.at)))
+        else:
+            self._end(mark, is_flushed=False)
+
+    def _end(self, utterance: Utterance, *, is_flushed: bool) -> int:
+        """Have an utterance heard for its final text; returns its number."""
+        number = self._n_utterances if self._current is None else self._current.number
+        self._n_utterances = number + 1
+        self._drop_current()
+        clip = self._tape.clip(utterance.start, utterance.end)
+        self._unheard_samples += len(clip.samples)
+        self._ended.put_nowait(_Ended(number, utterance, clip, is_flushed, self._options))
+        return number
+
+    def _drop_current(self) -> None:
+        if self._current is not None:
+            for draft in self._current.drafts:
+                draft.cancel()
+            self._current = None
+
+    async def _wait_for_room(self) -> None:
+        while (
+            self.unheard_seconds > self._settings.unheard_seconds or self.log.n_unread > MOST_UNREAD
+        ) and not self._hearing.done():
+            self._has_changed.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._has_changed.wait(), 0.1)
+        await asyncio.sleep(0)
+
+    # Drafts
+
+    def _draft_if_due(self) -> None:
+        current, now = self._current, self._tape.end
+        # What was said before comes first.
+        if current is None or not self._options.partials or self._unheard_samples:
+            return
+        new_seconds = _seconds(now - max(current.drafted_to, current.start))
+        least = self.step_seconds if current.drafted_to else FIRST_DRAFT_SECONDS
+        if new_seconds < least or len(current.drafts) >= MOST_DRAFTS:
+            return
+        start = current.start
+        if _seconds(now - start) > WHOLE_SECONDS:
+            start = int(current.agreement.hear_from(_seconds(start)) * SAMPLE_RATE_HZ)
+        current.drafted_to = now
+        draft = asyncio.create_task(self._draft(current, start, now))
+        current.drafts.add(draft)
+        draft.add_done_callback(current.drafts.discard)
+
+    async def _draft(self, current: _Current, start: int, end: int) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            transcript = await self._transcribe(
+                self._tape.clip(start, end),
+                draft_options(self._options, self._language),
+                Priority.AUTO,
+                self._settings.draft_seconds,
+            )
+        except DraftDropped:
+            self._round_trip_seconds = max(self._round_trip_seconds, loop.time() - began)
+            return
+        except WhisperOxError as error:
+            logger.debug("a draft failed: %s", error.code)
+            return
+        self._round_trip_seconds = loop.time() - began
+        if current is not self._current or end <= current.heard_to or not _is_sound(transcript):
+            return
+        current.heard_to = end
+        current.agreement.add(_words(transcript, start))
+        self._tell(current, transcript.language)
+
+    def _tell(self, current: _Current, language: str) -> None:
+        words = tuple(current.agreement.words)
+        if not words:
+            return
+        lag = _seconds(self._tape.end - current.heard_to)
+        self._sink.observe(metrics.LIVE_LAG_SECONDS, lag, kind="partial")
+        self.log.add(
+            Partial(
+                utterance=current.number,
+                start=words[0].start,
+                end=words[-1].end,
+                words=words,
+                n_certain=len(current.agreement.certain),
+                language=language,
+                heard_seconds=_seconds(current.heard_to),
+                lag_seconds=lag,
+            )
+        )
+
+    # Final texts
+
+    async def _hear_ended(self) -> None:
+        """Hear the utterances that have ended, one after the other."""
+        while (ended := await self._ended.get()) is not None:
+            try:
+                event: Event = self._final(ended, await self._hear(ended))
+            except WhisperOxError as error:
+                place = ended.utterance
+                logger.warning("an utterance of a live session was not heard: %s", error.code)
+                event = Failed(ended.number, _seconds(place.start), _seconds(place.end), error)
+            self.log.add(event)
+            self._unheard_samples -= len(ended.clip.samples)
+            self._has_changed.set()
+
+    async def _hear(self, ended: _Ended) -> Transcript:
+        """The transcript of an utterance, asked for again while no replica can answer."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.final_seconds
+        known = self._language if ended.clip.seconds < TOLD_LANGUAGE_SECONDS else None
+        options = final_options(ended.options, known)
+        while True:
+            try:
+                return await self._transcribe(ended.clip, options, Priority.INTERACTIVE)
+            except (NotReady, Overloaded) as error:
+                wait = min(error.retry_after_seconds or RETRY_SECONDS, RETRY_SECONDS)
+                if loop.time() + wait > deadline:
+                    raise
+            await asyncio.sleep(wait)
+
+    def _final(self, ended: _Ended, transcript: Transcript) -> Final:
+        place = ended.utterance
+        words = _words(transcript, place.start)
+        text = "".join(segment.text for segment in transcript.segments).strip()
+        if text:
+            self._language = transcript.language
+        lag = _seconds(self._tape.end - place.end)
+        self._sink.observe(metrics.LIVE_LAG_SECONDS, lag, kind="final")
+        return Final(
+            utterance=ended.number,
+            start=words[0].start if words else _seconds(place.start),
+            end=words[-1].end if words else _seconds(place.end),
+            text=text,
+            words=words,
+            language=transcript.language,
+            language_probability=transcript.language_probability,
+            is_cut=place.is_cut,
+            is_flushed=ended.is_flushed,
+            lag_seconds=lag,
+        )
+
+    async def _transcribe(
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        priority: Priority,
+        draft_seconds: float | None = None,
+    ) -> Transcript:
+        caller = replace(self._caller, priority=priority, live=Live(self.id, draft_seconds))
+        call = asyncio.ensure_future(self._service.transcribe(clip, options, caller))
+        try:
+            await asyncio.wait([call])
+        finally:
+            call.cancel()
+        if call.cancelled():
+            raise NotReady("The model process that heard this is stopping.")
+        return call.result()
+
+
+def draft_options(options: LiveOptions, language: str | None) -> TranscribeOptions:
+    """How a draft is heard: once, greedily, without looking for lost words."""
+    return TranscribeOptions(
+        language=options.language or language,
+        hotwords=options.prompt,
+        beam_size=1,
+        temperature=(0.0,),
+        word_timestamps=True,
+        vad_filter=False,
+    )
+
+
+def final_options(options: LiveOptions, language: str | None) -> TranscribeOptions:
+    """How an utterance is heard for its final text: as any file, with words."""
+    return TranscribeOptions(
+        language=options.language or language, hotwords=options.prompt, word_timestamps=True
+    )
+
+
+def _is_sound(transcript: Transcript) -> bool:
+    """Whether a draft is speech and does not repeat itself, by Whisper's usual thresholds."""
+    default = TranscribeOptions()
+    assert default.compression_ratio_threshold and default.log_prob_threshold
+    return all(
+        segment.compression_ratio <= default.compression_ratio_threshold
+        and segment.avg_logprob >= default.log_prob_threshold
+        for segment in transcript.segments
+    )
+
+
+def _words(transcript: Transcript, start: int) -> tuple[Word, ...]:
+    """The words of a clip that begins at the sample ``start``, with times in the stream."""
+    offset = _seconds(start)
+    words: Sequence[Word] = [w for segment in transcript.segments for w in segment.words or ()]
+    return tuple(replace(w, start=w.start + offset, end=w.end + offset) for w in words)
+
+
+def _seconds(n_samples: int) -> float:
+    return n_samples / SAMPLE_RATE_HZ
