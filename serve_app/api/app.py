@@ -21,9 +21,11 @@ from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
 from serve_app.api.facades.status import install_status
+from serve_app.api.facades.stream import install_stream
 from serve_app.api.facades.whisper_ox import install_whisper_ox
 from serve_app.api.openapi import complete_openapi
 from serve_app.audio.pool import DecodingPool
+from serve_app.live.sessions import Sessions
 from serve_app.metrics import NO_METRICS, Sink
 from serve_app.service import SpeechService
 from serve_app.settings import ApiKey, AppSettings
@@ -60,7 +62,8 @@ def build_api(
     app = _application(decoding, with_docs=with_docs)
     install_error_handlers(app)
     install_status(app, service, with_docs=with_docs)
-    context = CallContext(service, settings, quotas, sink, decoding)
+    sessions = Sessions(settings.live, sink)
+    context = CallContext(service, settings, quotas, sink, decoding, sessions)
     for install in (
         install_whisper_ox,
         install_openai,
@@ -68,6 +71,7 @@ def build_api(
         install_azure_openai,
         install_deepgram,
         install_echokit,
+        install_stream,
     ):
         install(app, context)
     complete_openapi(app, key_header=None if ring.is_open else ring.header)

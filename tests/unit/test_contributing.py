@@ -12,6 +12,7 @@ from serve_app.api.edge.edge import Edge
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.audio.pool import DecodingPool
+from serve_app.live.sessions import Sessions
 from serve_app.metrics import NO_METRICS
 from serve_app.settings import AppSettings
 from tests.unit.asgi import edge_parts
@@ -28,7 +29,10 @@ def test_the_toy_protocol_of_the_page_answers() -> None:
     app = FastAPI()
     settings = AppSettings()
     decoding = DecodingPool(settings.audio, settings.decoding)
-    toy["install_lines"](app, CallContext(DeafService(), settings, Quotas(), NO_METRICS, decoding))
+    context = CallContext(
+        DeafService(), settings, Quotas(), NO_METRICS, decoding, Sessions(settings.live)
+    )
+    toy["install_lines"](app, context)
     app.add_middleware(Edge, **edge_parts())
     client = TestClient(app)
     audio = {"file": EXAMPLE_CLIP.read_bytes()}
