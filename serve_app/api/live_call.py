@@ -3,7 +3,6 @@
 import asyncio
 import math
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -13,7 +12,7 @@ from serve_app.api.call import CallContext
 from serve_app.api.edge.state import RequestState
 from serve_app.api.error_answers import FAILED, POLICY_VIOLATION, TRY_AGAIN_LATER, refuse
 from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples
-from serve_app.caller import Caller, Live
+from serve_app.caller import Caller
 from serve_app.errors import (
     IdleTimeout,
     MessageTooLarge,
@@ -56,11 +55,12 @@ class LiveCall:
         Raises ``InvalidOption`` for what the model cannot do, ``QuotaExceeded``, ``NotReady`` and
         ``Overloaded``.
         """
-        self._context.sessions.check(self.key_name)
+        service = self._context.service
         self._context.quotas.charge(self._state.key, 0.0)
-        await self._context.service.admit(replace(self._caller(), live=Live("")), None)
-        facts = await self._context.service.model()
+        await service.admit(self._caller(), None)
+        facts = await service.model()
         check_against_model(TranscribeOptions(language=options.language), facts)
+        self._context.sessions.check(self.key_name, await service.live_load())
 
     def begin(self, options: LiveOptions) -> LiveSession:
         """A new session. Whoever calls this closes it."""

@@ -126,7 +126,7 @@ class Scheduler:
     def load(self) -> Load:
         """What is queued and how long newcomers would wait."""
         with self._wake:
-            return self._admission.load(self._queue.is_overdue)
+            return self._admission.load(self._queue.is_overdue, time.perf_counter())
 
     def fault(self) -> str | None:
         """Why this scheduler serves no more, or not as it should; None if nothing is wrong."""

@@ -21,8 +21,11 @@ PAD_SAMPLES = int(0.3 * SAMPLE_RATE_HZ)
 FALSE_START_SECONDS = 0.3
 """Silence after which a sound that was too short for an utterance is forgotten."""
 
-LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS = 0.5, 0.1
-"""The pauses that end an utterance of half the longest length, and one of the longest length."""
+SOFT_AFTER = 0.3
+"""The part of the longest utterance after which shorter pauses end it."""
+
+LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS = 0.35, 0.1
+"""Those pauses: the longest one is needed at first, the shortest one in the end."""
 
 CUT_AFTER = 0.6
 """The part of the longest utterance after which it may be cut within speech."""
@@ -164,7 +167,7 @@ class Endpointer:
         """The pause that ends an utterance of this length, in seconds."""
         silence = self.options.silence_seconds
         longest = self.options.utterance_seconds
-        share = 2 * length_seconds / longest - 1  # 0 at half of the longest, 1 at the longest
+        share = (length_seconds / longest - SOFT_AFTER) / (1 - SOFT_AFTER)
         if share < 0:
             return float("inf") if silence is None else silence
         first = LONGEST_PAUSE_SECONDS if silence is None else min(silence, LONGEST_PAUSE_SECONDS)

@@ -36,9 +36,9 @@ class LiveOptions(BaseModel):
         description="Silence that ends an utterance. Null: only a flush ends it.",
     )
     utterance_seconds: float = Field(
-        default=12.0,
+        default=10.0,
         ge=3,
         le=28,
-        description="Longest utterance. Past half of it, ever shorter pauses end it; at the end it "
-        "is cut where speech is least likely.",
+        description="Longest utterance. After a third of it, ever shorter pauses end it; at the "
+        "end it is cut where speech is least likely.",
     )

@@ -46,9 +46,9 @@ BLOCK_SAMPLES = SAMPLE_RATE_HZ // 4
 FIRST_DRAFT_SECONDS = 1.0
 """Speech before the first draft: in less Whisper hears words that nobody said."""
 
-WHOLE_SECONDS = 5.0
-"""A draft of an utterance up to this length hears all of it. It is what the model's shortest
-context holds, so that less would not be cheaper."""
+WHOLE_SECONDS = 10.0
+"""A draft of an utterance up to this length hears all of it, since what begins within speech is
+often heard wrongly. The model's second context holds as much."""
 
 MOST_DRAFTS = 3
 """Drafts of one session on their way at once. One is heard while the next one waits."""
@@ -56,10 +56,19 @@ MOST_DRAFTS = 3
 ROUND_TRIPS_PER_STEP = 1.5
 """The time between drafts, in times that the latest one took: so they get rarer under load."""
 
-MOST_STEP_SECONDS = 4.0
+MOST_STEP_SECONDS = 2.0
+"""What is rarer is not live. Under more load drafts are dropped."""
 
 TOLD_LANGUAGE_SECONDS = 3.0
 """A shorter utterance is taken to be in the language of the one before."""
+
+LONGEST_REPEATED = 4
+"""Tokens in a row that a draft may not hold twice. What begins and ends within speech is easily
+heard as a loop, which would take ten times as long to decode."""
+
+MOST_COMPRESSION, LEAST_LOGPROB = 1.7, -1.0
+"""Of a draft: Whisper's usual threshold of probability, and a stricter one of repetition, because
+so short a text without any compresses to no less than its length."""
 
 RETRY_SECONDS = 2.0
 """The longest wait before an utterance is asked for again."""
@@ -371,6 +380,7 @@ def draft_options(options: LiveOptions, language: str | None) -> TranscribeOptio
         hotwords=options.prompt,
         beam_size=1,
         temperature=(0.0,),
+        no_repeat_ngram_size=LONGEST_REPEATED,
         word_timestamps=True,
         vad_filter=False,
     )
@@ -384,12 +394,9 @@ def final_options(options: LiveOptions, language: str | None) -> TranscribeOptio
 
 
 def _is_sound(transcript: Transcript) -> bool:
-    """Whether a draft is speech and does not repeat itself, by Whisper's usual thresholds."""
-    default = TranscribeOptions()
-    assert default.compression_ratio_threshold and default.log_prob_threshold
+    """Whether a draft is probable and does not repeat itself."""
     return all(
-        segment.compression_ratio <= default.compression_ratio_threshold
-        and segment.avg_logprob >= default.log_prob_threshold
+        segment.compression_ratio <= MOST_COMPRESSION and segment.avg_logprob >= LEAST_LOGPROB
         for segment in transcript.segments
     )
 

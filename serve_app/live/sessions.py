@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from serve_app import metrics
 from serve_app.errors import Overloaded, QuotaExceeded, SessionGone
+from serve_app.service import LiveLoad
 from serve_app.settings import LiveSettings
 
 
@@ -16,6 +17,9 @@ class Closable(Protocol):
     async def close(self) -> None:
         """End the session at once."""
 
+
+RETRY_SECONDS = 10.0
+"""Sessions last for minutes, so there is no point in coming back at once."""
 
 Held = TypeVar("Held", bound=Closable)
 
@@ -40,8 +44,15 @@ class Sessions:
         self._places: dict[str, Place[Closable]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def check(self, key: str) -> None:
+    def check(self, key: str, load: LiveLoad) -> None:
         """Raise ``Overloaded`` or ``QuotaExceeded`` if ``key`` may not begin another session."""
+        n_open = max(len(self._places), load.sessions)
+        if n_open and n_open + 1 > load.capacity:
+            raise Overloaded(
+                f"{n_open} live sessions are open, and the model can follow about "
+                f"{load.capacity:.0f} people who speak at once. Begin this one later.",
+                retry_after_seconds=RETRY_SECONDS,
+            )
         if len(self._places) >= self._settings.sessions:
             raise Overloaded(
                 f"{len(self._places)} live sessions are open, the most that this server takes. "
@@ -54,8 +65,7 @@ class Sessions:
             )
 
     def open(self, session_id: str, key: str, held: Held) -> Place[Held]:
-        """Give a session its place. Raises as :meth:`check` does."""
-        self.check(key)
+        """Give a session its place, after :meth:`check`."""
         place = Place(session_id, key, held)
         self._places[session_id] = place  # type: ignore[assignment]  # invariant
         self._note()
