@@ -3,7 +3,7 @@
 import asyncio
 import math
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -30,6 +30,9 @@ MOST_REASON_BYTES = 123
 """RFC 6455, section 5.5: a control frame holds 125 bytes, of which the code takes two."""
 
 
+Options = TypeVar("Options", bound=LiveOptions)
+
+
 class LiveCall:
     """One WebSocket at a live facade.
 
@@ -49,18 +52,28 @@ class LiveCall:
         """The name of the API key, "" without one."""
         return self._state.key_name
 
-    async def check(self, options: LiveOptions) -> None:
+    async def check(self, options: Options) -> Options:
         """Ask before the socket is accepted whether a session with ``options`` may begin.
 
+        Returns them with the language of a model that knows only one.
         Raises ``InvalidOption`` for what the model cannot do, ``QuotaExceeded``, ``NotReady`` and
         ``Overloaded``.
         """
         service = self._context.service
         self._context.quotas.charge(self._state.key, 0.0)
         await service.admit(self._caller(), None)
-        facts = await service.model()
-        check_against_model(TranscribeOptions(language=options.language), facts)
+        options = await self.fitted(options)
         self._context.sessions.check(self.key_name, await service.live_load())
+        return options
+
+    async def fitted(self, options: Options) -> Options:
+        """``options`` with the language of a model that knows only one.
+
+        Raises ``InvalidOption`` for a language that the model does not know, and ``NotReady``.
+        """
+        facts = await self._context.service.model()
+        check_against_model(TranscribeOptions(language=options.language), facts)
+        return options if facts.multilingual else options.model_copy(update={"language": "en"})
 
     def begin(self, options: LiveOptions) -> LiveSession:
         """A new session. Whoever calls this closes it."""

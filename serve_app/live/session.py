@@ -70,6 +70,9 @@ MOST_COMPRESSION, LEAST_LOGPROB = 1.7, -1.0
 """Of a draft: Whisper's usual threshold of probability, and a stricter one of repetition, because
 so short a text without any compresses to no less than its length."""
 
+MOST_PAUSE_SAMPLES = 3 * SAMPLE_RATE_HZ
+"""After a longer pause somebody else may speak, of something else."""
+
 RETRY_SECONDS = 2.0
 """The longest wait before an utterance is asked for again."""
 
@@ -91,8 +94,11 @@ class _Current:
 
 @dataclass(frozen=True)
 class _Ended:
+    """An utterance to be heard in ``clip``, which ends with it and begins at sample ``start``."""
+
     number: int
     utterance: Utterance
+    start: int
     clip: AudioClip
     is_flushed: bool
     options: LiveOptions
@@ -127,6 +133,7 @@ class LiveSession:
         self._ended: asyncio.Queue[_Ended | None] = asyncio.Queue()
         self._unheard_samples = 0
         self._language: str | None = None
+        self._before: list[Utterance] = []
         self._round_trip_seconds = 0.0
         self._has_changed = asyncio.Event()
         self._hearing = asyncio.create_task(self._hear_ended())
@@ -208,7 +215,7 @@ class LiveSession:
             self._current = _Current(self._n_utterances, start)
             self._n_utterances += 1
         self._draft_if_due()
-        self._tape.forget(self._endpointer.needed_from)
+        self._tape.forget(self._context_start(self._endpointer.needed_from, self._tape.end))
 
     def _note(self, mark: Mark) -> None:
         if isinstance(mark, SpeechBegan):
@@ -223,10 +230,27 @@ class LiveSession:
         number = self._n_utterances if self._current is None else self._current.number
         self._n_utterances = number + 1
         self._drop_current()
-        clip = self._tape.clip(utterance.start, utterance.end)
-        self._unheard_samples += len(clip.samples)
-        self._ended.put_nowait(_Ended(number, utterance, clip, is_flushed, self._options))
+        start = self._context_start(utterance.start, utterance.end)
+        clip = self._tape.clip(start, utterance.end)
+        self._before = [*(u for u in self._before if u.start >= start), utterance]
+        self._unheard_samples += utterance.end - utterance.start
+        self._ended.put_nowait(_Ended(number, utterance, start, clip, is_flushed, self._options))
         return number
+
+    def _context_start(self, start: int, end: int) -> int:
+        """Where the audio begins that is heard along with an utterance.
+
+        Whole utterances before it, no long pause apart, give the model the voice and the subject.
+        A language that has to be detected is that of the utterance alone.
+        """
+        if self._options.language is None:
+            return start
+        most = int(self._settings.context_seconds * SAMPLE_RATE_HZ)
+        for before in reversed(self._before):
+            if end - before.start > most or start - before.end > MOST_PAUSE_SAMPLES:
+                break
+            start = before.start
+        return start
 
     def _drop_current(self) -> None:
         if self._current is not None:
@@ -316,7 +340,7 @@ class LiveSession:
                 logger.warning("an utterance of a live session was not heard: %s", error.code)
                 event = Failed(ended.number, _seconds(place.start), _seconds(place.end), error)
             self.log.add(event)
-            self._unheard_samples -= len(ended.clip.samples)
+            self._unheard_samples -= ended.utterance.end - ended.utterance.start
             self._has_changed.set()
 
     async def _hear(self, ended: _Ended) -> Transcript:
@@ -336,8 +360,12 @@ class LiveSession:
 
     def _final(self, ended: _Ended, transcript: Transcript) -> Final:
         place = ended.utterance
-        words = _words(transcript, place.start)
-        text = "".join(segment.text for segment in transcript.segments).strip()
+        words = tuple(
+            word
+            for word in _words(transcript, ended.start)
+            if (word.start + word.end) / 2 >= _seconds(place.start)
+        )
+        text = "".join(word.word for word in words).strip()
         if text:
             self._language = transcript.language
         lag = _seconds(self._tape.end - place.end)

@@ -61,8 +61,7 @@ def test_a_stream_sounds_like_the_file(encoding: Encoding, tag: int, bits: int, 
 
 
 def test_channels_are_averaged() -> None:
-    left, right = np.int16([1_000, -400]), np.int16([3_000, 0])
-    data = np.stack([left, right], axis=1).astype("<i2").tobytes()
+    data = np.array([[1_000, 3_000], [-400, 0]], "<i2").tobytes()
     assert streamed([data], "pcm16", 16_000, 2).tolist() == [2_000, -200]
 
 

@@ -77,8 +77,7 @@ def install_stream(app: FastAPI, context: CallContext) -> None:
         session_id, after = query.pop("session", None), query.pop("after", "0")
         try:
             if session_id is None:
-                options = _options(query)
-                await call.check(options)
+                options = await call.check(_options(query))
                 held = _Stream(call, options)
                 place = context.sessions.open(held.session.id, call.key_name, held)
             else:
@@ -147,12 +146,12 @@ class _Connection:
     async def _read(self) -> None:
         while (data := await self._call.receive()) is not None:
             if isinstance(data, str):
-                self._obey(data)
+                await self._obey(data)
             elif self._held.finishing is None:
                 await self._call.feed(self._held.session, self._held.pcm.feed(data))
         # The client has left.
 
-    def _obey(self, text: str) -> None:
+    async def _obey(self, text: str) -> None:
         try:
             message = json.loads(text)
             kind = message.pop("type")
@@ -161,7 +160,7 @@ class _Connection:
                 "A text message is not a JSON object with a type. Audio goes in binary messages."
             ) from None
         if kind == "start":
-            self._start(message)
+            await self._start(message)
         elif kind == "flush":
             self._held.session.flush()
         elif kind == "finish":
@@ -173,10 +172,11 @@ class _Connection:
                 field="type",
             )
 
-    def _start(self, declared: dict[str, Any]) -> None:
+    async def _start(self, declared: dict[str, Any]) -> None:
         if self._held.session.seconds or self._held.pcm.n_frames:
             raise InvalidRequest("A start message has to come before the first audio.")
-        self._held.declare(_options({**self._held.options.model_dump(), **declared}))
+        options = _options({**self._held.options.model_dump(), **declared})
+        self._held.declare(await self._call.fitted(options))
 
     def _ready(self, n_seen: int, *, is_resumed: bool) -> dict[str, Any]:
         session = self._held.session
