@@ -26,13 +26,17 @@ Held = TypeVar("Held", bound=Closable)
 
 @dataclass(eq=False)
 class Place(Generic[Held]):
-    """One session's place. ``taken_over`` is set once another connection has resumed it."""
+    """One session's place.
+
+    ``taken_over`` is set once another connection has resumed it; ``expiry`` ends it, unless its
+    client comes back.
+    """
 
     id: str
     key: str
     held: Held
     taken_over: asyncio.Event = field(default_factory=asyncio.Event)
-    _expiry: asyncio.TimerHandle | None = None
+    expiry: asyncio.TimerHandle | None = None
 
 
 class Sessions:
@@ -43,10 +47,12 @@ class Sessions:
         self._sink = sink
         self._places: dict[str, Place[Closable]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._note()
 
     def check(self, key: str, load: LiveLoad) -> None:
         """Raise ``Overloaded`` or ``QuotaExceeded`` if ``key`` may not begin another session."""
-        n_open = max(len(self._places), load.sessions)
+        n_connected = sum(place.expiry is None for place in self._places.values())
+        n_open = max(n_connected, load.sessions)
         if n_open and n_open + 1 > load.capacity:
             raise Overloaded(
                 f"{n_open} live sessions are open, and the model can follow about "
@@ -76,7 +82,7 @@ class Sessions:
         if place.taken_over.is_set() or place.id not in self._places:
             return
         loop = asyncio.get_running_loop()
-        place._expiry = loop.call_later(self._settings.resume_seconds, self._expire, place)
+        place.expiry = loop.call_later(self._settings.resume_seconds, self._expire, place)
 
     def resume(self, session_id: str, key: str, kind: type[Held]) -> Place[Held]:
         """Take over a session. A connection that still serves it is told to stop.
@@ -91,8 +97,8 @@ class Sessions:
                 field="session",
             )
         old.taken_over.set()
-        if old._expiry is not None:
-            old._expiry.cancel()
+        if old.expiry is not None:
+            old.expiry.cancel()
         place = Place(session_id, key, old.held)
         self._places[session_id] = place  # type: ignore[assignment]  # invariant
         return place
