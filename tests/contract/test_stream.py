@@ -114,7 +114,8 @@ def test_the_example_of_the_page_prints_what_is_said(tiny_en: Server, tmp_path: 
     [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     script = tmp_path / "live.py"
     script.write_text(code)
-    command = [sys.executable, script, tiny_en.url.replace("http", "ws"), EXAMPLE_CLIP]
+    url = tiny_en.url.replace("http", "ws")
+    command = [sys.executable, str(script), url, str(EXAMPLE_CLIP)]
     shown = subprocess.run(command, capture_output=True, check=True, text=True)
     assert shown.stdout.lower().startswith("hello")
 
