@@ -233,14 +233,14 @@ class SessionGone(WhisperOxError):
     """There is no live session to come back to."""
 
     code = "session_gone"
-    status = 404
+    status = 400
 
 
 class DraftDropped(WhisperOxError):
     """A draft of a live session is of no use any more. No client sees this."""
 
     code = "draft_dropped"
-    status = 409
+    status = 503
 
 
 class Overloaded(WhisperOxError):

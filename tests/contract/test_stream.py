@@ -206,7 +206,7 @@ def test_a_client_is_told_what_it_did_wrong(
         ("encoding=opus", 400, "encoding"),
         ("speed=2", 400, "speed"),
         ("language=de", 422, "language"),
-        ("session=0123", 404, "session"),
+        ("session=0123", 400, "session"),
     ],
 )
 def test_a_handshake_is_refused_with_the_reason(
