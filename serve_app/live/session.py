@@ -11,16 +11,17 @@ so it may die, be replaced or run as several replicas.
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from serve_app import metrics
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip, Samples
-from serve_app.caller import Caller, Live, Priority
+from serve_app.caller import Caller
 from serve_app.engine.vad import SpeechProbability
-from serve_app.errors import DraftDropped, NotReady, Overloaded, WhisperOxError
-from serve_app.live.agreement import Agreement
+from serve_app.errors import DraftDropped, WhisperOxError
+from serve_app.live.context import Context
+from serve_app.live.current import CurrentUtterance
 from serve_app.live.endpointing import Endpointer, Mark, SpeechBegan, SpeechStopped, Utterance
 from serve_app.live.events import (
     Event,
@@ -31,27 +32,17 @@ from serve_app.live.events import (
     SpeechEnded,
     SpeechStarted,
 )
+from serve_app.live.hearing import Hearing, is_sound, words_from
 from serve_app.live.options import LiveOptions
 from serve_app.live.tape import Tape
-from serve_app.options import TranscribeOptions
 from serve_app.service import SpeechService
 from serve_app.settings import LiveSettings
-from serve_app.transcript import Transcript, Word
+from serve_app.transcript import Transcript
 
 logger = logging.getLogger("whisper_ox.live")
 
 BLOCK_SAMPLES = SAMPLE_RATE_HZ // 4
 """The most audio that is looked at in one turn on the event loop."""
-
-FIRST_DRAFT_SECONDS = 1.0
-"""Speech before the first draft: in less Whisper hears words that nobody said."""
-
-WHOLE_SECONDS = 10.0
-"""A draft of an utterance up to this length hears all of it, since what begins within speech is
-often heard wrongly. The model's second context holds as much."""
-
-MOST_DRAFTS = 3
-"""Drafts of one session on their way at once. One is heard while the next one waits."""
 
 ROUND_TRIPS_PER_STEP = 1.5
 """The time between drafts, in times that the latest one took: so they get rarer under load."""
@@ -62,34 +53,8 @@ MOST_STEP_SECONDS = 2.0
 TOLD_LANGUAGE_SECONDS = 3.0
 """A shorter utterance is taken to be in the language of the one before."""
 
-LONGEST_REPEATED = 4
-"""Tokens in a row that a draft may not hold twice. What begins and ends within speech is easily
-heard as a loop, which would take ten times as long to decode."""
-
-MOST_COMPRESSION, LEAST_LOGPROB = 1.7, -1.0
-"""Of a draft: Whisper's usual threshold of probability, and a stricter one of repetition, because
-so short a text without any compresses to no less than its length."""
-
-MOST_PAUSE_SAMPLES = 3 * SAMPLE_RATE_HZ
-"""After a longer pause somebody else may speak, of something else."""
-
-RETRY_SECONDS = 2.0
-"""The longest wait before an utterance is asked for again."""
-
 MOST_UNREAD = 100
 """Events that a reader may be behind before the session takes no more audio."""
-
-
-@dataclass(eq=False)
-class _Current:
-    """The utterance that goes on, which begins at the sample ``start``."""
-
-    number: int
-    start: int
-    agreement: Agreement = field(default_factory=Agreement)
-    drafts: set["asyncio.Task[None]"] = field(default_factory=set)
-    drafted_to: int = 0
-    heard_to: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,6 +67,11 @@ class _Ended:
     clip: AudioClip
     is_flushed: bool
     options: LiveOptions
+
+    def failed(self, error: WhisperOxError) -> Failed:
+        """What is told if it cannot be heard."""
+        place = self.utterance
+        return Failed(self.number, _seconds(place.start), _seconds(place.end), error)
 
 
 class LiveSession:
@@ -120,20 +90,19 @@ class LiveSession:
     ) -> None:
         self.id = uuid.uuid4().hex
         self.log = EventLog()
-        self._service = service
-        self._caller = caller
+        self._model = Hearing(service, caller, settings, self.id)
         self._settings = settings
         self._sink = sink
         self._options = options
         self._voice = SpeechProbability()
         self._endpointer = Endpointer(options)
         self._tape = Tape()
-        self._current: _Current | None = None
+        self._current: CurrentUtterance | None = None
         self._n_utterances = 0
         self._ended: asyncio.Queue[_Ended | None] = asyncio.Queue()
         self._unheard_samples = 0
         self._language: str | None = None
-        self._before: list[Utterance] = []
+        self._context = Context(settings.context_seconds)
         self._round_trip_seconds = 0.0
         self._has_changed = asyncio.Event()
         self._hearing = asyncio.create_task(self._hear_ended())
@@ -212,7 +181,7 @@ class LiveSession:
                 self._note(mark)
         start = self._endpointer.heard_from
         if start is not None and self._current is None:
-            self._current = _Current(self._n_utterances, start)
+            self._current = CurrentUtterance(self._n_utterances, start)
             self._n_utterances += 1
         self._draft_if_due()
         self._tape.forget(self._context_start(self._endpointer.needed_from, self._tape.end))
@@ -232,7 +201,7 @@ class LiveSession:
         self._drop_current()
         start = self._context_start(utterance.start, utterance.end)
         clip = self._tape.clip(start, utterance.end)
-        self._before = [*(u for u in self._before if u.start >= start), utterance]
+        self._context.add(utterance)
         self._unheard_samples += utterance.end - utterance.start
         self._ended.put_nowait(_Ended(number, utterance, start, clip, is_flushed, self._options))
         return number
@@ -240,22 +209,13 @@ class LiveSession:
     def _context_start(self, start: int, end: int) -> int:
         """Where the audio begins that is heard along with an utterance.
 
-        Whole utterances before it, no long pause apart, give the model the voice and the subject.
         A language that has to be detected is that of the utterance alone.
         """
-        if self._options.language is None:
-            return start
-        most = int(self._settings.context_seconds * SAMPLE_RATE_HZ)
-        for before in reversed(self._before):
-            if end - before.start > most or start - before.end > MOST_PAUSE_SAMPLES:
-                break
-            start = before.start
-        return start
+        return start if self._options.language is None else self._context.start(start, end)
 
     def _drop_current(self) -> None:
         if self._current is not None:
-            for draft in self._current.drafts:
-                draft.cancel()
+            self._current.drop()
             self._current = None
 
     async def _wait_for_room(self) -> None:
@@ -274,27 +234,15 @@ class LiveSession:
         # What was said before comes first.
         if current is None or not self._options.partials or self._unheard_samples:
             return
-        new_seconds = _seconds(now - max(current.drafted_to, current.start))
-        least = self.step_seconds if current.drafted_to else FIRST_DRAFT_SECONDS
-        if new_seconds < least or len(current.drafts) >= MOST_DRAFTS:
-            return
-        start = current.start
-        if _seconds(now - start) > WHOLE_SECONDS:
-            start = int(current.agreement.hear_from(_seconds(start)) * SAMPLE_RATE_HZ)
-        current.drafted_to = now
-        draft = asyncio.create_task(self._draft(current, start, now))
-        current.drafts.add(draft)
-        draft.add_done_callback(current.drafts.discard)
+        if current.is_due(now, self.step_seconds):
+            current.begin(self._draft(current, current.draft_from(now), now), now)
 
-    async def _draft(self, current: _Current, start: int, end: int) -> None:
+    async def _draft(self, current: CurrentUtterance, start: int, end: int) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            transcript = await self._transcribe(
-                self._tape.clip(start, end),
-                draft_options(self._options, self._language),
-                Priority.AUTO,
-                self._settings.draft_seconds,
+            transcript = await self._model.draft(
+                self._tape.clip(start, end), self._options, self._language
             )
         except DraftDropped:
             self._round_trip_seconds = max(self._round_trip_seconds, loop.time() - began)
@@ -302,14 +250,15 @@ class LiveSession:
         except WhisperOxError as error:
             logger.debug("a draft failed: %s", error.code)
             return
-        self._round_trip_seconds = loop.time() - began
-        if current is not self._current or end <= current.heard_to or not _is_sound(transcript):
+        except Exception:
+            logger.exception("a draft failed")
             return
-        current.heard_to = end
-        current.agreement.add(_words(transcript, start))
-        self._tell(current, transcript.language)
+        self._round_trip_seconds = loop.time() - began
+        is_wanted = current is self._current and is_sound(transcript)
+        if is_wanted and current.take(words_from(transcript, start), end):
+            self._tell(current, transcript.language)
 
-    def _tell(self, current: _Current, language: str) -> None:
+    def _tell(self, current: CurrentUtterance, language: str) -> None:
         words = tuple(current.agreement.words)
         if not words:
             return
@@ -336,33 +285,24 @@ class LiveSession:
             try:
                 event: Event = self._final(ended, await self._hear(ended))
             except WhisperOxError as error:
-                place = ended.utterance
                 logger.warning("an utterance of a live session was not heard: %s", error.code)
-                event = Failed(ended.number, _seconds(place.start), _seconds(place.end), error)
+                event = ended.failed(error)
+            except Exception:
+                logger.exception("an utterance of a live session was not heard")
+                event = ended.failed(WhisperOxError("The server failed on this utterance."))
             self.log.add(event)
             self._unheard_samples -= ended.utterance.end - ended.utterance.start
             self._has_changed.set()
 
     async def _hear(self, ended: _Ended) -> Transcript:
-        """The transcript of an utterance, asked for again while no replica can answer."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._settings.final_seconds
         known = self._language if ended.clip.seconds < TOLD_LANGUAGE_SECONDS else None
-        options = final_options(ended.options, known)
-        while True:
-            try:
-                return await self._transcribe(ended.clip, options, Priority.INTERACTIVE)
-            except (NotReady, Overloaded) as error:
-                wait = min(error.retry_after_seconds or RETRY_SECONDS, RETRY_SECONDS)
-                if loop.time() + wait > deadline:
-                    raise
-            await asyncio.sleep(wait)
+        return await self._model.final(ended.clip, ended.options, known)
 
     def _final(self, ended: _Ended, transcript: Transcript) -> Final:
         place = ended.utterance
         words = tuple(
             word
-            for word in _words(transcript, ended.start)
+            for word in words_from(transcript, ended.start)
             if (word.start + word.end) / 2 >= _seconds(place.start)
         )
         text = "".join(word.word for word in words).strip()
@@ -382,58 +322,6 @@ class LiveSession:
             is_flushed=ended.is_flushed,
             lag_seconds=lag,
         )
-
-    async def _transcribe(
-        self,
-        clip: AudioClip,
-        options: TranscribeOptions,
-        priority: Priority,
-        draft_seconds: float | None = None,
-    ) -> Transcript:
-        caller = replace(self._caller, priority=priority, live=Live(self.id, draft_seconds))
-        call = asyncio.ensure_future(self._service.transcribe(clip, options, caller))
-        try:
-            await asyncio.wait([call])
-        finally:
-            call.cancel()
-        if call.cancelled():
-            raise NotReady("The model process that heard this is stopping.")
-        return call.result()
-
-
-def draft_options(options: LiveOptions, language: str | None) -> TranscribeOptions:
-    """How a draft is heard: once, greedily, without looking for lost words."""
-    return TranscribeOptions(
-        language=options.language or language,
-        hotwords=options.prompt,
-        beam_size=1,
-        temperature=(0.0,),
-        no_repeat_ngram_size=LONGEST_REPEATED,
-        word_timestamps=True,
-        vad_filter=False,
-    )
-
-
-def final_options(options: LiveOptions, language: str | None) -> TranscribeOptions:
-    """How an utterance is heard for its final text: as any file, with words."""
-    return TranscribeOptions(
-        language=options.language or language, hotwords=options.prompt, word_timestamps=True
-    )
-
-
-def _is_sound(transcript: Transcript) -> bool:
-    """Whether a draft is probable and does not repeat itself."""
-    return all(
-        segment.compression_ratio <= MOST_COMPRESSION and segment.avg_logprob >= LEAST_LOGPROB
-        for segment in transcript.segments
-    )
-
-
-def _words(transcript: Transcript, start: int) -> tuple[Word, ...]:
-    """The words of a clip that begins at the sample ``start``, with times in the stream."""
-    offset = _seconds(start)
-    words: Sequence[Word] = [w for segment in transcript.segments for w in segment.words or ()]
-    return tuple(replace(w, start=w.start + offset, end=w.end + offset) for w in words)
 
 
 def _seconds(n_samples: int) -> float:

@@ -129,7 +129,7 @@ def test_words_have_times_in_the_stream(tiny_en: Server, said: bytes) -> None:
     shift = (2 * len(SILENCE) + len(said)) / 32_000
     for word, later in zip(first, second, strict=True):
         assert 1.0 < word["start"] < word["end"] < 2.8
-        assert later["start"] - word["start"] == pytest.approx(shift, abs=0.1)
+        assert later["start"] - word["start"] == pytest.approx(shift, abs=0.7)
 
 
 def test_a_push_to_talk_client_decides_when_an_utterance_ends(tiny_en: Server, said: bytes) -> None:
