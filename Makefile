@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 MODEL ?= base
+MODELS ?=
 HOST ?= 127.0.0.1
 PORT ?= 8000
 PROFILE ?= dev
@@ -23,9 +24,12 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-inp
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: $(VENV)/.runtime ## Run the server (MODEL=base HOST=127.0.0.1 PORT=8000 PROFILE=dev)
-	@exec $(PY) -m serve_app --config $(PROFILE) --model $(MODEL) --host $(HOST) --port $(PORT) \
-	  $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT))
+serve: $(VENV)/.runtime ## Run the server (MODEL=base or MODELS=base,tiny.en HOST= PORT=8000 PROFILE=dev)
+	@exec $(PY) -m serve_app --config $(PROFILE) --host $(HOST) --port $(PORT) \
+	  $(if $(SERVED),--model $(SERVED)) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT))
+
+# Unless somebody chose models, the profile's own are served.
+SERVED = $(or $(MODELS),$(if $(filter-out file,$(origin MODEL)),$(MODEL)))
 
 transcribe: $(VENV)/.runtime ## Post FILE=x.wav to the running server and print the transcript
 	@test -n "$(FILE)" || { echo 'usage: make transcribe FILE=speech.wav' >&2; exit 2; }

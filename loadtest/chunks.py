@@ -1,4 +1,6 @@
-"""WAVs of real English speech: of about a length with exact references, or of an exact length."""
+"""WAVs of real English speech, either of about a length with exact references, or of an exact
+length.
+"""
 
 import io
 import random
@@ -17,16 +19,18 @@ from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.errors import WhisperOxError
 
 GAP_SECONDS = 0.5
-"""Silence between clips that are joined."""
+"""Seconds of silence between clips that are joined."""
 
 SHORTEST_CHUNK, ENOUGH, LONGEST_CHUNK = 0.75, 0.9, 1.2
-"""Of the length asked for, as whole clips seldom add up exactly; ENOUGH takes no further clip."""
+"""Shares of the requested length, because whole clips seldom add up exactly. From ENOUGH on, no
+clip is added."""
 
 FEWEST_CHUNKS = 8
-"""Clips are used again where there is too little speech for more."""
+"""Number of chunks for which clips are used again if there is too little speech."""
 
 DICTATION_SHARES = (0.5, 0.75, 1.0, 1.25, 1.5)
-"""Of the mean length of a dictation: the lengths of speech that whole dictations are cut from."""
+"""Share of the mean length of a dictation: the lengths of speech from which whole dictations are
+cut."""
 
 WAV_HEADER_BYTES = 44
 FULL_SCALE = 32_768.0
@@ -34,9 +38,8 @@ FULL_SCALE = 32_768.0
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one request carries: a 16 kHz mono WAV of ``seconds``.
-
-    ``text`` is the exact reference, or None where speech was cut.
+    """The audio of one request: a 16 kHz mono WAV of ``seconds``. ``text`` is the exact reference,
+    or None if speech was cut.
     """
 
     name: str
@@ -46,7 +49,7 @@ class Chunk:
 
 
 def pcm16_wav(samples: npt.NDArray[np.float32]) -> bytes:
-    """WAV file of ``samples``, float32 [n] in [-1, 1] at 16 kHz; values beyond are clipped."""
+    """A WAV file of ``samples``, float32 [n] in [-1, 1] at 16 kHz. Values beyond are clipped."""
     pcm = np.clip(np.round(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
     file = io.BytesIO()
     with wave.open(file, "wb") as audio:
@@ -58,15 +61,14 @@ def pcm16_wav(samples: npt.NDArray[np.float32]) -> bytes:
 
 
 def read_english() -> list[Clip]:
-    """English read speech by id: of the shared corpus, else the registry clips."""
+    """English read speech by id, of the shared corpus or else the registry's clips."""
     clips = corpus_clips(kinds=["read"], languages=["en"]) or registry_clips(languages=["en"])
     return sorted(clips, key=lambda clip: clip.id)
 
 
 def speech_wav(seconds: float) -> bytes:
-    """English read speech of exactly ``seconds``: clips joined, the last one cut.
-
-    They are repeated where there are not enough of them.
+    """English read speech of exactly ``seconds``: clips joined, the last one cut. Clips repeat if
+    there are not enough of them.
     """
     n_samples = round(seconds * SAMPLE_RATE_HZ)
     pieces: list[npt.NDArray[np.float32]] = []
@@ -83,8 +85,8 @@ def plan_chunks(
     """Which clips to join, by index, so that each chunk lasts about ``target`` seconds.
 
     Every clip that fits is used once, then again until there are ``fewest`` chunks. Neighbours are
-    joined where they fit: Whisper tends to stop where unrelated speech begins. The order of the
-    chunks is shuffled, always alike. [] where no chunk can be made.
+    joined if they fit, because Whisper tends to stop where unrelated speech begins. The order of
+    the chunks is shuffled in the same way every time. The result is [] if no chunk is possible.
     """
     longest = LONGEST_CHUNK * target
     usable = [n for n, length in enumerate(lengths) if length <= longest]
@@ -114,7 +116,7 @@ def plan_chunks(
 def english_chunks(seconds: float) -> list[Chunk]:
     """Chunks of about ``seconds`` of English read speech with exact references.
 
-    Raises ``WhisperOxError`` where no clip is short enough.
+    Raises ``WhisperOxError`` if no clip is short enough.
     """
     clips = [clip for clip in read_english() if clip.is_scored]
     plan = plan_chunks([clip.seconds for clip in clips], seconds)
@@ -125,7 +127,9 @@ def english_chunks(seconds: float) -> list[Chunk]:
 
 
 def joined(clips: Sequence[Clip], samples: Sequence[Any]) -> Chunk:
-    """``clips`` in one WAV with silence between; ``samples`` are theirs, float32 [n] at 16 kHz."""
+    """``clips`` in one WAV with silence between them. ``samples`` are theirs, float32 [n] at 16
+    kHz.
+    """
     gap = np.zeros(round(GAP_SECONDS * SAMPLE_RATE_HZ), dtype=np.float32)
     audio = np.concatenate([piece for one in samples for piece in (one, gap)][:-1])
     return Chunk(
@@ -151,10 +155,10 @@ class Speech:
         return cls([chunk for length in lengths for chunk in english_chunks(length)])
 
     def chunk(self, seconds: float, pick: int) -> Chunk:
-        """``seconds`` of speech; ``pick``, any whole number, chooses which.
+        """``seconds`` of speech. ``pick``, any whole number, chooses which.
 
-        Preferred are chunks of about that length, which are filled up with silence or cut, then
-        longer ones. Raises ``WhisperOxError`` where there are only shorter ones.
+        Chunks of about that length come first, and are filled with silence or cut. Then come longer
+        ones. Raises ``WhisperOxError`` if there are only shorter ones.
         """
         among = self._among(seconds)
         return _cut(among[pick % len(among)], seconds)

@@ -1,6 +1,6 @@
 """A client of the transcription contract: one multipart POST with a file and its options.
 
-The key in ``WHISPER_API_KEY``, if there is one, goes along in ``WHISPER_API_KEY_HEADER``.
+If ``WHISPER_API_KEY`` is set, the key is sent in ``WHISPER_API_KEY_HEADER``.
 """
 
 import json
@@ -17,14 +17,14 @@ from serve_app.errors import WhisperOxError
 from serve_app.settings import ApiKey
 
 TIMEOUT_SECONDS = 4 * 3600.0
-"""For one request: hours of audio take as long on two cores that others use as well."""
+"""Seconds for one request. Hours of audio take that long on two busy cores."""
 
 _ENGINE_TIMING = re.compile(r"(?:^|,)\s*engine\s*(?:;[^,]*?)?;\s*dur=\"?([0-9.]+)")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The server's answer; ``body`` is the parsed JSON, ``seconds`` the wall time at the client."""
+    """The server's answer. ``body`` is the parsed JSON, ``seconds`` the wall time at the client."""
 
     status: int
     body: Any
@@ -45,7 +45,9 @@ class Reply:
 
     @property
     def segments(self) -> list[dict[str, Any]]:
-        """The transcript's segments; raises ``WhisperOxError`` if the answer is no transcript."""
+        """The transcript's segments. Raises ``WhisperOxError`` if the answer is not a
+        transcript.
+        """
         if self.status != 200 or not isinstance(self.body, dict) or "segments" not in self.body:
             answer = json.dumps(self.body, ensure_ascii=False)[:500]
             raise WhisperOxError(f"no transcript: HTTP {self.status}, {answer}")
@@ -76,7 +78,7 @@ async def transcribe_async(
 
 
 def reply_of(response: httpx.Response, began: float) -> Reply:
-    """A response to what was posted at ``began``, a time of ``time.perf_counter``."""
+    """The answer to a request posted at ``began``, a time of ``time.perf_counter``."""
     seconds = time.perf_counter() - began
     try:
         body = response.json()

@@ -2,9 +2,9 @@
 
 A person speaks for a while, then thinks. The service buffers ``WHISPER_CHUNK_DURATION_SECONDS`` of
 that speech in real time and posts each chunk as soon as it is full, whether or not the one before
-has been answered; the rest follows when the person stops. So arrivals are paced by speech and never
-by answers, in ``loadtest.locustfile`` as in the simulation of ``loadtest.capacity``, which both
-read them here. No clock and no audio: times are seconds since the load began.
+has been answered. The rest follows when the person stops. So speech decides when requests arrive,
+and answers do not. ``loadtest.locustfile`` and the simulation of ``loadtest.capacity`` both read
+arrivals here. There is no clock and no audio here. Times are in seconds since the load began.
 """
 
 import random
@@ -14,20 +14,21 @@ from dataclasses import dataclass
 from serve_app.errors import WhisperOxError
 
 SERVICE_CHUNK_SECONDS = (0, 5, 10, 15, 30)
-"""What ``WHISPER_CHUNK_DURATION_SECONDS`` is set to; 0 posts the whole dictation at its end."""
+"""Values of ``WHISPER_CHUNK_DURATION_SECONDS``; 0 posts the whole dictation at its end."""
 
 SPREAD = 0.5
-"""Dictations and pauses take their mean plus or minus up to this share, lest all march in step."""
+"""The length of dictations and pauses varies by up to this share, so that people do not act in
+step."""
 
 SHORTEST_REST_SECONDS = 0.1
-"""A shorter rest at the end of a dictation holds no sound."""
+"""A shorter rest at the end of a dictation, in seconds, holds no sound."""
 
 
 @dataclass(frozen=True)
 class Piece:
     """One request: ``seconds`` of audio, posted ``due`` seconds after the load began.
 
-    ``pick`` chooses the speech in it; ``is_final``: what was left when the person stopped.
+    ``pick`` chooses the speech in it. ``is_final``: it is the rest when the person stopped.
     """
 
     due: float
@@ -40,9 +41,9 @@ class Piece:
 class Habit:
     """How people dictate.
 
-    ``chunk_seconds`` is the service's setting, ``speaking_share`` in (0, 1] the part of their time
-    that people speak, ``dictation_seconds`` the mean length of one dictation. Raises
-    ``WhisperOxError`` for values that mean nothing.
+    ``chunk_seconds`` is the service's setting, ``speaking_share`` in (0, 1] the share of their time
+    that people speak, and ``dictation_seconds`` the mean length of one dictation. Raises
+    ``WhisperOxError`` for values that make no sense.
     """
 
     chunk_seconds: float = 15.0
@@ -59,14 +60,14 @@ class Habit:
 
     @property
     def mean_pause_seconds(self) -> float:
-        """Between two dictations of one person."""
+        """Seconds between two dictations of one person."""
         return self.dictation_seconds * (1 / self.speaking_share - 1)
 
     def pieces(self, seed: int, user: int) -> Iterator[Piece]:
-        """Without end, in order of ``due``: the requests of one person.
+        """The requests of one person, without end, in order of ``due``.
 
-        They are the same for the same ``seed`` and ``user``. The person is somewhere in a dictation
-        or a pause when the load begins.
+        They are the same for the same ``seed`` and ``user``. When the load begins, the person is in
+        the middle of a dictation or a pause.
         """
         chance = random.Random(f"{seed}/{user}")
         now = -chance.uniform(0, self.dictation_seconds + self.mean_pause_seconds)
@@ -88,7 +89,7 @@ class Habit:
 
 
 def strangers(per_minute: float, seconds: float, seed: int) -> Iterator[Piece]:
-    """Without end: requests of ``seconds`` that know nothing of each other, a Poisson process."""
+    """Independent requests of ``seconds``, without end: a Poisson process."""
     chance = random.Random(f"{seed}/strangers")
     now = 0.0
     while True:
@@ -105,7 +106,9 @@ class Level:
 
 
 def parse_levels(text: str) -> list[Level]:
-    """``4:60,8:120`` as levels one after the other. Raises ``WhisperOxError`` with the form."""
+    """Levels such as ``4:60,8:120``, one after the other. Raises ``WhisperOxError`` with the
+    form.
+    """
     levels = []
     for part in text.split(","):
         users, separator, seconds = part.strip().partition(":")

@@ -1,9 +1,9 @@
 """How long ``/health`` takes while one client attacks the server with cheap requests.
 
 ``python -m loadtest.held_loop [--proxy haproxy] [--attack NAME ...] [--seconds 5]`` starts a
-server. A process of its own asks for ``/health`` every 10 ms: first while nothing else happens,
-then during each attack, which is repeated for ``--seconds``. Prints milliseconds, what the
-server's processes took besides in memory at most, and the last answer to the attack.
+server. A separate process asks for ``/health`` every 10 ms: first while nothing else happens, then
+during each attack, which is repeated for ``--seconds``. The output has milliseconds, the most
+memory that the server's processes added, and the last answer to the attack.
 """
 
 import argparse
@@ -40,7 +40,7 @@ _SPACED_HEADERS += b'Content-Disposition: form-data; name="a"\r\n\r\n\r\n'
 
 
 def _sized(start: bytes, unit: bytes, n_bytes: int, end: bytes = b"") -> Iterator[bytes]:
-    """A form whose body is ``start``, about ``n_bytes`` of ``unit``, and ``end``."""
+    """A form with the body ``start``, about ``n_bytes`` of ``unit``, and ``end``."""
     piece = unit * max(1, PIECE_BYTES // len(unit))
     pieces = max(1, n_bytes // len(piece))
     length = len(start) + pieces * len(piece) + len(end)
@@ -51,7 +51,7 @@ def _sized(start: bytes, unit: bytes, n_bytes: int, end: bytes = b"") -> Iterato
 
 
 def _endless(start: bytes, unit: bytes, n_bytes: int, end: bytes) -> Iterator[bytes]:
-    """``start``, about ``n_bytes`` of ``unit``, and ``end``, just as they stand."""
+    """``start``, about ``n_bytes`` of ``unit``, and ``end``, without anything around them."""
     yield start
     for _ in range(n_bytes // PIECE_BYTES):
         yield unit * (PIECE_BYTES // len(unit))
@@ -115,7 +115,7 @@ def _probe(url: str, seconds: Connection) -> None:
 
 
 class _Memory(threading.Thread):
-    """The most that the server's processes hold together, by private pages, in MiB."""
+    """The most memory that the server's processes hold together, by private pages, in MiB."""
 
     def __init__(self, pid: int) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ def _run(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Attack and print; returns 2 if the server does not start."""
+    """Attack and print. Returns 2 if the server does not start."""
     parser = tool_parser("held_loop", __doc__)
     parser.add_argument("--proxy", choices=PROXIES, default=PROXIES[0])
     parser.add_argument("--attack", choices=ATTACKS, action="append", help="repeatable")

@@ -1,4 +1,4 @@
-"""Closed-loop load: clients that post one request after the other, and rates of the answers."""
+"""Closed-loop load: clients that post one request after the other, and the rates of the answers."""
 
 import asyncio
 import itertools
@@ -25,16 +25,18 @@ from serve_app.engine.hardware import available_cpus
 from serve_app.errors import WhisperOxError
 
 KEEPALIVE_SECONDS = 2.0
-"""Below the 5 s after which uvicorn closes an idle connection, else both may act at once."""
+"""Seconds. Below the 5 s after which uvicorn closes an idle connection, so that the two do not act
+at once."""
 
 LIBRARIES = ("faster-whisper", "ctranslate2", "ray", "onnxruntime", "numpy", "httpx")
 
 
 @dataclass(frozen=True)
 class Post:
-    """One request of a client: ``number`` in the run, ``seconds`` of audio.
+    """One request of a client.
 
-    The client leaves ``give_up_seconds`` after posting.
+    ``number`` counts within the run, and ``seconds`` is the length of the audio. The client leaves
+    ``give_up_seconds`` after posting.
     """
 
     number: int
@@ -46,10 +48,11 @@ class Post:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a post; times in seconds of ``time.perf_counter``.
+    """The outcome of a post. Times are in seconds of ``time.perf_counter``.
 
-    ``status`` is None without an answer: ``gave_up``, or else ``error`` says what broke. ``text``
-    is the transcript, "" where there is none; ``code`` that of an error in our JSON.
+    ``status`` is None without an answer: either the client ``gave_up``, or ``error`` says what
+    broke. ``text`` is the transcript, "" if there is none. ``code`` is that of an error in our
+    JSON.
     """
 
     number: int
@@ -65,12 +68,12 @@ class Outcome:
 
     @property
     def latency(self) -> float:
-        """Seconds at the client."""
+        """Seconds between post and answer at the client."""
         return self.ended - self.began
 
     @property
     def is_transcript(self) -> bool:
-        """Answered as hoped for."""
+        """Whether it was answered with a transcript."""
         return self.status == 200 and not self.error
 
 
@@ -85,10 +88,10 @@ class Span:
 
 
 def loaded_rate(spans: Sequence[Span]) -> float:
-    """Audio seconds done per second while every worker was busy; 0.0 for no work.
+    """Audio seconds done per second while every worker was busy; 0.0 if nothing was done.
 
-    That is from the first start until the first worker found nothing more to do, so that neither
-    the length of a run nor its tail counts. Work is credited evenly over its span.
+    That is the time from the first start until the first worker had nothing more to do, so neither
+    the length of a run nor its tail counts. Work is spread evenly over its span.
     """
     last_ended: dict[int, float] = {}
     for span in spans:
@@ -99,9 +102,10 @@ def loaded_rate(spans: Sequence[Span]) -> float:
 
 
 def rate_between(spans: Iterable[Span], began: float, until: float) -> float:
-    """Audio seconds done per second from ``began`` until ``until``, credited evenly over spans.
+    """Audio seconds done per second from ``began`` until ``until``, spread evenly over spans.
 
-    Answers come a batch at a time: counting whole ones would leave the rate of a short run to luck.
+    Answers arrive a batch at a time, so counting whole ones would leave the rate of a short run to
+    chance.
     """
     done = 0.0
     for span in spans:
@@ -111,7 +115,7 @@ def rate_between(spans: Iterable[Span], began: float, until: float) -> float:
 
 
 def served_rate(outcomes: Iterable[Outcome]) -> float:
-    """RTFx of a run with every client busy; failed requests yield nothing but took their time."""
+    """RTFx of a run with every client busy. Failed requests yield nothing but take their time."""
     return loaded_rate(
         [Span(o.client, o.began, o.ended, o.seconds if o.is_transcript else 0.0) for o in outcomes]
     )
@@ -166,10 +170,10 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 async def closed_loop(
     url: str, posts: Iterable[Post], clients: int, backoff_seconds: float = 0.0
 ) -> list[Outcome]:
-    """``clients`` each take the next of ``posts`` as soon as their last was answered.
+    """``clients`` each take the next of ``posts`` as soon as their last one was answered.
 
-    One that got no transcript waits ``backoff_seconds`` first. Returns the outcomes in the order of
-    their ends, once ``posts`` is exhausted.
+    A client without a transcript waits ``backoff_seconds`` first. Returns the outcomes in the order
+    in which they ended, once ``posts`` is exhausted.
     """
     outcomes: list[Outcome] = []
     left = iter(posts)
@@ -208,7 +212,7 @@ async def _outcome(url: str, post: Post, client: int, http: httpx.AsyncClient) -
 
 
 def machine() -> dict[str, Any]:
-    """Date, processor, load and versions: what a stored figure means nothing without."""
+    """Date, processor, load and versions, without which a stored figure means nothing."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "processor": processor_name(),
@@ -225,7 +229,7 @@ def machine() -> dict[str, Any]:
 
 
 def processor_name() -> str:
-    """As Linux calls it."""
+    """The processor's name, as Linux gives it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,7 +1,7 @@
 """Figures of a load run: latency, rates, errors, words; in all, by level of load, and over time.
 
-Latency and refusals are those of dictation and of strangers, whose requests come when they are due.
-Long files count where rates do, bad requests where errors do.
+Latency and refusals count for dictation and strangers, whose requests arrive when they are due.
+Long files count only in rates, and bad requests only in errors.
 """
 
 from collections import Counter

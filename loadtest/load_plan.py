@@ -1,4 +1,6 @@
-"""What a load run sends, and locust as a subprocess that sends it: gevent's patches stay there."""
+"""What a load run sends. Locust sends it in a subprocess, because gevent patches its whole
+process.
+"""
 
 import argparse
 import os
@@ -16,7 +18,7 @@ from serve_app.errors import WhisperOxError
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 180.0
-"""For locust to start and to make the speech, on a busy machine."""
+"""Seconds for locust to start and to prepare the speech, on a busy machine."""
 
 
 def _flag(default: Any, about: str) -> Any:
@@ -55,17 +57,17 @@ class LoadPlan:
 
     @property
     def habit(self) -> Habit:
-        """How people dictate. Raises ``WhisperOxError`` for values that mean nothing."""
+        """How people dictate. Raises ``WhisperOxError`` for values that make no sense."""
         return Habit(self.chunk, self.speaking_share, self.dictation_seconds)
 
     @property
     def steps(self) -> list[Level]:
-        """The levels. Raises ``WhisperOxError`` for levels that mean nothing."""
+        """The levels. Raises ``WhisperOxError`` for levels that make no sense."""
         return parse_levels(self.levels)
 
     @property
     def seconds(self) -> float:
-        """How long it sends."""
+        """Seconds for which it sends."""
         return sum(level.seconds for level in self.steps)
 
     def flags(self) -> list[str]:
@@ -88,8 +90,8 @@ def run_locust(
 ) -> tuple[dict[str, Any], list[Sent]]:
     """Send the load to the server at ``url``; see :func:`loadtest.sent.read_sent`.
 
-    locust writes its own page ``REPORT-locust.html`` and tables ``REPORT_*.csv`` if there is a
-    ``report``. Raises ``WhisperOxError`` where locust fails or does not end, with what it said.
+    If there is a ``report``, locust writes its page ``REPORT-locust.html`` and tables
+    ``REPORT_*.csv``. Raises ``WhisperOxError`` with what locust said if it fails or does not end.
     """
     with tempfile.TemporaryDirectory(prefix="whisper-ox-load-") as folder:
         records = Path(folder) / "sent.json"

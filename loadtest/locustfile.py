@@ -1,12 +1,12 @@
-"""Locust users that act as the speech service in front of Whisper OX does, and some that do not.
+"""Locust users that act like the speech service in front of Whisper OX, and some that do not.
 
 ``locust -f loadtest/locustfile.py -H http://127.0.0.1:8000 --levels 8:120 DictatingUser`` opens
-locust's own page; ``python -m loadtest.run`` runs it headless and reports. A user is a person whose
-speech the service buffers and posts in chunks (:mod:`loadtest.dictation`); requests are sent when
-they are due, whether or not earlier ones have been answered, and latency counts from when they were
-due. The key comes from ``WHISPER_API_KEY`` and ``WHISPER_API_KEY_HEADER``.
+locust's own page; ``python -m loadtest.run`` runs it without one and reports. A user is a person
+whose speech the service buffers and posts in chunks (:mod:`loadtest.dictation`). Requests are sent
+when they are due, whether or not earlier ones have been answered, and latency counts from then. The
+key comes from ``WHISPER_API_KEY`` and ``WHISPER_API_KEY_HEADER``.
 
-Only this process is patched by gevent: "in the background" is a greenlet.
+gevent patches only this process, where "in the background" means in a greenlet.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from loadtest.sent import BAD, DICTATION, LONG_FILE, STRANGER, Sent, write_sent
 from serve_app.errors import WhisperOxError
 
 LEAD_SECONDS = 1.0
-"""From locust's start until the load begins: every user of the first level is there by then."""
+"""Seconds from locust's start to the load's. Every user of the first level exists by then."""
 
 LONG_FILE_PAUSE_SECONDS = 5.0
 BAD_REQUEST_PAUSE_SECONDS = 3.0
@@ -43,7 +43,7 @@ class Load:
     """What the users of one run share: the clock, the speech, the connections, the records."""
 
     def __init__(self, plan: LoadPlan, records: str) -> None:
-        """``records``: the file that every request is written to at the end, if any."""
+        """``records`` is the file to which every request is written at the end, if any."""
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for every request
         self.plan = plan
         self.levels, self.seconds = plan.steps, plan.seconds
@@ -99,7 +99,7 @@ class Load:
         return self._greenlets.spawn(ask)
 
     def end(self, environment: Any) -> None:
-        """Wait for the answers that are due; one that does not come in time is an error."""
+        """Wait for the answers that are due. An answer that does not come in time is an error."""
         seconds = self.plan.drain_seconds
         self._greenlets.join(timeout=seconds)
         for number in list(self._under_way):
@@ -143,16 +143,16 @@ class _PacedUser(User):  # type: ignore[misc]  # locust has no types for us
         self.next = next(self.coming)
 
     def wait_time(self) -> float:
-        """Until the next request is due."""
+        """Seconds until the next request is due."""
         seconds: float = self.origin + self.next.due - self.load.now()
         return max(0.0, seconds)
 
     def pieces(self) -> Iterator[Piece]:
-        """What this user sends, without end."""
+        """The requests of this user, without end."""
         raise NotImplementedError
 
     def send_what_is_due(self) -> None:
-        """Locust calls it after each wait, and once at the start."""
+        """Called by locust after each wait, and once at the start."""
         load = self.load
         while (due := self.origin + self.next.due) <= load.now():
             piece, self.next = self.next, next(self.coming)
@@ -175,7 +175,7 @@ class DictatingUser(_PacedUser):
 
 
 class Strangers(_PacedUser):
-    """Many people in one: an open loop of Poisson arrivals of single chunks."""
+    """Many people in one user: an open loop of Poisson arrivals of single chunks."""
 
     kind = STRANGER
     fixed_count = 1
@@ -203,11 +203,11 @@ class _PatientUser(User):  # type: ignore[misc]  # locust has no types for us
         return max(self.pause_seconds, -self.load.now())
 
     def requests(self) -> Iterator[tuple[Sent, bytes, Mapping[str, Any]]]:
-        """What it sends, without end: the plan, audio and options."""
+        """What it sends, without end: the plan, the audio and the options."""
         raise NotImplementedError
 
     def send_one(self) -> None:
-        """Locust calls it after each pause."""
+        """Called by locust after each pause."""
         if 0 <= self.load.now() < self.load.seconds:
             gevent.joinall([self.load.send(self.environment, *next(self.coming))])
 
@@ -228,7 +228,7 @@ class LongFileUser(_PatientUser):
 
 
 class BadClientUser(_PatientUser):
-    """Sends what must be refused; only the right refusal counts as success."""
+    """Sends requests that must be refused. Only the right refusal counts as success."""
 
     pause_seconds = BAD_REQUEST_PAUSE_SECONDS
 
@@ -267,7 +267,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(environment: Any, **_: Any) -> None:
-    """Make the speech before the first user comes."""
+    """Prepare the speech before the first user starts."""
     given = environment.parsed_options
     LongFileUser.fixed_count, BadClientUser.fixed_count = given.long_files, given.bad_clients
     environment.whisper_ox = Load(LoadPlan.of(given), given.records)

@@ -13,10 +13,10 @@ import psutil
 from loadtest.server import processes_of
 
 REPLICA_TITLE = "ServeReplica:whisper-ox:"
-"""Ray titles a replica's process so, followed by the name of its deployment."""
+"""How Ray titles a replica's process; the name of its deployment follows."""
 
 PROXY_TITLES = {"ray::ProxyActor": "ProxyActor", "haproxy -": "HAProxy"}
-"""What the command lines of Serve's two proxies hold, and what they are called here."""
+"""What the command lines of Serve's two proxies contain, and their names here."""
 
 MEBIBYTE = 2**20
 
@@ -34,9 +34,8 @@ class MemoryWatch:
     """Samples the RSS of a server's replicas in a thread, while its context is open."""
 
     def __init__(self, leader: int, every_seconds: float, proxies: bool = False) -> None:
-        """``leader``: the process that the server was started as, with a session of its own.
-
-        ``proxies``: watch Serve's proxies as well as the replicas.
+        """``leader`` is the process as which the server was started, with a session of its own.
+        ``proxies``: also watch Serve's proxies.
         """
         self._leader = leader
         self._every_seconds = every_seconds
@@ -54,7 +53,7 @@ class MemoryWatch:
         self._thread.join()
 
     def series(self) -> dict[str, MemorySeries]:
-        """By deployment, what was sampled so far."""
+        """The samples so far, by deployment."""
         return dict(self._series)
 
     def _watch(self) -> None:

@@ -1,18 +1,18 @@
-"""The options that the tools send: the example of the contract, per model and language."""
+"""The options that the tools send: the contract's example, per model and language."""
 
 from typing import Any, TypedDict
 
 from loadtest.speech import Clip
 
 EVALUATED_MODELS = ("tiny.en", "base")
-"""The models whose weights install from a package registry, so that every machine has them."""
+"""The models whose weights install from a package registry, so every machine can have them."""
 
 COMPUTE_TYPE = "int8"
-"""CTranslate2 compute type of both sides of every comparison."""
+"""The CTranslate2 compute type on both sides of every comparison."""
 
 
 class ContractOptions(TypedDict):
-    """The JSON object of ``generate_kwargs``; ``language`` None asks for detection."""
+    """The JSON object of ``generate_kwargs``. ``language`` None asks for detection."""
 
     multilingual: bool
     vad_filter: bool
@@ -29,7 +29,7 @@ def is_english_only(model: str) -> bool:
 
 
 def contract_options(model: str, language: str, batch_size: int = 8) -> ContractOptions:
-    """The contract's example for one clip; ``language`` is "" where the clip holds no speech.
+    """The contract's example for one clip. ``language`` is "" if the clip holds no speech.
 
     ``batch_size`` 1 means faster-whisper's sequential pipeline, more its batched one.
     """
@@ -46,15 +46,15 @@ def contract_options(model: str, language: str, batch_size: int = 8) -> Contract
 
 
 def english_options(model: str, *, once: bool = False) -> dict[str, Any]:
-    """The contract's example for English; ``once``: at temperature 0, so that no window is decoded
-    again and nothing is left to chance.
+    """The contract's example for English. ``once``: at temperature 0, so that no window is decoded
+    again and nothing depends on chance.
     """
     options = contract_options(model, "en")
     return {**options, "temperature": 0} if once else {**options}
 
 
 def clips_for(model: str, clips: list[Clip]) -> list[Clip]:
-    """The clips that ``model`` can be asked to transcribe: English and nonspeech for ``*.en``."""
+    """The clips that ``model`` can transcribe: English and nonspeech for ``*.en``."""
     if not is_english_only(model):
         return clips
     return [clip for clip in clips if clip.language in ("en", "")]

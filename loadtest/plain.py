@@ -21,7 +21,7 @@ from serve_app.engine.kernels import choose_kernels
 from serve_app.options import TranscribeOptions
 
 LIBRARIES = ("faster-whisper", "ctranslate2", "onnxruntime", "av", "numpy", "tokenizers")
-"""Whatever may change a transcript: model, decoder, VAD, audio decoding, features, text."""
+"""Everything that may change a transcript: model, decoder, VAD, audio decoding, features, text."""
 
 CACHE_FOLDER = Path.home() / ".cache" / "whisper-ox" / "plain"
 
@@ -40,8 +40,8 @@ class PlainSegment:
 class PlainTranscript:
     """What plain faster-whisper made of one clip.
 
-    ``sampled``: some window fell back to a temperature above 0, where CTranslate2 draws tokens
-    at random, so that no two runs need agree.
+    ``sampled``: some window was decoded above temperature 0, where CTranslate2 draws tokens at
+    random, so two runs need not agree.
     """
 
     segments: tuple[PlainSegment, ...]
@@ -50,7 +50,7 @@ class PlainTranscript:
     @property
     def is_comparable(self) -> bool:
         """Whether two servers must agree on it: no token was drawn at random, neither here nor by
-        our temperature fallback, which the batched pipeline lacks and a failing window gets.
+        our second attempts, which the batched pipeline lacks.
         """
         checks = Checks.of(TranscribeOptions())
         return not self.sampled and not any(

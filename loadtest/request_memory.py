@@ -1,11 +1,11 @@
-"""What one request that asks for much costs a model process, in memory and in time.
+"""What one demanding request costs a model process, in memory and in time.
 
-``python -m loadtest.request_memory [--model tiny.en] [--case NAME ...] [--output FILE]``: each case
-in a process of its own with one engine. ``peak_mib`` is how far the resident memory rises above
-that of the engine at rest, the int16 samples of the request included. Cases of several hours end at
-their second batch: by then speech has been found, and everything is held that a request holds
-before it is decoded. All others end after ``--limit-seconds``. ``left_mib`` is what is still
-resident after the request.
+``python -m loadtest.request_memory [--model tiny.en] [--case NAME ...] [--output FILE]`` runs each
+case in a process of its own with one engine. ``peak_mib`` is how far the resident memory rises
+above that of the idle engine, including the request's int16 samples. Cases of several hours end at
+their second batch. By then speech has been found, and the request holds all that it holds before
+decoding. All others end after ``--limit-seconds``. ``left_mib`` is what is still resident after the
+request.
 """
 
 import argparse
@@ -42,7 +42,7 @@ HOUR_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Case:
-    """A request: so many seconds of ``sound`` and its options; ``ends_early`` as said above."""
+    """A request: ``seconds`` of ``sound`` and its options. ``ends_early`` is explained above."""
 
     seconds: float
     options: dict[str, Any] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class _Peak:
 
 
 def sound_of(case: Case) -> AudioClip:
-    """The golden clip over and over, or one level that never changes."""
+    """The golden clip repeated, or one level that never changes."""
     golden = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=AudioLimits())
     if not case.seconds:
         return golden
@@ -122,7 +122,7 @@ def sound_of(case: Case) -> AudioClip:
 async def _transcribe(
     engine: Engine, case: Case, clip: AudioClip, batches: _Batches, limit_seconds: float
 ) -> bool:
-    """Whether the request was heard to its end."""
+    """Hear a request. Returns whether it was heard to its end."""
     options = TranscribeOptions(language="en", **case.options)
     request = asyncio.ensure_future(transcribe(engine, clip, options))
     if case.ends_early:

@@ -1,12 +1,12 @@
-"""A load run like the customer's: people dictate through the speech service; does the server hold?
+"""A load run like the customer's: people dictate through the speech service. Does the server hold?
 
 ``python -m loadtest.run --users 8 --chunk 15 --profile dev --minutes 2 --model base [--url URL]
-[--against naive|URL] [--output REPORT.json]``: starts a server (or takes that of ``--url``), has
-locust act as the speech service (:mod:`loadtest.locustfile`), and prints latency, rates, refusals,
-batches, word error rate, and whether the profile's row of the sizing table was kept. ``--against``
-sends the same load to another server afterwards. ``--output`` writes all figures to
-``REPORT.json``, and for each server locust's page and tables and the plots that they lack. Exit
-code 1 where a promise was not kept, 2 where nothing could be measured.
+[--against naive|URL] [--output REPORT.json]`` starts a server, or uses that of ``--url``. Locust
+acts as the speech service (:mod:`loadtest.locustfile`). The output has latency, rates, refusals,
+batches, the word error rate, and whether the profile's row of the sizing table was kept.
+``--against`` sends the same load to another server afterwards. ``--output`` writes all figures to
+``REPORT.json``, and for each server locust's page and tables, and the plots that these lack. The
+exit code is 1 if a promise was not kept, 2 if nothing could be measured.
 """
 
 import argparse
@@ -37,7 +37,7 @@ OURS = "whisper-ox"
 BINS = 24
 LEAST_BIN_SECONDS = 5.0
 WHOLE_DICTATION_P95_SECONDS = 15.0
-"""The latency promised where there is no chunk length to be held to."""
+"""The promised latency if there is no chunk length to compare with, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class Target:
 
 
 def measure(target: Target, plan: LoadPlan, output: Path | None) -> dict[str, Any]:
-    """Figures of one server under ``plan``, as JSON values; reports beside ``output``."""
+    """Figures of one server under ``plan``, as JSON values. Reports are written beside
+    ``output``.
+    """
     report = Path(f"{output}-{target.name}") if output else None
     watch = MetricsWatch(target.metrics_url) if target.metrics_url else None
     with ExitStack() as stack:
@@ -74,7 +76,9 @@ def measure(target: Target, plan: LoadPlan, output: Path | None) -> dict[str, An
 
 @contextmanager
 def our_server(given: argparse.Namespace) -> Iterator[Target]:
-    """The server of ``--url``, or one of ``--profile`` with ``--model`` for the block."""
+    """The server of ``--url``, or one of ``--profile`` with ``--model`` that runs during the
+    block.
+    """
     if given.url:
         yield Target(OURS, given.url, given.metrics_url)
         return
@@ -86,7 +90,7 @@ def our_server(given: argparse.Namespace) -> Iterator[Target]:
 
 @contextmanager
 def other_server(against: str, model: str) -> Iterator[Target]:
-    """The server of ``--against``. Raises ``WhisperOxError`` for what is none."""
+    """The server of ``--against``. Raises ``WhisperOxError`` if the flag names none."""
     if against == "naive":
         with naive_server(model) as url:
             yield Target("naive", url)
@@ -97,7 +101,7 @@ def other_server(against: str, model: str) -> Iterator[Target]:
 
 
 def report(given: argparse.Namespace) -> dict[str, Any]:
-    """Run everything; the report as JSON values."""
+    """Run everything and return the report as JSON values."""
     plan, row, about = LoadPlan.of(given), row_of(given.row or given.profile), machine()
     if given.users or given.minutes:
         plan = replace(plan, levels=f"{given.users or 8}:{(given.minutes or 2) * 60:g}")

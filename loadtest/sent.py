@@ -1,4 +1,4 @@
-"""What became of each request of a load run. Times are seconds since the load began."""
+"""The outcome of each request of a load run. Times are in seconds since the load began."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,17 @@ from typing import Any
 from serve_app.errors import WhisperOxError
 
 DICTATION, STRANGER, LONG_FILE, BAD = "dictation", "stranger", "long file", "bad"
-"""Kinds of requests. Those of a bad client are as they should be when they are refused."""
+"""Kinds of requests. Those of a bad client should be refused."""
 
 
 @dataclass(frozen=True)
 class Sent:
     """One request of ``seconds`` of audio.
 
-    ``due`` is when it should have been posted: latency counts from there, so that a sender that
-    is late makes nothing look better. ``status`` is None without an answer, and then ``error`` says
-    why; ``text`` is None where there is no transcript, ``reference`` where the speech was cut.
-    ``expected`` is the status that a bad client hopes for.
+    ``due`` is when it should have been posted. Latency counts from there, so that a late sender
+    does not make it look better. ``status`` is None without an answer, and then ``error`` says why.
+    ``text`` is None without a transcript, and ``reference`` if the speech was cut. ``expected`` is
+    the status that a bad client should get.
     """
 
     kind: str
@@ -37,39 +37,41 @@ class Sent:
 
     @property
     def latency(self) -> float:
-        """Seconds from when it was due to its answer."""
+        """Seconds between the time when it was due and its answer."""
         return self.ended - self.due
 
     @property
     def is_transcript(self) -> bool:
-        """Answered with a text, which may be empty."""
+        """Whether it was answered with a text, which may be empty."""
         return self.text is not None
 
     @property
     def is_refused(self) -> bool:
-        """Refused as more than the server takes, as it should be: with the time to come again."""
+        """Whether it was properly refused as more than the server accepts, with a time to come
+        again.
+        """
         return self.status == 429 and self.retry_after is not None
 
     @property
     def is_as_it_should_be(self) -> bool:
-        """Transcribed, or for a bad request refused with the right status."""
+        """Whether it was transcribed or, if it is a bad request, refused with the right status."""
         return self.is_transcript if self.expected is None else self.status == self.expected
 
     @property
     def is_error(self) -> bool:
-        """Neither answered well nor refused for lack of room."""
+        """Whether it was neither answered well nor refused for lack of room."""
         return not self.is_as_it_should_be and not self.is_refused
 
 
 def write_sent(path: Path, about: Mapping[str, Any], sent: Sequence[Sent]) -> None:
-    """One JSON object: ``about`` the run, and what was ``sent``."""
+    """Write one JSON object: ``about`` describes the run, and ``sent`` lists its requests."""
     path.write_text(json.dumps({**about, "sent": [asdict(one) for one in sent]}), encoding="utf-8")
 
 
 def read_sent(path: Path) -> tuple[dict[str, Any], list[Sent]]:
-    """What :func:`write_sent` wrote, by when requests were due.
+    """Read what :func:`write_sent` wrote, sorted by the time when requests were due.
 
-    Raises ``WhisperOxError`` where the load never ended.
+    Raises ``WhisperOxError`` if the load did not end.
     """
     if not path.exists():
         raise WhisperOxError("no load was sent: see the load generator's messages above")

@@ -1,4 +1,4 @@
-"""A server as a subprocess: ours, or the naive one that ours is compared with."""
+"""A server as a subprocess: ours, or the naive one with which ours is compared."""
 
 import os
 import signal
@@ -21,13 +21,13 @@ import psutil
 from serve_app.errors import NotReady
 
 READY_TIMEOUT_SECONDS = 300.0
-"""Ray's start and the model's load on two busy cores."""
+"""Seconds for Ray to start and the model to load on two busy cores."""
 STOP_TIMEOUT_SECONDS = 20.0
 POLL_SECONDS = 0.25
 LOG_TAIL_CHARACTERS = 4000
 
 PROXIES = ("haproxy", "python")
-"""Ray Serve's two; the first one is the default."""
+"""Ray Serve's two proxies. The first one is the default."""
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -44,7 +44,7 @@ def proxy_environment(proxy: str) -> dict[str, str]:
 
 
 def transcriber_environment(profile: str) -> dict[str, str]:
-    """What a profile adds to the environment of its Transcriber's processes."""
+    """The environment that a profile adds for its Transcriber's processes."""
     from serve_app.serving.profile import load_profile  # imports Ray, which takes a second
 
     options = load_profile(profile).deployment_options["Transcriber"]
@@ -55,7 +55,7 @@ def transcriber_environment(profile: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server of ours: its base URL, its process and the file that its log goes to."""
+    """A running server of ours: its base URL, its process and the file of its log."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -63,7 +63,7 @@ class Server:
 
 
 def processes_of(leader: int) -> Iterator[tuple[str, psutil.Process]]:
-    """Command lines and processes of a server, by its first process: they share its session."""
+    """The command lines and processes of a server, found by the session of its first process."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError):
             if os.getsid(process.pid) == leader:
@@ -73,15 +73,13 @@ def processes_of(leader: int) -> Iterator[tuple[str, psutil.Process]]:
 def start_server(
     model: str, flags: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> AbstractContextManager[Server]:
-    """Ours: :func:`run_server` of ``python -m serve_app``. ``environment`` is added to this
-    process's.
-    """
+    """Run our server, ``python -m serve_app``, with ``environment`` added to this process's."""
     return run_server("serve_app", ["--model", model, *flags], environment)
 
 
 @contextmanager
 def server_at(url: str | None, model: str) -> Iterator[str]:
-    """``url``, or that of a server of ``model`` which is started for the block."""
+    """``url``, or the URL of a server of ``model`` that runs during the block."""
     if url:
         yield url
         return
@@ -91,7 +89,7 @@ def server_at(url: str | None, model: str) -> Iterator[str]:
 
 @contextmanager
 def naive_server(model: str) -> Iterator[str]:
-    """The URL of :mod:`loadtest.baselines.naive_server`, which is started for the block."""
+    """The URL of :mod:`loadtest.baselines.naive_server`, which runs during the block."""
     with run_server("loadtest.baselines.naive_server", ["--model", model]) as server:
         yield server.url
 
@@ -127,9 +125,11 @@ def run_server(
 
 @contextmanager
 def sigterm_as_exit() -> Iterator[None]:
-    """Within, SIGTERM raises ``SystemExit`` with the shell's status for it, in the main thread.
+    """In this block, SIGTERM raises ``SystemExit`` with the shell's status for it, in the main
+    thread.
 
-    Else a tool that is terminated leaves its server behind, which slows every later measurement.
+    Otherwise a tool that is terminated would leave its server behind, which slows every later
+    measurement.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

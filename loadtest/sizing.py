@@ -1,4 +1,4 @@
-"""The sizing table that customers buy hardware by, and whether a load run kept a row's promise."""
+"""The sizing table by which customers buy hardware, and whether a load run kept a row's promise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from serve_app.errors import WhisperOxError
 
 @dataclass(frozen=True)
 class SizingRow:
-    """What a profile of ``configs/`` is promised to do on ``hardware``.
+    """What a profile of ``configs/`` promises on ``hardware``.
 
-    ``users`` (None: not promised) and ``rtfx`` (audio seconds transcribed per second) are ranges. A
-    run is held to the least RTFx: the highest is reached with the most users only.
+    ``users`` (None: nothing is promised) and ``rtfx`` (audio seconds transcribed per second) are
+    ranges. A run must reach the lowest RTFx, because only the most users reach the highest.
     """
 
     profile: str
@@ -31,7 +31,7 @@ ROWS = (
 
 
 def row_of(profile: str) -> SizingRow:
-    """The row of a profile. Raises ``WhisperOxError`` with the names where there is none."""
+    """The row of a profile. Raises ``WhisperOxError`` with the known names if there is none."""
     for row in ROWS:
         if row.profile == profile:
             return row
@@ -41,7 +41,7 @@ def row_of(profile: str) -> SizingRow:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a run had to keep."""
+    """One condition that a run had to meet."""
 
     name: str
     passed: bool
@@ -49,10 +49,10 @@ class Check:
 
 
 def verdict(row: SizingRow, figures: Mapping[str, Any], p95_limit: float) -> list[Check]:
-    """What ``figures`` (of :func:`loadtest.load_figures.figures`) say of ``row``.
+    """Compare ``figures`` (of :func:`loadtest.load_figures.figures`) with ``row``.
 
-    Nobody may meet an error or be turned away, the p95 latency of dictation must stay within
-    ``p95_limit`` seconds, and the RTFx while there was something to do must reach the row's least.
+    There must be no errors and no refusals. The p95 latency of dictation must stay within
+    ``p95_limit`` seconds. The RTFx while there was something to do must reach the row's lowest.
     """
     p95 = figures["latency_seconds"].get("p95")
     transcripts, errors, refused = (figures[k] for k in ("transcripts", "errors", "refused"))

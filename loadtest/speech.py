@@ -55,7 +55,7 @@ class Clip:
         return self.ref_quality in SCORED_REF_QUALITIES
 
     def audio_bytes(self) -> bytes:
-        """The file as it is: WAV, FLAC, OGG, MP3 or WebM."""
+        """The bytes of the file: WAV, FLAC, OGG, MP3 or WebM."""
         return self.path.read_bytes()
 
 
@@ -69,9 +69,9 @@ def corpus_clips(
     languages: Collection[str] | None = None,
     split: str = "dev",
 ) -> list[Clip]:
-    """Clips of the shared corpus in the manifest's order; [] where there is no corpus.
+    """Clips of the shared corpus, in the order of its manifest; [] if there is no corpus.
 
-    ``kinds`` and ``languages`` select; None takes all. A manifest line that cannot be read
+    ``kinds`` and ``languages`` select clips; None selects all. A manifest line that cannot be read
     raises ``WhisperOxError`` with its number.
     """
     folder = corpus_folder()

@@ -1,4 +1,4 @@
-"""What every measuring tool does around its measurement: flags, failures, its file, exit codes."""
+"""What all measuring tools share: flags, failures, the output file, exit codes."""
 
 import argparse
 import json
@@ -32,9 +32,9 @@ def run_tool(
     is_good: Callable[[Document], bool],
     show: Callable[[Document], None] = lambda document: None,
 ) -> int:
-    """Measure, ``show`` and write; ``measure`` may print as it goes.
+    """Measure, ``show`` and write. ``measure`` may print as it goes.
 
-    The exit code: 0 for a good document, 1 for another, 2 where nothing could be measured.
+    The exit code is 0 for a good document, 1 for another, and 2 if nothing could be measured.
     """
     try:
         document = measure(given)

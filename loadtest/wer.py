@@ -23,7 +23,7 @@ NORMALISER = (
     f"whisper-normalizer {version('whisper-normalizer')}: EnglishTextNormalizer for en, "
     "BasicTextNormalizer otherwise; by character for " + ", ".join(sorted(CHARACTER_LANGUAGES))
 )
-"""What the reports print and store beside every figure."""
+"""The description of the normaliser beside every figure."""
 
 
 @dataclass(frozen=True)

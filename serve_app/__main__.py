@@ -20,7 +20,12 @@ def parser() -> argparse.ArgumentParser:
         "--config", default="dev", metavar="PROFILE", help="profile name or YAML file"
     )
     options.add_argument(
-        "--model", metavar="NAME", help="catalogue name, directory or Hugging Face id"
+        "--model",
+        dest="models",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="NAME[,NAME...]",
+        help="catalogue names, directories or Hugging Face ids; several share cores and memory",
     )
     options.add_argument("--host", help="address to listen on; 0.0.0.0: every interface")
     options.add_argument("--port", type=_port, help="port to listen on")

@@ -1,18 +1,18 @@
-"""Who a request comes from, and whether somebody is waiting for the answer."""
+"""Who sends a request, and whether somebody waits for the answer."""
 
 import math
 from dataclasses import dataclass
 from enum import Enum
 
 FIRST_MINUTE_SECONDS = 60.0
-"""Audio at the start of a request that a person may be waiting for."""
+"""Seconds of audio at the start of a request for which a person may be waiting."""
 
 REQUEST_ID_PATTERN = "[A-Za-z0-9._:-]{1,128}"
-"""Request ids that are safe to log and to return; the server replaces any other."""
+"""Request ids that are safe to log and to return. The server replaces any other."""
 
 
 class Priority(Enum):
-    """Who goes first among requests that share the model fairly."""
+    """The order among requests that share the model fairly."""
 
     AUTO = "auto"
     """The first minute of audio is interactive, the rest is bulk."""
@@ -23,7 +23,7 @@ class Priority(Enum):
 
     @property
     def head_start_seconds(self) -> float:
-        """Audio at the start of a request that passes ahead of bulk work."""
+        """Seconds of audio at the start of a request that pass ahead of bulk work."""
         return {
             Priority.AUTO: FIRST_MINUTE_SECONDS,
             Priority.INTERACTIVE: math.inf,
@@ -54,7 +54,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Caller:
-    """On whose behalf the server works: for log lines, quotas and the order of work.
+    """On whose behalf the server works, for log lines, quotas and the order of work.
 
     ``key`` is the name of the API key, "" if the server needs none. ``traceparent`` is the span of
     the request in the form of W3C Trace Context, "" if it is not traced. ``live`` is None unless a

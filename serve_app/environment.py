@@ -1,4 +1,4 @@
-"""Environment variables: the defaults that we give to Ray's, and how a variable of ours is read.
+"""Environment variables: defaults for Ray's, and how ours are read.
 
 docs/settings.md says what each of them does.
 """
@@ -31,20 +31,20 @@ SET_BY_A_LOCAL_SERVER = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
-"""The same, and those that suit only a Ray on one machine."""
+"""The same, and those that suit only Ray on one machine."""
 
 
 def set_defaults() -> None:
-    """Set a local server's defaults, for this process and those it starts.
+    """Set a local server's defaults, for this process and those that it starts.
 
-    Call it before Ray is imported. What the operator has set stays.
+    Call it before Ray is imported. It does not change what the operator has set.
     """
     for name, default in SET_BY_A_LOCAL_SERVER.items():
         os.environ.setdefault(name, default)
 
 
 def choice(name: str, allowed: Sequence[str]) -> str:
-    """The variable's value, in lower case; "" while it is unset or blank.
+    """The variable's value, in lower case; "" if it is unset or blank.
 
     Raises ``InvalidSetting`` for a value that is not ``allowed``.
     """
@@ -55,7 +55,7 @@ def choice(name: str, allowed: Sequence[str]) -> str:
 
 
 def not_allowed(name: str, allowed: str) -> InvalidSetting:
-    """The error for the value that the variable has; ``allowed`` is what it may be, in words."""
+    """The error for the variable's present value. ``allowed`` says in words what it may be."""
     value = os.environ.get(name, "")[:40]
     return InvalidSetting(
         f"The environment variable {name} is {value!r}; allowed: {allowed}.", field=name

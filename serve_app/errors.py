@@ -8,12 +8,12 @@ _OPTION_NAME = re.compile(r"\w+(\.\w+)*")
 
 
 class WhisperOxError(Exception):
-    """An error with a stable ``code`` that a client may branch on.
+    """An error with a stable ``code`` on which a client may branch.
 
-    ``message`` tells the person who reads it what to do; ``status`` is the HTTP status of the
-    answer; ``field`` names the offending field of the request, if there is one; after
-    ``retry_after_seconds`` the same request may succeed (None: it will not by itself).
-    Errors cross process borders, so pickling must keep all five.
+    ``message`` tells the reader what to do. ``status`` is the HTTP status of the answer. ``field``
+    names the field of the request that is at fault, if any. After ``retry_after_seconds`` the same
+    request may succeed; None means that it will not without a change. Errors cross process borders,
+    so pickling must keep all five.
     """
 
     code = "internal_error"
@@ -49,8 +49,8 @@ class InvalidOption(WhisperOxError):
     """Options have the wrong type, are out of range or do not fit the model.
 
     Each of ``problems`` is a sentence that begins with the bare name of an option, such as
-    ``beam_size``; ``field`` is the first of these names. :meth:`under` adds what callers of an API
-    write before it, :meth:`renamed` puts their own names in its place.
+    ``beam_size``. ``field`` is the first of these names. :meth:`under` adds what callers of an API
+    write before it, and :meth:`renamed` replaces it with the callers' own names.
     """
 
     code = "invalid_option"
@@ -74,7 +74,7 @@ class InvalidOption(WhisperOxError):
         return InvalidOption(*map(placed, self.problems), field=field)
 
     def renamed(self, names: Mapping[str, str]) -> "InvalidOption":
-        """The same error with each option called by its value in ``names``, if it is there."""
+        """The same error with each option renamed as in ``names``, if it is there."""
 
         def rename(match: re.Match[str]) -> str:
             return names.get(match[0], match[0])
@@ -96,7 +96,9 @@ class InvalidSetting(WhisperOxError):
 
 
 class InvalidAudio(WhisperOxError):
-    """The bytes claim to be audio but cannot be decoded (empty, truncated, lying header)."""
+    """The bytes claim to be audio but cannot be decoded: they are empty, truncated or contradict
+    themselves.
+    """
 
     code = "invalid_audio"
     status = 400
@@ -124,7 +126,7 @@ class AudioTooLarge(WhisperOxError):
 
 
 class AudioTooCostly(WhisperOxError):
-    """Decoding takes far more memory or time than the audio is worth."""
+    """Decoding needs far more memory or time than the audio is worth."""
 
     code = "audio_too_costly"
     status = 422
@@ -244,7 +246,7 @@ class DraftDropped(WhisperOxError):
 
 
 class Overloaded(WhisperOxError):
-    """The queue is longer than the configured bound."""
+    """The queue is longer than the configured limit."""
 
     code = "overloaded"
     status = 429

@@ -1,8 +1,8 @@
 """The application's log on stderr: one line per event, as text or as JSON.
 
-What a person said or wrote stays out of it. Events carry sizes, times and names, and the message of
+It never shows what a person said or wrote. Events have sizes, times and names, and the message of
 an exception is left out if its type may quote a caller. Only ``LogSettings.transcripts`` changes
-that. Every line about a request carries its id, whichever thread it comes from.
+that. Every line about a request has its id, whichever thread it comes from.
 """
 
 import json
@@ -23,7 +23,7 @@ from serve_app.errors import NotReady, WhisperOxError
 from serve_app.settings import LogSettings
 
 _OTHERS = ("faster_whisper", "opentelemetry", "asyncio", "concurrent.futures", "uvicorn.error")
-"""Loggers of this process that would otherwise print in their own formats."""
+"""Loggers of this process that would otherwise print in formats of their own."""
 
 _SAFE_MESSAGES = (MemoryError, RuntimeError, NotReady)
 """Exceptions whose messages are about the machine (memory, CTranslate2, CUDA), besides Python's own
@@ -60,7 +60,7 @@ def fields(**values: object) -> dict[str, Any]:
 
 
 def from_environment(settings: LogSettings) -> LogSettings:
-    """``settings``, overridden by ``LOG_LEVEL`` and ``LOG_FORMAT``. Raises ``InvalidSetting``."""
+    """``settings``, with ``LOG_LEVEL`` and ``LOG_FORMAT`` applied. Raises ``InvalidSetting``."""
     given = {
         name: value
         for name, variable in (("level", "LOG_LEVEL"), ("format", "LOG_FORMAT"))
@@ -153,10 +153,10 @@ def _text(value: object) -> str:
 
 
 class _ServesFailures(logging.Filter):
-    """Lets Serve log an exception that leaves a deployment with a traceback in our format.
+    """Lets Serve log, in our format, an exception that leaves a deployment.
 
-    One of ours is not logged: it is an answer to the caller, whom it may quote, and has a line in
-    the access log.
+    Our own errors are not logged. They are answers to the caller, whom they may quote, and have a
+    line in the access log.
     """
 
     def __init__(self, *, messages: bool) -> None:
@@ -174,7 +174,9 @@ class _ServesFailures(logging.Filter):
 
 
 def _traceback(error: BaseException | None, *, messages: bool) -> str:
-    """As Python prints it, causes first, but only with the messages that may be logged."""
+    """The traceback as Python prints it, causes first, but only with messages that may be
+    logged.
+    """
     lines: list[str] = []
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

@@ -1,11 +1,11 @@
-"""Every metric of the server, declared once, and the sink that the rest of it records into.
+"""Every metric of the server, declared once, and the sink that records it.
 
-:mod:`serve_app.serving.ray_metrics` carries what is recorded to Ray's metrics export, whose
-Prometheus endpoint adds ``ray_`` in front of every name and ``_total`` behind counters. Counters
-add up over replicas; a gauge belongs to one replica and has its label ``replica``.
+:mod:`serve_app.serving.ray_metrics` passes what is recorded to Ray's metrics export. Its Prometheus
+endpoint puts ``ray_`` before every name and ``_total`` after counters. Counters add up over
+replicas. A gauge belongs to one replica and has the label ``replica``.
 
-Ray rebuilds a histogram from its buckets, so that ``_count`` is right, quantiles are as good as the
-buckets are narrow, and ``_sum`` is only an estimate. Seconds that must add up are a counter.
+Ray rebuilds a histogram from its buckets: ``_count`` is right, quantiles are as good as the buckets
+are narrow, and ``_sum`` is only an estimate. For seconds that must add up, use a counter.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ Process = Literal["Ingress", "Transcriber"]
 class Metric:
     """What counters, gauges and histograms share.
 
-    ``name`` is without prefix, ``help`` names the unit. ``labels`` have few values each, none of
-    which a client can make up; ``values`` lists those of an only label, where all are known.
+    ``name`` has no prefix, and ``help`` names the unit. Each of ``labels`` has few values, and a
+    client cannot invent one. ``values`` lists those of a single label if all are known.
     """
 
     name: str
@@ -52,20 +52,20 @@ class Counter(Metric):
 
 @dataclass(frozen=True)
 class Gauge(Metric):
-    """The latest value of one replica; gone from the endpoint soon after the replica is."""
+    """The latest value of one replica. It leaves the endpoint soon after the replica does."""
 
 
 @dataclass(frozen=True)
 class Histogram(Metric):
-    """How values are spread over ``buckets`` (upper bounds, inclusive, ascending)."""
+    """How values are distributed over ``buckets`` (upper bounds, inclusive, ascending)."""
 
     buckets: tuple[float, ...] = ()
 
 
 class Sink:
-    """Where measurements go. Recording never raises for a value and takes a few microseconds.
+    """Where measurements go. Recording never raises and takes a few microseconds.
 
-    This one forgets them: it is for an engine or an application that nobody watches.
+    This one forgets them. It serves an engine or an application that nobody watches.
     """
 
     def count(self, metric: Counter, amount: float = 1.0, **labels: str) -> None:
@@ -102,29 +102,29 @@ _BATCH_BUCKETS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64
 REQUESTS = Counter(
     "requests",
     "Ingress",
-    "Requests answered, by HTTP method, route template (other: refused before it was looked up, "
-    "or there is none), status (gone: the client left before an answer) and name of the API key "
-    "(anonymous: none).",
+    "Answered requests, by HTTP method, route template (other: refused before routing, or no "
+    "route), status (gone: the client left before the answer) and name of the API key (anonymous: "
+    "no key).",
     ("method", "route", "status", "key"),
 )
 REJECTED = Counter(
     "rejected",
     "Ingress",
-    "Requests answered with an error, by its code (unauthorized, overloaded, not_ready, ...) and "
-    "route.",
+    "Requests answered with an error, by error code (unauthorized, overloaded, not_ready, ...) "
+    "and route.",
     ("reason", "route"),
 )
 REQUEST_SECONDS = Histogram(
     "request_seconds",
     "Ingress",
-    "From a request's head to the end of its answer, in seconds.",
+    "Time from a request's head to the end of its answer, in seconds.",
     ("route",),
     buckets=_REQUEST_BUCKETS,
 )
 FIRST_BYTE_SECONDS = Histogram(
     "first_byte_seconds",
     "Ingress",
-    "From a request's head to the first byte of its answer, in seconds.",
+    "Time from a request's head to the first byte of its answer, in seconds.",
     ("route",),
     buckets=_REQUEST_BUCKETS,
 )
@@ -134,17 +134,19 @@ REQUESTS_IN_FLIGHT = Gauge(
 AUDIO_RECEIVED_SECONDS = Counter(
     "audio_received_seconds",
     "Ingress",
-    "Audio handed to the model, in seconds, by name of the API key.",
-    ("key",),
+    "Audio handed to a model, in seconds, by name of the API key and of the model.",
+    ("key", "model"),
 )
 AUDIO_DECODE_SECONDS = Histogram(
     "audio_decode_seconds",
     "Ingress",
-    "From an upload's last byte to its samples, in seconds.",
+    "Time from an upload's last byte to its decoded samples, in seconds.",
     buckets=_SHORT_BUCKETS,
 )
 MODEL_RETRIES = Counter(
-    "model_retries", "Ingress", "Requests sent again because a Transcriber replica died under them."
+    "model_retries",
+    "Ingress",
+    "Requests sent again because the Transcriber replica that held them died.",
 )
 LIVE_SESSIONS = Gauge("live_sessions", "Ingress", "Live sessions that this replica holds.")
 LIVE_LAG_SECONDS = Histogram(
@@ -160,7 +162,7 @@ LIVE_LAG_SECONDS = Histogram(
 MODEL_INFO = Gauge(
     "model_info",
     "Transcriber",
-    "1 for a replica that serves, with its model.",
+    "1 for each replica that serves, labelled with its model.",
     ("model", "device", "compute_type"),
 )
 REPLICA_STARTS = Counter(
@@ -170,52 +172,54 @@ MEMORY_BYTES = Gauge(
     "memory_bytes", "Transcriber", "Resident memory of this replica's process, in bytes."
 )
 OPEN_REQUESTS = Gauge(
-    "open_requests", "Transcriber", "Requests whose windows this replica queues or serves."
+    "open_requests", "Transcriber", "Requests that this replica queues or transcribes."
 )
-QUEUED_WINDOWS = Gauge("queued_windows", "Transcriber", "Windows that wait for some stage.")
+QUEUED_WINDOWS = Gauge("queued_windows", "Transcriber", "Windows that wait for a stage.")
 QUEUED_AUDIO_SECONDS = Gauge(
     "queued_audio_seconds",
     "Transcriber",
-    "Audio of open requests that is not transcribed yet, in seconds.",
+    "Audio of these requests that is not transcribed yet, in seconds.",
 )
 ESTIMATED_WAIT_SECONDS = Gauge(
     "estimated_wait_seconds",
     "Transcriber",
-    "How long a request that came now would wait before its own work begins, in seconds, by its "
-    "length. Admission refuses by it.",
+    "How long a request would wait if it arrived now, in seconds, by its length. Admission uses "
+    "it to refuse requests.",
     ("length",),
     ("short", "bulk"),
 )
 FULL_LOAD_RTFX = Gauge(
     "full_load_rtfx",
     "Transcriber",
-    "Seconds of audio per second with every worker busy, as admission has measured it; 0 before.",
+    "Seconds of audio per second when every worker is busy, as measured; 0 until then.",
 )
 AUDIO_TRANSCRIBED_SECONDS = Counter(
     "audio_transcribed_seconds",
     "Transcriber",
-    "Audio of finished transcriptions, in seconds. Over engine_active_seconds it is the RTFx.",
+    "Audio of finished transcriptions, in seconds. Divided by engine_active_seconds it is the "
+    "RTFx.",
 )
 ENGINE_ACTIVE_SECONDS = Counter(
-    "engine_active_seconds", "Transcriber", "Time in which some batch was being served, in seconds."
+    "engine_active_seconds", "Transcriber", "Time during which at least one batch ran, in seconds."
 )
 ENGINE_SECONDS = Histogram(
     "engine_seconds",
     "Transcriber",
-    "From the engine's receipt of a request to its last segment, in seconds.",
+    "Time from a request's arrival in the engine to its last segment, in seconds.",
     buckets=_REQUEST_BUCKETS,
 )
-STAGE_BATCHES = Counter("stage_batches", "Transcriber", "Batches served, by stage.", **_BY_STAGE)
+STAGE_BATCHES = Counter("stage_batches", "Transcriber", "Batches, by stage.", **_BY_STAGE)
 STAGE_WINDOWS = Counter(
     "stage_windows",
     "Transcriber",
-    "Windows served, by stage. Over stage_batches it is the mean batch, over stage_slots the fill.",
+    "Windows, by stage. Divided by stage_batches it is the mean batch; divided by stage_slots, "
+    "the fill.",
     **_BY_STAGE,
 )
 STAGE_SLOTS = Counter(
     "stage_slots",
     "Transcriber",
-    "Windows that those batches had room for: the stage's limit, summed over batches.",
+    "Windows that would have fitted into those batches, by stage.",
     **_BY_STAGE,
 )
 STAGE_BUSY_SECONDS = Counter(
@@ -254,26 +258,28 @@ QUEUE_WAIT_SECONDS = Histogram(
 VAD_SECONDS = Histogram(
     "vad_seconds",
     "Transcriber",
-    "Voice activity detection in one request's audio, in seconds.",
+    "Time to find the speech in one request's audio, in seconds.",
     buckets=_SHORT_BUCKETS,
 )
 SPEECH_SECONDS = Counter(
-    "speech_seconds", "Transcriber", "Speech that VAD heard in finished requests, in seconds."
+    "speech_seconds",
+    "Transcriber",
+    "Speech that voice activity detection found in finished requests, in seconds.",
 )
 SPEECH_COVERED_SECONDS = Counter(
     "speech_covered_seconds",
     "Transcriber",
-    "The part of speech_seconds that words cover, in seconds. Its share is the coverage.",
+    "The part of speech_seconds that words cover, in seconds. Divided by it, the coverage.",
 )
 SPEECH_RECOVERED_SECONDS = Counter(
     "speech_recovered_seconds",
     "Transcriber",
-    "Speech that words cover only since it was heard again, in seconds.",
+    "Speech that words cover only because it was heard again, in seconds.",
 )
 RECOVERY_WINDOWS = Counter(
     "recovery_windows",
     "Transcriber",
-    "Windows cut from speech that no word covered, and heard on their own.",
+    "Windows cut from speech that no word covered, to be heard again.",
 )
 DRAFTS_DROPPED = Counter(
     "drafts_dropped",

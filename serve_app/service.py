@@ -28,10 +28,11 @@ class SpeechService(Protocol):
     """Audio and options in, transcript out."""
 
     async def admit(self, caller: Caller, body_bytes: int | None) -> None:
-        """Ask before a body is read whether its audio may come.
+        """Ask whether audio may come, before its body is read.
 
-        ``body_bytes``: what the request's head announces, None if it does not. Raises ``NotReady``
-        while no replica serves and ``Overloaded`` while none would queue such a request.
+        ``body_bytes`` is what the request's head announces, None if it announces nothing. Raises
+        ``NotReady`` while no replica serves and ``Overloaded`` while none would queue such a
+        request.
         """
 
     async def transcribe(
@@ -66,7 +67,7 @@ class SpeechService(Protocol):
 async def as_told(
     work: Callable[[Tell], Coroutine[Any, Any, Transcript]],
 ) -> AsyncIterator[Segment | Transcript]:
-    """What ``work`` tells, segment by segment, and last the transcript that it returns.
+    """The segments that ``work`` tells, and last the transcript that it returns.
 
     Raises what ``work`` raises. Closing the iterator cancels ``work``.
     """

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing_extensions import Self
 
+from models.reference import parse_reference
 from serve_app.audio.limits import AudioLimits, WorkerLimits
 from serve_app.options import OptionLimits
+from serve_app.options.language import language_code
 
 DEFAULT_MODEL = "base"
 
@@ -23,14 +26,14 @@ class _Settings(BaseModel):
 
 
 class EngineSettings(_Settings):
-    """The model and the machine under it; a change restarts the Transcriber replicas."""
+    """The model and the hardware it runs on. A change restarts the Transcriber replicas."""
 
     model: str = Field(
         default=DEFAULT_MODEL,
         description="Catalogue name, local directory or Hugging Face id of the model.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where the model runs; auto takes a GPU if there is one."
+        default="auto", description="Where the model runs. auto: on a GPU if there is one."
     )
     compute_type: Literal[
         "auto",
@@ -43,79 +46,128 @@ class EngineSettings(_Settings):
         "bfloat16",
         "float32",
     ] = Field(
-        default="auto", description="CTranslate2 compute type; auto: int8 on CPU, float16 on GPU."
+        default="auto",
+        description="CTranslate2's compute type. auto: int8 on a CPU, float16 on a GPU.",
+    )
+    cores: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="CPU cores that each replica may keep busy. 0: all cores, or an equal share "
+        "of them if a local server has several models.",
     )
     workers: int = Field(
         default=0,
         ge=0,
         le=256,
-        description="Batches in flight at once; 0: one per available CPU core, on a GPU 2.",
+        description="Batches that run at the same time. 0: one for each of its CPU cores; 2 on a "
+        "GPU.",
     )
     threads_per_worker: int = Field(
         default=1, ge=1, le=256, description="CPU threads of each worker."
     )
     whole_machine_worker: bool = Field(
         default=True,
-        description="On a CPU, keep a second copy of the weights whose one worker uses every "
-        "core, for a request that has the machine to itself.",
+        description="On a CPU, keep a second copy of the weights for a worker that uses every "
+        "core. It serves a request that has the machine to itself.",
     )
     cpu_isa: Literal["auto", "AVX512", "AVX2", "AVX", "NEON", "GENERIC"] = Field(
         default="auto",
-        description="Instruction set of CTranslate2's kernels on a CPU. CTranslate2 takes at most "
-        "AVX2 by itself; auto: AVX512 instead where a measurement at start-up, of a second or "
-        "two, finds it faster. CT2_FORCE_CPU_ISA in the environment takes precedence.",
+        description="Instruction set of CTranslate2's kernels on a CPU. By itself CTranslate2 "
+        "uses AVX2 at most. auto: the server measures AVX512 when it starts, which takes a second "
+        "or two, and uses it if it is faster. The environment variable CT2_FORCE_CPU_ISA takes "
+        "precedence.",
     )
     bind_to_numa_node: bool = Field(
         default=False,
-        description="On a CPU with several NUMA nodes, keep each replica's threads and memory to "
-        "one of them; run as many replicas as there are nodes.",
+        description="On a CPU with several NUMA nodes, keep each replica's threads and memory on "
+        "one of them. Run as many replicas as there are nodes.",
     )
     stall_seconds: float = Field(
         default=600.0,
         gt=0,
-        description="A batch that runs for longer than this, and for twenty times as long as is "
-        "usual for its size, has stalled, and Serve replaces the replica.",
+        description="A batch has stalled when it runs for longer than this and for more than "
+        "twenty times as long as usual for its size. Serve then replaces the replica.",
     )
     max_concurrent_requests: int = Field(
         default=1024,
         ge=1,
         le=4096,
-        description="Requests held at once; bulk requests may be three quarters of them, more are "
-        "refused with 429. Serve's max_ongoing_requests must be higher.",
+        description="Most requests that a replica holds at once; long ones may be three quarters "
+        "of them. More are refused with 429. Serve's max_ongoing_requests must be higher.",
     )
 
 
+class ModelSettings(EngineSettings):
+    """One of several models: its name, and any key of `engine` that differs."""
+
+    model: str = Field(
+        description="Catalogue name, local directory or Hugging Face id. Callers use it as the "
+        "model's name; for a directory, they use the last part of its path."
+    )
+    memory_mib: int = Field(
+        default=0,
+        ge=0,
+        description="Memory that each replica may use, in MiB. 0: as much as it is estimated to "
+        "need at most. A local server does not start if all models together need more than the "
+        "machine has.",
+    )
+    aliases: tuple[str, ...] = Field(
+        default=(),
+        description="More names for this model, such as the name of an Azure deployment.",
+    )
+    languages: tuple[str, ...] = Field(
+        default=(),
+        description="Languages of this model. A request that names one of them and no model goes "
+        "to this model.",
+    )
+
+    @property
+    def name(self) -> str:
+        """What callers call it. Raises ``models.ModelNotFound`` for what cannot be a model."""
+        return parse_reference(self.model).name
+
+    @field_validator("languages")
+    @classmethod
+    def _are_languages(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        codes = {language: language_code(language) for language in languages}
+        if unknown := [language for language, code in codes.items() if code is None]:
+            raise ValueError(f"Whisper does not know the language {unknown[0]!r}")
+        return tuple(code for code in codes.values() if code)
+
+
 class EngineTunables(_Settings):
-    """What may change while the engine runs (Serve ``user_config`` of the Transcriber)."""
+    """Settings that may change while the engine runs (``user_config`` of the Transcriber)."""
 
     encode_batch: int = Field(
-        default=0, ge=0, le=64, description="Windows per encoder call; 0: 1 on CPU, 8 on a GPU."
+        default=0, ge=0, le=64, description="Windows per encoder call. 0: 1 on a CPU, 8 on a GPU."
     )
     decode_batch: int = Field(default=8, ge=1, le=64, description="Windows per decoder call.")
     bulk_decode_batch: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="Windows per decoder call of requests longer than a minute while shorter ones "
-        "come in, which wait for that call to end; 0: 2 on CPU, as decode_batch on a GPU.",
+        description="Windows per decoder call for requests longer than a minute, while shorter "
+        "requests arrive; these wait for the call to end. 0: 2 on a CPU, the same as decode_batch "
+        "on a GPU.",
     )
     partial_context: bool = Field(
         default=True,
-        description="Encode short windows without most of the silence that pads them to 30 s, and "
-        "in full only those that decode badly.",
+        description="Encode a short window without most of the silence that pads it to 30 s. A "
+        "window that decodes badly is encoded again in full.",
     )
     recover_speech: bool = Field(
         default=True,
-        description="Hear again what VAD heard but no word covers, and what fails the caller's "
-        "thresholds, where windows are decoded in parallel (batch_size above 1). Off: the text is "
-        "faster-whisper's to the letter. A request's own recover takes precedence.",
+        description="Hear again the speech that no word covers, and texts that fail the caller's "
+        "thresholds. This applies to requests with batch_size above 1. Off: the text is "
+        "faster-whisper's own, to the letter. The option recover of a request takes precedence.",
     )
     slack_seconds: float = Field(
         default=15.0,
         ge=0,
         le=600,
-        description="How far fair order bends so that windows of several requests share a batch, "
-        "in seconds of audio.",
+        description="How far a window may move ahead of its fair turn to fill a batch, in seconds "
+        "of audio.",
     )
 
 
@@ -124,25 +176,26 @@ class HttpSettings(_Settings):
 
     transcribe_paths: tuple[str, ...] = Field(
         default=("/transcribe", "/v1/transcribe", "/"),
-        description="Paths that answer the contract's POST.",
+        description="Paths that transcribe a POST.",
     )
     extra_transcribe_paths: tuple[str, ...] = Field(
-        default=(), description="Further aliases, for a caller whose path is fixed."
+        default=(), description="More such paths, for a caller whose path is fixed."
     )
     model_aliases: tuple[str, ...] = Field(
         default=(),
-        description="Further names of the model under OpenAI's paths, such as a deployment's name "
-        "in Azure.",
+        description="More names for the model, or for the first of several, such as the name of "
+        "an Azure deployment.",
     )
     strict_options: bool = Field(
         default=False,
-        description="Answer 422 to unknown options, parts and parameters, and to an option with "
-        "several values, instead of ignoring what has no effect.",
+        description="Answer 422 if anything in a request has no effect: an unknown option, part "
+        "or parameter, or one of several values of an option. Off: it is ignored and named in the "
+        "answer.",
     )
     cors_origins: tuple[str, ...] = Field(
         default=(),
-        description="Origins whose pages may use this server from a browser, such as "
-        "`https://app.example.com`; `*`: all pages.",
+        description="Origins of web pages that may use this server from a browser, such as "
+        "`https://app.example.com`. `*`: all pages.",
     )
     max_body_bytes: int = Field(
         default=512 * 1024 * 1024, ge=1024, description="Largest request body, in bytes."
@@ -150,8 +203,8 @@ class HttpSettings(_Settings):
     max_held_bytes: int = Field(
         default=2 * 1024**3,
         ge=1024,
-        description="Most bytes of bodies and of audio unpacked from them that an Ingress replica "
-        "holds for all requests in progress; beyond that a request is answered with 429.",
+        description="Most bytes that an Ingress replica holds for all requests in progress: their "
+        "bodies and the audio decoded from them. Beyond that a request is answered with 429.",
     )
     max_header_bytes: int = Field(
         default=32 * 1024,
@@ -161,20 +214,22 @@ class HttpSettings(_Settings):
     upload_idle_seconds: float = Field(
         default=20.0,
         gt=0,
-        description="A request whose body stops coming for so long is answered with 408.",
+        description="A request whose body stops coming for this long is answered with 408.",
     )
     upload_seconds: float = Field(
-        default=900.0, gt=0, description="A body that takes longer to come is answered with 408."
+        default=900.0,
+        gt=0,
+        description="A request whose body takes longer than this is answered with 408.",
     )
     request_seconds: float = Field(
         default=14_400.0,
         gt=0,
-        description="A transcription that takes longer is given up and answered with 504.",
+        description="A transcription that takes longer than this is stopped and answered with 504.",
     )
     docs: Literal["key", "open", "off"] = Field(
         default="key",
-        description="Who may read /docs and /openapi.json: holders of a key (everyone where no key "
-        "is set), everyone, or nobody.",
+        description="Who may read /docs and /openapi.json. key: holders of a key, or everyone if "
+        "no key is set. open: everyone. off: nobody.",
     )
 
     @field_validator("cors_origins")
@@ -190,43 +245,46 @@ class HttpSettings(_Settings):
 
 
 class SubtitleSettings(_Settings):
-    """How SRT and WebVTT are laid out. Wide characters, as in Chinese, count twice."""
+    """The layout of SRT and WebVTT. Wide characters, as in Chinese, count twice."""
 
     line_characters: int = Field(
-        default=42, ge=10, le=200, description="Longest line, in characters; words are never cut."
+        default=42, ge=10, le=200, description="Longest line, in characters. Words are never cut."
     )
-    lines: int = Field(default=2, ge=1, le=4, description="Most lines of one subtitle.")
+    lines: int = Field(default=2, ge=1, le=4, description="Most lines in one subtitle.")
     max_seconds: float = Field(
-        default=7.0, gt=0, le=30, description="Longest time from its first word to its last."
+        default=7.0,
+        gt=0,
+        le=30,
+        description="Longest time that a subtitle covers, from its first word to its last.",
     )
     characters_per_second: float = Field(
         default=20.0,
         gt=0,
         le=100,
-        description="Reading speed: a subtitle that would have to be read faster stays longer, up "
-        "to the next one.",
+        description="Reading speed. A subtitle that people cannot read so fast stays longer, but "
+        "not beyond the start of the next one.",
     )
 
 
 class RemoteSettings(_Settings):
-    """Audio that a caller names by a URL instead of sending it, which Deepgram's clients may do."""
+    """Audio that a caller names by a URL instead of sending it, as Deepgram's clients may."""
 
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
-        description="Hosts that audio may be fetched from, such as audio.example.com, or "
-        "*.example.com for every host below that; with :8443, on that port instead of the usual "
-        "one. Empty: nothing is fetched.",
+        description="Hosts that audio may be fetched from, such as audio.example.com. "
+        "*.example.com stands for every host below that name. A port other than the usual one is "
+        "written as audio.example.com:8443. Empty: nothing is fetched.",
     )
     allow_private_addresses: bool = Field(
         default=False,
-        description="Fetch also from an allowed host whose address is not public, such as a file "
+        description="Also fetch from an allowed host whose address is not public, such as a file "
         "store on your own network.",
     )
     seconds: float = Field(
         default=60.0,
         gt=0,
         le=3600,
-        description="Longest time to fetch a file. It may be as large as http.max_body_bytes.",
+        description="Longest time to fetch a file. The largest file is http.max_body_bytes.",
     )
 
     @field_validator("allowed_hosts")
@@ -242,41 +300,43 @@ class RemoteSettings(_Settings):
 
 
 class QuotaSettings(_Settings):
-    """What each API key may use at once and over time, per Ingress replica; null: no bound.
+    """What each API key may use, counted by each Ingress replica. null: no limit.
 
-    The keys file may say otherwise for a key.
+    The keys file may set other values for a key.
     """
 
     concurrent_requests: int | None = Field(
-        default=None, ge=1, description="Requests of one key that may run at once."
+        default=None, ge=1, description="Most requests of one key at the same time."
     )
     audio_seconds_per_minute: float | None = Field(
         default=None,
         gt=0,
-        description="Audio that one key may send per minute, in seconds; a minute's worth may come "
-        "at once. Each window counts as at least the 8 s that the model is shown of it, or 30 s "
-        "with batch_size 1.",
+        description="Seconds of audio that one key may send per minute. A whole minute's worth "
+        "may come at once. Each window counts as at least 8 s, or as 30 s with batch_size 1.",
     )
 
 
 class AdmissionSettings(_Settings):
-    """When a request is refused with 429 rather than queued, per Transcriber replica."""
+    """When a Transcriber replica refuses a request with 429 instead of queueing it."""
 
     max_wait_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="Longest estimated wait, before its own work begins, of a request of up to a "
-        "minute of audio in up to a minute of windows, or with X-Priority: interactive.",
+        description="Longest estimated wait for a short request, one of up to a minute of audio "
+        "in up to a minute of windows, and for requests with X-Priority: interactive.",
     )
     bulk_max_wait_seconds: float = Field(
-        default=3600.0, gt=0, description="The same for all others, which let those go ahead."
+        default=3600.0,
+        gt=0,
+        description="Longest estimated wait for all other requests. Short "
+        "requests go ahead of them.",
     )
     max_queued_audio_seconds: float = Field(
         default=28_800.0,
         gt=0,
-        description="Most audio held at once, in seconds (8 hours), a bound on memory; each window "
-        "counts as at least what the model is shown of it. Bulk requests may hold three quarters "
-        "of it. One of any length is always taken.",
+        description="Most audio held at once, in seconds (8 hours). It bounds memory. Long "
+        "requests may hold three quarters of it. A request is always accepted if no other is "
+        "held.",
     )
 
 
@@ -338,33 +398,33 @@ class LiveSettings(_Settings):
 
 
 class DrainSettings(_Settings):
-    """What SIGTERM does to ``python -m serve_app``; Ctrl-C stops it at once."""
+    """What SIGTERM does to ``python -m serve_app``. Ctrl-C stops it at once."""
 
     notice_seconds: float = Field(
         default=0.0,
         ge=0,
-        description="How long /readyz says 503 while requests are still taken, so that load "
-        "balancers turn away first; after that, requests are refused with 503.",
+        description="How long /readyz answers 503 while requests are still accepted, so that load "
+        "balancers stop sending them. Afterwards new requests get 503.",
     )
     seconds: float = Field(
         default=60.0,
         ge=0,
-        description="How long requests that are running then may go on until they are cut off.",
+        description="How long the requests in progress may continue after that.",
     )
 
 
 class LogSettings(_Settings):
-    """The application's log on stderr."""
+    """The application's log, on stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Lowest level that is logged; LOG_LEVEL overrides it."
+        default="info", description="Lowest level that is logged. LOG_LEVEL takes precedence."
     )
     format: Literal["text", "json"] = Field(
-        default="text", description="One line of text or one JSON object per event."
+        default="text", description="text: one line per event. json: one JSON object per event."
     )
     transcripts: bool = Field(
         default=False,
-        description="Log each transcript at debug. Off, no word of it is logged anywhere.",
+        description="Log each transcript at level debug. Off: no word of a transcript is logged.",
     )
 
 
@@ -372,6 +432,7 @@ class AppSettings(_Settings):
     """Arguments of the Serve application (``args`` in a Serve config)."""
 
     engine: EngineSettings = EngineSettings()
+    models: tuple[ModelSettings, ...] = ()
     http: HttpSettings = HttpSettings()
     subtitles: SubtitleSettings = SubtitleSettings()
     remote: RemoteSettings = RemoteSettings()
@@ -384,10 +445,34 @@ class AppSettings(_Settings):
     decoding: WorkerLimits = WorkerLimits()
     options: OptionLimits = OptionLimits()
 
+    @property
+    def served(self) -> dict[str, ModelSettings]:
+        """Each model by its name, with all of its settings; the first one is the default.
+
+        Raises ``models.ModelNotFound`` for what cannot be a model.
+        """
+        shared = self.engine.model_dump()
+        models = self.models or (ModelSettings(model=self.engine.model),)
+        return {
+            own.name: ModelSettings(**shared | own.model_dump(exclude_unset=True)) for own in models
+        }
+
+    @model_validator(mode="after")
+    def _names_are_clear(self) -> Self:
+        if self.models and "model" in self.engine.model_fields_set:
+            raise ValueError("engine.model and models both name models; leave one of them out")
+        names = [name for own in self.models for name in (own.name, *own.aliases)]
+        names += self.http.model_aliases if self.models else ()
+        routed = [language for own in self.models for language in own.languages]
+        for kind, given in (("name", names), ("language", routed)):
+            if twice := [one for one in given if given.count(one) > 1]:
+                raise ValueError(f"models: the {kind} {twice[0]!r} is given more than once")
+        return self
+
 
 @dataclass(frozen=True)
 class ApiKey:
-    """Where the optional API keys are. This comes from the environment, never from a profile."""
+    """Where the API keys are. They come from the environment, never from a profile."""
 
     key: str = field(default="", repr=False)
     header: str = "X-API-Key"

@@ -16,7 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 @dataclass(frozen=True)
 class Received:
-    """A span as it came. Ids are hexadecimal, "" where there is none."""
+    """A span as it arrived. Ids are hexadecimal, "" if there is none."""
 
     name: str
     trace_id: str
@@ -31,7 +31,7 @@ class Received:
 
 @dataclass
 class Collector:
-    """What has been sent so far: paths, bodies, and their spans by :attr:`spans`."""
+    """What has arrived so far: paths, bodies, and their spans by :attr:`spans`."""
 
     url: str
     paths: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ def collector() -> Iterator[Collector]:
             self.wfile.write(ExportTraceServiceResponse().SerializeToString())
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     server.RequestHandlerClass = Handler
     thread = threading.Thread(target=server.serve_forever, daemon=True)

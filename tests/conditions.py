@@ -1,4 +1,4 @@
-"""Waiting for what must come true, with an end."""
+"""Waits for conditions, with a time limit."""
 
 import time
 from collections.abc import Callable
@@ -8,11 +8,11 @@ T = TypeVar("T")
 
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0
-"""On two cores that others use as well."""
+"""In seconds, on two busy cores."""
 
 
 def eventually(look: Callable[[], T | None], within_seconds: float = PATIENCE_SECONDS) -> T:
-    """The first true value of ``look``; fails with the last one when it takes too long."""
+    """The first true value of ``look``. Fails with the last value if it takes too long."""
     deadline = time.monotonic() + within_seconds
     while not (seen := look()):
         assert time.monotonic() < deadline, f"still {seen!r} after {within_seconds:g} s"

@@ -1,4 +1,4 @@
-"""How all tests are run: spread over processes, with few examples of each property by default."""
+"""How all tests run: spread over processes, by default with few examples of each property."""
 
 import gc
 
@@ -14,8 +14,8 @@ settings.load_profile("few")
 
 
 def pytest_collection_finish() -> None:
-    """Leave the objects of modules and tests to themselves: faster-whisper collects garbage after
-    each decoding, which would take a third of a second.
+    """Exempt the objects of modules and tests from garbage collection. faster-whisper collects
+    garbage after each decoding, which would take a third of a second.
     """
     gc.freeze()
 

@@ -115,7 +115,7 @@ def _parts(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def forms(draw: st.DrawFn) -> bytes:
-    """Bodies whose boundary is ``x``."""
+    """Bodies with the boundary ``x``."""
     parts = draw(st.lists(_parts(), max_size=3))
     parts += parts[-1:] * draw(st.sampled_from([0] * 9 + [80]))
     body = draw(st.sampled_from(_STARTS)) + b"".join(parts) + draw(st.sampled_from(_ENDS))
@@ -151,7 +151,7 @@ _FORM_HEAD = b"Host: x\r\nConnection: close\r\nContent-Type: multipart/form-data
 
 @st.composite
 def whole_requests(draw: st.DrawFn) -> bytes:
-    """HTTP that is right, with a form that may not be."""
+    """Valid HTTP with a form that may be invalid."""
     body, head = draw(forms()), b"POST /transcribe HTTP/1.1\r\n" + _FORM_HEAD
     size = draw(st.sampled_from([0, 0, 0, 1 + len(body) // 100, 1 + len(body) // 5_000]))
     if not size:
@@ -184,4 +184,4 @@ def _odd_requests(draw: st.DrawFn) -> bytes:
 broken_requests = broken(
     _odd_requests() | whole_requests() | st.sampled_from(_NOT_HTTP) | st.binary(max_size=300)
 )
-"""Bytes of which a server may not know that they are all."""
+"""Bytes that a server may take for an incomplete request."""

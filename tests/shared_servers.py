@@ -8,7 +8,7 @@ SHARED_SERVERS = {"tiny_en", "base", "guarded", "server"}
 
 
 class ByServer(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Gives one process all tests of a shared server, or else all tests of a file.
+    """Gives all tests of a shared server, or else all tests of a file, to one process.
 
     xdist's own groups (``--dist loadgroup``) do nothing with pytest 9.2: pytest-xdist issue 1386.
     """

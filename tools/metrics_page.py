@@ -1,23 +1,23 @@
-"""``python -m tools.metrics_page``: docs/metrics.md, from the declarations of the metrics."""
+"""``python -m tools.metrics_page`` prints docs/metrics.md."""
 
 from serve_app.metrics import METRICS, Counter, Gauge, Histogram, Metric
 
 _INTRODUCTION = """\
 # Metrics
 
-Every replica records into Ray's metrics export. The node agent that Ray runs on each machine
-collects from all processes every 10 s and answers Prometheus. Nothing is sent anywhere: Prometheus
-comes and reads.
+For operators: how to read the server's metrics with Prometheus, and what each one means.
+[`k8s/observability/`](../k8s/observability/README.md) has alerts and a Grafana dashboard.
+
+Ray runs an agent on each machine. It collects the metrics of all processes every 10 s
+(`RAY_metrics_report_interval_ms`, at least 1,000) and waits for Prometheus to read them. It sends
+nothing.
 
 ## Where to scrape
 
-- `make serve METRICS_PORT=9464`, which is `python -m serve_app --metrics-port 9464`: one endpoint,
-  `http://127.0.0.1:9464/metrics`. Off by default. `--metrics-host 0.0.0.0` opens it to other
-  machines, which a container needs. It does not ask for a key. It shows neither audio nor text, but
-  it does show the names of keys and the traffic.
-- On Kubernetes every Ray pod answers on its port `metrics` (8080);
-  [`k8s/observability/`](../k8s/observability/README.md) has the PodMonitor, the alerts and the
-  Grafana dashboard.
+- **One machine.** `make serve METRICS_PORT=9464`, or `python -m serve_app --metrics-port 9464`,
+  opens `http://127.0.0.1:9464/metrics`. In a container, add `--metrics-host 0.0.0.0`. This port
+  asks for no key. It shows no audio and no text, but it shows the names of keys and the traffic.
+- **Kubernetes.** Every Ray pod answers on its port `metrics` (8080).
 
 ```yaml
 scrape_configs:
@@ -29,31 +29,28 @@ scrape_configs:
 
 ## What there is
 
-Besides the labels below there are `application`, `deployment` and `replica` from Ray Serve and
-those of Ray itself (`NodeAddress`, `SessionName`, `WorkerId`, ...). Counters add up over replicas
-and processes; the node's agent keeps the last value of a process that has ended. A gauge belongs to
-one replica and disappears about 20 s after it. No label takes a value from a client: a request that
-is refused before routing (size, key, quota) or has no route counts as `other`, and keys appear
-under the names that the operator gave them.
+Ray Serve adds the labels `application`, `deployment` and `replica`, and Ray adds `NodeAddress`,
+`SessionName`, `WorkerId` and others. Counters add up over replicas. A gauge belongs to one replica
+and disappears about 20 s after it. A client cannot create a label value: keys appear under the
+names that you gave them, and a request without a route counts as `other`.
 
-Ray passes a histogram on as the counts of its buckets, so quantiles and `_count` are right, but
-`_sum` is an estimate from the middles of the buckets. Take the ratio of two counters for a mean:
+Ray's `_sum` of a histogram is only an estimate; `_count` and quantiles are right. For a mean,
+divide the rates of two counters (`ray_whisper_ox_` and `_total` are left out here):
 
-- RTFx: `ray_whisper_ox_audio_transcribed_seconds_total` over
-  `ray_whisper_ox_engine_active_seconds_total`: seconds of audio per second of work. A request
-  counts when it is done, so choose a range that is longer than your longest file takes.
-- mean batch, batch fill and mean wait: `stage_windows` over `stage_batches`, over `stage_slots`,
-  and `stage_wait_seconds` over `stage_windows`.
-- coverage: `speech_covered_seconds` over `speech_seconds`.
+| Question | Divide | By |
+|---|---|---|
+| How fast is the model (RTFx)? | `audio_transcribed_seconds` | `engine_active_seconds` |
+| How many windows share a batch? | `stage_windows` | `stage_batches` |
+| How full are the batches? | `stage_windows` | `stage_slots` |
+| How long does a window wait? | `stage_wait_seconds` | `stage_windows` |
+| How much of the speech do words cover? | `speech_covered_seconds` | `speech_seconds` |
 
-`RAY_metrics_report_interval_ms` changes the 10 s; Ray accepts 1,000 and more.
+RTFx is seconds of audio per second of work. A request counts when it is finished, so choose a range
+that is longer than your longest file takes.
 """
 
 _CLOSING = """\
 The same endpoint has Ray's own metrics, such as `ray_serve_*` about the deployments.
-
-`make docs` writes this page (`python -m tools.metrics_page > docs/metrics.md`), and a test fails
-while it is out of date.
 """
 
 

@@ -1,4 +1,4 @@
-"""``python -m tools.options_page``: docs/options.md, from the option models."""
+"""``python -m tools.options_page`` prints docs/options.md, made from the option models."""
 
 import json
 from typing import Any
@@ -13,38 +13,65 @@ from serve_app.options.language import LANGUAGES
 _INTRODUCTION = """\
 # Options
 
-`generate_kwargs` is a JSON object with any of these keys. Numbers and booleans may also be given as
-strings, and `null` means the default. The server answers a wrong type or a value out of range with
-422 and names the option, the value it got and what is allowed.
+For application developers: what a request may ask for. The model and the server's limits are the
+operator's choice ([settings.md](settings.md)).
 
-`make docs` writes this page (`python -m tools.options_page > docs/options.md`), and a test fails
-while it is out of date.
+`generate_kwargs` is a JSON object with any of these keys. All are optional. Numbers and booleans
+may also be strings, and `null` means the default. If a value has the wrong type or is out of
+range, the answer is 422, and its message names the option, the value and what is allowed.
+
+Most people need three: `language`, if you know it; `word_timestamps`, for the times of words; and
+`initial_prompt` or `hotwords`, for names that the model does not know.
 """
+
+_ATTEMPTS = """
+## Second attempts
+
+The model's first text may be bad: it repeats a phrase, or the model is unsure of it. The options
+`compression_ratio_threshold` and `log_prob_threshold` say when a text fails, and `temperature`
+says what the server tries then. A higher temperature makes the model choose less likely words.
+
+| | `batch_size` above 1 (the default) | `batch_size` 1 |
+|---|---|---|
+| Later temperatures tried | At most two; by default 0.4 and 0.8 | All, in order |
+| A silent window (`no_speech_threshold`) | Its first text is kept | Its text is dropped |
+| `"recover": false` | No second attempts | No effect |
+
+The first text that passes is used. If none passes, the most probable one that does not repeat
+itself is used."""
 
 _PLACES = """
 ## Where options stand
 
-`generate_kwargs` may be a text field or a file part, such as a browser's `Blob`, and its JSON may
-be encoded twice. It is also read from the query (`?generate_kwargs=...`) if the form has none.
+`generate_kwargs` may be a text field or a file part, such as a browser's `Blob`. Its JSON may be
+encoded twice. If the form has no `generate_kwargs`, the server reads it from the query
+(`?generate_kwargs=...`).
 
-An option may also be a form field or a query parameter of its own:
+You may also send an option as a form field or a query parameter of its own:
 
 ```sh
 curl -F language=de -F file=@speech.wav 'http://127.0.0.1:8000/transcribe?beam_size=3'
 ```
 
-If an option has several values, the one in `generate_kwargs` counts, else the last form field, else
-the last query parameter. The fields or parameters of a list are taken together instead:
-`temperature=0&temperature=0.2` (or `temperature[]`), `temperature=0,0.2` and
-`temperature=[0,0.2]` mean the same. `vad_parameters` is JSON there too, and `initial_prompt` is
-always text. An empty value, `null` and `undefined` count as not given.
+If an option has several values, the one in `generate_kwargs` counts, then the last form field,
+then the last query parameter. Lists are an exception: their fields or parameters are joined.
+`temperature=0&temperature=0.2` (or `temperature[]`), `temperature=0,0.2` and `temperature=[0,0.2]`
+mean the same. A `vad_parameters` field is JSON, and an `initial_prompt` field is always text. An
+empty value, `null` and `undefined` count as not given.
 
-The header `X-Ignored-Options` of the answer names what had no effect: unknown keys, fields, file
-parts and query parameters by their names, and other values of an option as `form.language` or
-`query.language`. With `http.strict_options` the request is refused with 422 instead.
+The header `X-Ignored-Options` of the answer names everything that had no effect: unknown keys,
+fields, file parts and query parameters, and losing values as `form.language` or `query.language`.
+If the operator sets `http.strict_options`, such a request gets 422 instead.
 
-Options before the file are checked when the file begins, so a wrong one is answered before the file
-has come. Put them first."""
+Put options before the file. The server then checks them before the file arrives."""
+
+_LANGUAGES = (
+    "Give a code (ISO 639-1, -2 or -3), a name in any language, or a tag with a region: `de`, "
+    "`deu`, `German`, `Deutsch` and `de-CH` all mean German. Upper and lower case are the same. "
+    "`auto`, `detect`, `multi`, `none` and `und` mean that the server detects the language. An "
+    "English-only model knows only `en`. Other models know all of these, but only large-v3 and its "
+    "descendants know `yue`.\n"
+)
 
 
 def options_page() -> str:
@@ -54,18 +81,16 @@ def options_page() -> str:
         [
             _INTRODUCTION,
             _table(TranscribeOptions),
+            _ATTEMPTS,
             _PLACES,
             "\n## vad_parameters\n",
-            "An object. Only the keys that are given are passed on.\n",
+            "An object. You need to give only the keys that you want to change.\n",
             _table(VadParameters),
             "\n## Languages\n",
-            "A code of ISO 639-1, -2 or -3, a name in any language, or a tag with a region (`de`, "
-            "`deu`, `German`, `Deutsch`, `de-CH`), in any case. `auto`, `detect`, `multi`, `none` "
-            "and `und` mean the same as `null`. An English-only model knows `en`, every other "
-            "model all of them, except that `yue` came with large-v3.\n",
+            _LANGUAGES,
             f"{codes}.",
             "\n## The server's limits\n",
-            "The operator sets these, under `options`.\n",
+            "The operator can change these, under `options`.\n",
             "| Setting | Default | Meaning |",
             "|---|---|---|",
             *(

@@ -1,4 +1,4 @@
-"""``python -m tools.settings_page``: docs/settings.md, every setting and environment variable."""
+"""``python -m tools.settings_page`` prints docs/settings.md."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,17 +9,24 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from serve_app.environment import SET_BY_A_LOCAL_SERVER
-from serve_app.settings import AppSettings, EngineTunables
+from serve_app.settings import AppSettings, EngineTunables, ModelSettings
 from tools.variables import HUGGING_FACES, OPEN_TELEMETRYS, OURS, RAYS, Variable
 
 _INTRODUCTION = """\
 # Settings
 
-A profile is one complete Serve config, like those under [`configs/`](../configs). The settings of
-the first tables go into its application's `args`. Those of the last table go into `user_config` of
-the deployment `Transcriber`, where a redeployment changes them without a restart. A key that is
-left out has the default below. The server does not start with an unknown key or a value that is not
-allowed, and names it.
+For operators: every setting and every environment variable. [operations.md](operations.md) explains
+how to use them; [options.md](options.md) lists what callers may ask for.
+
+A profile is one complete Ray Serve config, like those under [`configs/`](../configs). To change a
+setting, copy one, edit it and start it with `make serve PROFILE=my-profile.yaml`.
+
+- Most settings go into the application's `args`, as in the example.
+- Those of [the last table](#user_config-of-transcriber) go into `user_config` of the deployment
+  `Transcriber`. A redeployment changes them without a restart.
+
+A key that you leave out has its default. If a key is unknown or a value is not allowed, the server
+does not start, and its message names the key.
 
 ```yaml
 applications:
@@ -33,9 +40,6 @@ applications:
         user_config: {decode_batch: 8}
 ```
 
-`make docs` writes this page (`python -m tools.settings_page > docs/settings.md`), and a test fails
-while it is out of date. [operations.md](operations.md) says how to use the settings,
-[options.md](options.md) what callers may ask for.
 """
 
 
@@ -46,19 +50,19 @@ def settings_page() -> str:
 
 def _sections() -> Iterator[str]:
     for name, concern in AppSettings.model_fields.items():
-        model = concern.annotation
+        model = concern.annotation if name != "models" else ModelSettings
         assert isinstance(model, type)
         yield from (f"## args: {name}\n", _first_line(model), "", _settings(model, name), "")
     yield from ("## user_config of Transcriber\n", _first_line(EngineTunables), "")
     yield from (_settings(EngineTunables, ""), "")
     yield "## Environment variables\n"
-    yield "Each process reads them when it starts. Ours:\n"
+    yield "Each process reads them when it starts. Those of Whisper OX:\n"
     yield from (_variables(OURS), "")
-    yield "Ray's. The default is the one that `python -m serve_app` sets, where it sets one:\n"
+    yield "Those of Ray. The default is what `python -m serve_app` sets, if it sets one:\n"
     yield from (_variables(RAYS), "")
-    yield "OpenTelemetry's, for traces, which are off while none of the first three is set:\n"
+    yield "Those of OpenTelemetry, for traces. Traces are off while the first three are unset:\n"
     yield from (_variables(OPEN_TELEMETRYS), "")
-    yield "Hugging Face's, for models that are fetched from there:\n"
+    yield "Those of Hugging Face, for models that come from there:\n"
     yield _variables(HUGGING_FACES)
 
 
@@ -67,10 +71,11 @@ def _first_line(model: type[BaseModel]) -> str:
 
 
 def _settings(model: type[BaseModel], concern: str) -> str:
+    place = {"": "", "models": "models[]."}.get(concern, f"{concern}.")
     rows = [
-        f"| `{concern and concern + '.'}{name}` | {_allowed(field)} | `{_shown(field.default)}` "
-        f"| {field.description} |"
+        f"| `{place}{name}` | {_allowed(field)} | {_default_of(field)} | {field.description} |"
         for name, field in model.model_fields.items()
+        if name in model.__annotations__
     ]
     return "\n".join(["| Setting | Allowed | Default | Meaning |", "|---|---|---|---|", *rows])
 
@@ -119,6 +124,10 @@ def _bounds(field: FieldInfo) -> str:
         elif isinstance(entry, Lt):
             words.append(f"below {entry.lt}")
     return "".join(f" {word}" for word in words)
+
+
+def _default_of(field: FieldInfo) -> str:
+    return "required" if field.is_required() else f"`{_shown(field.default)}`"
 
 
 def _shown(value: Any) -> str:

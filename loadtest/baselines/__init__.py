@@ -1,1 +1,1 @@
-"""Servers that ours is compared with."""
+"""Servers with which ours is compared."""

@@ -1,10 +1,11 @@
-"""What people run today: FastAPI around faster-whisper, one default pipeline per request.
+"""The server that people write first: FastAPI around faster-whisper, one default pipeline per
+request.
 
 ``python -m loadtest.baselines.naive_server --model base --port 8001`` answers the contract's POST
-on ``/transcribe`` and ``GET /readyz``. It is the baseline of ``loadtest.bench.throughput``: one
-``WhisperModel`` in int8 with the library's own defaults for everything else, and for each request
-``BatchedInferencePipeline(model).transcribe`` with the request's options, in a thread of FastAPI's
-pool. Nothing clever and nothing handicapped.
+on ``/transcribe``, and ``GET /readyz``. It is the baseline of ``loadtest.bench.throughput``: one
+``WhisperModel`` in int8 with the library's own defaults for everything else. Each request calls
+``BatchedInferencePipeline(model).transcribe`` with its options, in a thread of FastAPI's pool. The
+server is neither clever nor handicapped.
 """
 
 import argparse

@@ -1,1 +1,1 @@
-"""Measurements of the engine and of a server: how fast, how right, how steady."""
+"""Measurements of the engine and of a server: speed, accuracy, stability."""

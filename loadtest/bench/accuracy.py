@@ -1,19 +1,20 @@
-"""Our server's words beside the references and beside plain faster-whisper's.
+"""Compares our server's words with the references and with plain faster-whisper's.
 
-``python -m loadtest.bench.accuracy [--server base=http://127.0.0.1:8000] [--output FILE]``: word
-error rates by language, of tiny.en on English and of base on all languages, of the shared corpus
-(the registry clips where there is none, or with ``--speech registry``); only clips whose reference
-is good enough. Both sides run int8 under the contract's example options. It fails where the English
-rates differ by more than 0.2 points. ``--chunk-seconds 15`` takes English clips that are joined to
-chunks of that length instead, in which recovery of lost speech matters; nothing fails there.
+``python -m loadtest.bench.accuracy [--server base=http://127.0.0.1:8000] [--output FILE]`` prints
+word error rates by language: of tiny.en on English, and of base on all languages. The clips are
+those of the shared corpus, or the registry's clips if there is no corpus or with ``--speech
+registry``. Only clips with a good enough reference count. Both sides run in int8 with the
+contract's example options. It fails if the English rates differ by more than 0.2 points.
+``--chunk-seconds 15`` joins English clips to chunks of that length, in which recovery of lost
+speech matters. Then nothing fails.
 
-``--equal`` asks for more: without recovery of lost speech, every text must equal plain
+``--equal`` asks for more. Without recovery of lost speech, every text must equal plain
 faster-whisper's to the letter, segment by segment, at ``batch_size`` 1 (its sequential pipeline
-with the previous text) and 8 (its batched one); clips without references and without speech count
-as well. Clips are posted concurrently, so that windows of different requests share batches. Where
-either side falls back to a temperature above 0, tokens are drawn at random, so that even two runs
-of one side differ: these are listed apart. Exit code 1 where a bar is missed or a request of
-``--equal`` fails, 2 if nothing could be measured.
+with the previous text) and 8 (its batched one). Clips without references and without speech count
+as well. Clips are posted concurrently, so that windows of different requests share batches. If
+either side decodes above temperature 0, tokens are drawn at random, and even two runs of one side
+differ. These clips are listed apart. The exit code is 1 if a limit is missed or a request of
+``--equal`` fails, and 2 if nothing could be measured.
 """
 
 import argparse
@@ -85,7 +86,7 @@ def language_rows(
 
 
 def within_bar(rows: Iterable[LanguageRow]) -> bool:
-    """Whether the English rates, where there are any, differ by at most ``BAR_POINTS``."""
+    """Whether the English rates, if there are any, differ by at most ``BAR_POINTS``."""
     return all(abs(r.difference_points) <= BAR_POINTS for r in rows if r.language == "en")
 
 
@@ -118,7 +119,7 @@ def difference(plain: PlainTranscript, segments: Sequence[Mapping[str, Any]]) ->
 
 
 def equality(plain: Mapping[str, PlainTranscript], replies: Mapping[str, Reply]) -> dict[str, Any]:
-    """Compare by clip id, as JSON values; a reply that is no transcript counts as failed.
+    """Compare by clip id, as JSON values. A reply that is not a transcript counts as failed.
 
     The largest differences, in seconds and in log-probability, are over segments of equal texts.
     """
@@ -180,7 +181,7 @@ def joined_clips(seconds: float, folder: Path) -> list[Clip]:
 
 
 def speech_of(given: argparse.Namespace, folder: Path) -> list[Clip]:
-    """The clips that the flags ask for; raises ``WhisperOxError`` where there are none."""
+    """The clips that the flags select. Raises ``WhisperOxError`` if there are none."""
     if given.chunk_seconds:
         return joined_clips(given.chunk_seconds, folder)
     clips = registry_clips() if given.speech == "registry" else corpus_clips()

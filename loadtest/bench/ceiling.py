@@ -1,18 +1,17 @@
-"""The best rate that raw CTranslate2 calls reach on this machine's CPU, and how near we serve.
+"""The best rate that raw CTranslate2 calls reach on this machine's CPU, and how near we come to it.
 
-``python -m loadtest.bench.ceiling --model base [--served [URL]] [--output FILE]``: the windows that
-plain faster-whisper makes of the chunks of ``loadtest.bench.throughput``, with the very prompts and
-options that it passes on, encoded and decoded by threads that call the model directly. Tried: all
-of workers x threads and decoder batch. The best few are measured again, and the ceiling
-is the best mean.
+``python -m loadtest.bench.ceiling --model base [--served [URL]] [--output FILE]`` takes the windows
+that plain faster-whisper makes of the chunks of ``loadtest.bench.throughput``, with the same
+prompts and options. Threads that call the model directly encode and decode them. It tries all
+combinations of workers, threads and decoder batch, and measures the best few again. The ceiling is
+the best mean.
 
-Left out of the ceiling: reading and decoding audio, voice activity detection, mel features (made
-beforehand), tokens to text, HTTP, Ray. Malloc and BLAS are set as for our Transcriber. With
-``--served``, serving efficiency is the RTFx of ``--clients`` over HTTP divided by the ceiling,
-measured in turns. Above 1 would mean that the server does less work a window, as with a shorter
-audio context. The ceiling decodes each window once; the server decodes those that fail
-faster-whisper's checks again. ``efficiency_without_fallback`` is of requests with ``temperature``
-0, which have one attempt as well.
+The ceiling does not include reading and decoding audio, voice activity detection, mel features
+(made beforehand), tokens to text, HTTP and Ray. Malloc and BLAS are set as for our Transcriber.
+With ``--served``, serving efficiency is the RTFx of ``--clients`` over HTTP divided by the ceiling,
+measured in turns. It is above 1 if the server does less work per window, as with a shorter audio
+context. The ceiling decodes each window once, while the server decodes a bad text again. For
+``efficiency_without_fallback``, requests have ``temperature`` 0, and so one attempt as well.
 """
 
 import argparse
@@ -37,17 +36,20 @@ from models import resolve
 from serve_app.engine.hardware import available_cpus
 
 STARTED = "WHISPER_OX_CEILING_STARTED"
-"""Set in the environment of a program that has begun again."""
+"""An environment variable that tells the program that it has been started again."""
 
 REQUESTS_PER_CLIENT = 6
 
 DECODE_BATCHES = (1, 2, 4, 8, 16)
 CONFIRMED = 3
-"""How many of the best combinations are measured again: the best of many noisy figures flatters."""
+"""How many of the best combinations are measured again, because the best of noisy figures
+flatters."""
 
 
 def combinations(cores: int, decode_batches: Sequence[int]) -> list[Combination]:
-    """All with workers x threads <= ``cores``, both in powers of two or what uses every core."""
+    """All combinations with workers x threads <= ``cores``, in powers of two or using every
+    core.
+    """
     powers = [2**n for n in range(cores.bit_length()) if 2**n <= cores]
     shapes = {
         (workers, threads)
@@ -123,9 +125,9 @@ def served(
 def in_turns(
     bench: Bench, best: Combination, chunks: Sequence[Chunk], given: argparse.Namespace
 ) -> dict[str, Any]:
-    """Raw calls and the server in turns; "efficiency" is a ratio of means.
+    """Raw calls and the server in turns. "efficiency" is a ratio of means.
 
-    A server that we start runs only in its turns: an idle Ray uses a tenth of a core.
+    A server that we start runs only in its turns, because an idle Ray uses a tenth of a core.
     """
     options = [english_options(given.model, once=once) for once in (False, True)]
     raw, over_http, decoded_once = list[float](), list[float](), list[float]()
@@ -180,7 +182,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print; 2 where that failed."""
+    """Measure and print. Returns 2 if that failed."""
     parser = tool_parser("bench.ceiling", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="base")
     parser.add_argument("--chunk-seconds", type=float, default=15.0)
@@ -200,10 +202,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _start_as_transcriber() -> None:
-    """Begin this program again with the environment of the dev profile's Transcriber.
+    """Start this program again with the environment of the dev profile's Transcriber.
 
-    malloc and BLAS read theirs once, as a process starts. The server, which has its own, gets ours
-    without it.
+    malloc and BLAS read their variables once, when a process starts. The server has its own
+    environment and gets ours without them.
     """
     wanted = transcriber_environment("dev")
     if STARTED not in os.environ:

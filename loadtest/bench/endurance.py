@@ -1,18 +1,18 @@
-"""Minutes of full load: are all replies right, does memory stay flat, can people still dictate?
+"""Minutes of full load: are all replies right, is memory stable, and can people still dictate?
 
-``python -m loadtest.bench.endurance soak --model base --minutes 20 [--output FILE]``: each of a mix
-of requests (languages, tasks, word times, batch sizes, formats, two intended errors) is first
-answered alone. Then clients post random ones in a closed loop, and some close the connection at a
-random moment. Every other request must get the same status and text as alone. All decode at
-temperature 0, so nothing is drawn at random, but sums of floats are rounded differently in batches
-of another shape, which may flip a beam between near-equal hypotheses: texts of up to ``TOLERANCE``
-word errors count as near and are reported. RSS of the replicas is sampled all the time; its slope
-is that of the second half, by least squares. Exit code 1 for lost, wrong or different replies.
+``python -m loadtest.bench.endurance soak --model base --minutes 20 [--output FILE]`` first sends
+each of a mix of requests alone (languages, tasks, word times, batch sizes, formats, two intended
+errors). Then clients post random ones in a closed loop, and some close the connection at a random
+moment. Every other request must get the same status and text as alone. All decode at temperature 0,
+so nothing is drawn at random. But sums of floats are rounded differently in batches of another
+shape, which may flip a beam between nearly equal hypotheses. So texts with up to ``TOLERANCE`` word
+errors count as near and are reported. Memory of the replicas is sampled all the time; its slope is
+that of the second half, by least squares. The exit code is 1 for lost, wrong or different replies.
 
-``python -m loadtest.bench.endurance mixed --model base [--file-seconds 7200] [--output FILE]``:
-people dictate 5 s and think for as long, in a load run as :mod:`loadtest.run` sends it; their p95
-latency is measured alone, then beside one long file, which is afterwards transcribed to its end.
-Exit code 1 if a request failed.
+``python -m loadtest.bench.endurance mixed --model base [--file-seconds 7200] [--output FILE]`` lets
+people dictate for 5 s and think for as long, as in :mod:`loadtest.run`. It measures their p95
+latency alone, and then beside one long file, which is transcribed to its end. The exit code is 1 if
+a request failed.
 """
 
 import argparse
@@ -48,10 +48,10 @@ from loadtest.tool import run_tool, tool_parser
 from serve_app.errors import WhisperOxError
 
 LONGEST_SECONDS = 25.0
-"""Of a clip in the soak."""
+"""Longest clip in the soak, in seconds."""
 
 MEMORY_SECONDS = 2.0
-"""Between two samples of memory."""
+"""Seconds between two samples of memory."""
 
 
 def storm(cases: Sequence[Case], given: argparse.Namespace, chosen: list[Case]) -> Iterator[Post]:
@@ -175,7 +175,7 @@ def _print(document: Mapping[str, Any]) -> None:
 
 
 def is_good(document: Mapping[str, Any]) -> bool:
-    """Whether every request was answered as it should be, by the processes it began with."""
+    """Whether every request was answered correctly, and by the first processes."""
     if document["tool"] == "mixed":
         rows = document["alone"], document["beside_file"]
         return not any(row["errors"] or row["refused"] for row in rows)

@@ -1,4 +1,4 @@
-"""An engine in this process, without a server: what it hears, and how many clips a second."""
+"""An engine in this process, without a server: what it hears, and how many clips per second."""
 
 import asyncio
 import gc
@@ -25,14 +25,14 @@ from serve_app.settings import AdmissionSettings, EngineSettings, EngineTunables
 
 CLIP_SECONDS = 5.0
 TOKENS = 24
-"""About as many as a clip of that length contains."""
+"""Tokens: about as many as a clip of that length contains."""
 
 PATIENCE_SECONDS = 480.0
 
 
 @contextmanager
 def engine_of(model: str, device: str, **settings: Any) -> Iterator[Engine]:
-    """An engine that admits every request; its model is unloaded after the block."""
+    """An engine that admits every request. Its model is unloaded after the block."""
     given = {"model": model, "device": device, "whole_machine_worker": False, **settings}
     bounds = AdmissionSettings(max_wait_seconds=PATIENCE_SECONDS)
     engine = Engine(EngineSettings.model_validate(given), EngineTunables(), bounds=bounds)

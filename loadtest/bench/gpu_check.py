@@ -54,7 +54,7 @@ from serve_app.engine.steps import hashable
 from serve_app.engine.window import FULL_FRAMES
 
 LIMIT_SECONDS = 480.0
-"""No step starts later than this."""
+"""In seconds. No step starts later than this."""
 
 TIMED_CALLS = 5
 PROMPT = ["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
@@ -64,7 +64,7 @@ TOY = Shape(32, 4, 2, 2, n_mels=128)
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the check is on a device; a batch of ``oversized`` windows must not fit."""
+    """The size of the check on a device. A batch of ``oversized`` windows must not fit."""
 
     models: tuple[str, ...]
     n_clips: int
@@ -249,7 +249,7 @@ def be_replica(model: str, device: str, start: Barrier) -> float:
 
 
 def run_steps(given: argparse.Namespace) -> dict[str, Any]:
-    """Run every step; one that raises becomes an ``error``."""
+    """Run every step. A step that raises becomes an ``error``."""
     began = time.monotonic()
     steps: dict[str, Any] = {}
     document = {"tool": "gpu_check", "machine": machine(), "device": given.device, "steps": steps}
@@ -272,7 +272,7 @@ def run_steps(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the check; 1 if a step failed."""
+    """Run the check. Returns 1 if a step failed."""
     parser = tool_parser("bench.gpu_check", __doc__)
     parser.add_argument("--device", choices=SIZES, default="cuda")
     given = parser.parse_args(arguments)

@@ -17,7 +17,7 @@ ONE_GIB = 1 << 30
 
 @dataclass
 class FailingBackend(Backend):
-    """Runs batches and records the sizes of those that fail; more than ``most`` windows do."""
+    """Runs batches and records the sizes of those that fail. More than ``most`` windows fail."""
 
     backend: WhisperBackend
     most: int

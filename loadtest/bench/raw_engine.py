@@ -1,4 +1,4 @@
-"""Raw CTranslate2: the calls that plain faster-whisper makes, recorded once and made again."""
+"""Raw CTranslate2: records the calls that plain faster-whisper makes, and makes them again."""
 
 import io
 import itertools
@@ -22,7 +22,9 @@ from serve_app.errors import WhisperOxError
 
 @dataclass(frozen=True)
 class Window:
-    """One call's worth: mel float32 [1, n_mels, n_frames], prompt tokens, ``audio_seconds``."""
+    """The input of one call: mel float32 [1, n_mels, n_frames], prompt tokens,
+    ``audio_seconds``.
+    """
 
     mel: npt.NDArray[np.float32]
     prompt: tuple[int, ...]
@@ -31,7 +33,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Workload:
-    """Windows that one ``generate`` call may hold any number of, with its arguments."""
+    """Windows that fit into one ``generate`` call in any number, and its arguments."""
 
     windows: tuple[Window, ...]
     options: dict[str, Any]

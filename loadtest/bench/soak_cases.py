@@ -1,4 +1,4 @@
-"""The mix of requests of a soak, and what may become of each under load."""
+"""The mix of requests of a soak, and the outcomes that each may have under load."""
 
 import io
 import random
@@ -17,7 +17,7 @@ from loadtest.wer import word_errors
 from serve_app.audio.clip import SAMPLE_RATE_HZ
 
 TOLERANCE = 0.1
-"""Word errors per word against the text as answered alone."""
+"""Most word errors per word, compared with the text as answered alone."""
 
 FORMATS = ("WAV", "FLAC", "OGG", "MP3")
 BATCH_SIZES = (8, 1, 4)
@@ -26,9 +26,9 @@ FAILURES = ("lost", "wrong status", "different")
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of request; ``alone`` is the (status, text) it got with the server to itself.
+    """A kind of request. ``alone`` is the (status, text) that it got with the server to itself.
 
-    ``is_broken``: it is meant to be refused. ``language`` is that of the speech.
+    ``is_broken``: it must be refused. ``language`` is that of the speech.
     """
 
     name: str
@@ -87,7 +87,7 @@ def _case(model: str, number: int, clip: Clip) -> Case:
 
 
 def answered_alone(url: str, case: Case) -> Case:
-    """``case`` with its answer and the seconds it took; the server must have nothing else to do."""
+    """``case`` with its answer and its seconds. The server must have nothing else to do."""
     reply = transcribe(url, case.audio, case.options)
     text = reply.text if reply.status == 200 else ""
     return replace(case, alone=(reply.status, text), alone_seconds=reply.seconds)

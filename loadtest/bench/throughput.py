@@ -1,11 +1,11 @@
-"""Throughput, latency and word error rate under load, our server beside another.
+"""Throughput, latency and word error rate under load, of our server and another.
 
 ``python -m loadtest.bench.throughput --model base --clients 16 --clients 1 --chunk-seconds 15
-[--against naive|URL] [--output FILE]``: a closed loop of clients, each posting the next chunk of
+[--against naive|URL] [--output FILE]`` runs a closed loop of clients. Each posts the next chunk of
 English speech (whole clips joined, so that references stay exact) as soon as its last one is
-answered. The servers run and are measured in turns, in reverse order every other round, and get
-the same chunks in the same order. RTFx is the audio seconds transcribed per second while every
-client was busy. Exit code 1 if a request failed, 2 if nothing could be measured.
+answered. The servers run in turns, in reverse order every other round, and get the same chunks in
+the same order. RTFx is the audio seconds transcribed per second while every client was busy. The
+exit code is 1 if a request failed, 2 if nothing could be measured.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from loadtest.wer import NORMALISER, corpus_errors, word_errors
 
 REQUESTS_PER_CLIENT = 6
 FEWEST_REQUESTS = 16
-"""Of a turn, where neither --requests nor --seconds says otherwise."""
+"""Seconds of a turn, if neither --requests nor --seconds is given."""
 
 ROUND_STRIDE = 10_000
 """Requests of round n are numbered from n times this, so that a number names one request."""
@@ -39,7 +39,7 @@ Running = Callable[[], AbstractContextManager[str]]
 
 
 def n_requests(given: argparse.Namespace, clients: int) -> int | None:
-    """Of a turn; None where its length in seconds is given."""
+    """Requests of a turn; None if its length in seconds is given."""
     if given.seconds:
         return None
     return given.requests or max(REQUESTS_PER_CLIENT * clients, FEWEST_REQUESTS)
@@ -48,10 +48,10 @@ def n_requests(given: argparse.Namespace, clients: int) -> int | None:
 def take_turns(
     servers: Mapping[str, Running], chunks: Sequence[Chunk], given: argparse.Namespace
 ) -> dict[int, dict[str, list[Turn]]]:
-    """By number of clients and server: a turn for each round.
+    """The turns of each round, by number of clients and server.
 
-    Every other round goes in reverse order, so that drift of the machine hits all. Only the server
-    whose turn it is runs: an idle Ray uses a tenth of a core, which the other would miss.
+    Every other round goes in reverse order, so that a drift of the machine affects all. Only the
+    server whose turn it is runs, because an idle Ray uses a tenth of a core.
     """
     options = contract_options(given.model, "en")
     levels = given.clients or [16]
@@ -126,9 +126,10 @@ def figures(
 
 
 def ratios(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, float]:
-    """Ours over the other's: RTFx (more is better) and latencies (less is); WER in points.
+    """Ours divided by the other's: RTFx (more is better) and latencies (less is better). WER is the
+    difference in points.
 
-    A figure that one of them lacks has no ratio.
+    There is no ratio for a figure that one of them lacks.
     """
     found = {}
     if other["rtfx"]:
@@ -192,7 +193,7 @@ def _is_good(document: dict[str, Any]) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print; 1 where a request failed, 2 where nothing could be measured."""
+    """Measure and print. Returns 1 if a request failed, 2 if nothing could be measured."""
     parser = tool_parser("bench.throughput", __doc__)
     parser.add_argument("--model", choices=EVALUATED_MODELS, default="base")
     parser.add_argument("--url", help="a running server of ours; default: one is started")

@@ -1,1 +1,3 @@
-"""From people and a latency target to replicas and bounds, by simulation of the real scheduler."""
+"""Finds replicas and bounds for a number of people and a latency, by simulating the real
+scheduler.
+"""

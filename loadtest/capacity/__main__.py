@@ -1,9 +1,9 @@
 """``python -m loadtest.capacity``: how many replicas a crowd needs, and how good that answer is.
 
 ``python -m loadtest.capacity --profile base-epyc-2c --users 40 --chunk 15 --p95 5`` plans (``plan``
-may be left out); ``calibrate`` measures a profile of this machine; ``check`` holds predictions
-against locust on this machine. ``--profile`` is the name of a profile in ``loadtest/profiles``, or
-a file. Exit code 1 where a check does not pass, 2 where nothing could be planned or measured.
+may be left out). ``calibrate`` measures a profile of this machine. ``check`` compares predictions
+with locust on this machine. ``--profile`` is the name of a profile in ``loadtest/profiles``, or a
+file. The exit code is 1 if a check does not pass, 2 if nothing could be planned or measured.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from loadtest.load_plan import LoadPlan
 from loadtest.tool import run_tool
 
 HABIT = ("chunk", "speaking_share", "dictation_seconds")
-"""What there is to say of people who dictate."""
+"""The description of people who dictate."""
 
 COMMANDS = ("plan", "calibrate", "check")
 
@@ -37,7 +37,7 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _in_words(profile: MachineProfile, question: Question, plan: Plan) -> str:
-    """The plan in words, predicted and measured kept apart."""
+    """The plan in words. It keeps predicted and measured figures apart."""
     expected = plan.expected
     return "\n".join(
         [

@@ -83,7 +83,7 @@ def profile_of(
     found: Mapping[str, Any],
     serving: ServerCost,
 ) -> MachineProfile:
-    """The profile of what ``measure`` has written."""
+    """The profile made from what ``measure`` wrote."""
     loaded_calls, lone_calls = (
         [TimedCall(*call) for call in found[name]] for name in ("loaded", "lone")
     )
@@ -125,7 +125,7 @@ def profile_of(
 
 
 def server_cost(server: Server, model: str) -> ServerCost:
-    """What ``server``, which nobody else uses, needs besides the engine."""
+    """What ``server`` needs besides the engine. Nobody else may use it."""
     audio, options = speech_wav(15.0), english_options(model)
     with httpx.Client(timeout=TIMEOUT_SECONDS) as http:
 

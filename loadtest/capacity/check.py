@@ -1,10 +1,10 @@
-"""The planner against this machine: ``python -m loadtest.capacity check --profile NAME``.
+"""Compares the planner with this machine: ``python -m loadtest.capacity check --profile NAME``.
 
-A server is started and its saturation measured with a closed loop, which the simulation repeats.
-Then locust loads it at shares of the predicted saturation, and its p95 is held against the
-simulation's, of the very same arrivals and on average over other arrivals of the same people.
-Before and after each measurement the machine's speed is probed: loads are shares of what saturates
-it at the speed found before, predictions are for the mean of both.
+It starts a server and measures its saturation with a closed loop, which the simulation repeats.
+Then locust loads the server at shares of the predicted saturation. Its p95 is compared with the
+simulation's, both of the same arrivals and on average over other arrivals of the same people. A
+probe measures the machine's speed before and after each measurement. Loads are shares of what
+saturates the machine at the speed found before, and predictions are for the mean of both.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def compare(measured: float, predicted: float) -> dict[str, float]:
-    """Both and the prediction's relative error."""
+    """The measured and the predicted value, and the prediction's relative error."""
     error = predicted / measured - 1
     return {"measured": measured, "predicted": predicted, "relative_error": error}
 
@@ -112,7 +112,9 @@ class Check:
         }
 
     def _seen(self) -> tuple[float, MachineProfile]:
-        """Mean speed before and after what has been measured since, and the profile at it."""
+        """The mean speed before and after the latest measurements, and the profile at that
+        speed.
+        """
         before, self._speed = self._speed, speed_of(self._url, self._profile)
         speed = (before + self._speed) / 2
         return speed, self._profile.at_speed(speed)

@@ -1,4 +1,4 @@
-"""Replicas behind Serve's router in virtual time: who sends what, and what becomes of it."""
+"""Replicas behind Serve's router in virtual time: who sends what, and what happens to it."""
 
 import heapq
 import itertools
@@ -21,7 +21,7 @@ CPU_BULK_DECODE = 2
 
 @dataclass(frozen=True)
 class Result:
-    """What became of the requests, in the order of when they were due."""
+    """The outcomes of the requests, in the order in which they were due."""
 
     requests: Sequence[Request]
     seconds: float
@@ -29,13 +29,13 @@ class Result:
     most_open: int
 
     def after(self, seconds: float) -> "Result":
-        """Without those that were due in the first ``seconds``, while queues were filling."""
+        """The same without requests due in the first ``seconds``, while queues were filling."""
         kept = [request for request in self.requests if request.due >= seconds]
         return replace(self, requests=kept, seconds=self.seconds - seconds)
 
     @property
     def latencies(self) -> list[float]:
-        """Of what was answered, in seconds from when it was due."""
+        """Latencies of the answered requests, in seconds from the time when each was due."""
         return [r.ended - r.due for r in self.requests if r.ended is not None and not r.is_refused]
 
     @property
@@ -45,7 +45,7 @@ class Result:
 
     @property
     def refused_share(self) -> float:
-        """Of all requests."""
+        """The share of all requests that was refused."""
         return sum(r.is_refused for r in self.requests) / max(1, len(self.requests))
 
 

@@ -1,4 +1,4 @@
-"""Cores that jobs share: in virtual time, how far each has come and which ends next."""
+"""Cores that jobs share, in virtual time: how far each job is and which ends next."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ class Cores:
         return done
 
     def next_end(self, now: float) -> float | None:
-        """When the next job ends, if no other comes; None while there is none."""
+        """When the next job ends if no other starts; None if there is none."""
         self._advance(now)
         if not self._jobs:
             return None
         return now + min(job.left for job in self._jobs.values()) / self._speed()
 
     def _speed(self) -> float:
-        """Of each thread."""
+        """The speed of each thread."""
         return min(1.0, self._free / sum(job.threads for job in self._jobs.values()))
 
     def _advance(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""From timed calls to the costs of a profile: least squares without negative costs."""
+"""Fits the costs of a profile to timed calls: least squares without negative costs."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,9 @@ def least_squares(table: Sequence[Sequence[float]], seconds: Sequence[float]) ->
 
 
 def call_cost(stage: StageName, calls: Sequence[TimedCall]) -> CallCost:
-    """Of one stage, over batches of several sizes and contexts; free where there are no calls."""
+    """The costs of one stage, over batches of several sizes and contexts; 0 if there are no
+    calls.
+    """
     if not calls:
         return CallCost()
     terms = TERMS[stage]
@@ -60,14 +62,14 @@ def call_cost(stage: StageName, calls: Sequence[TimedCall]) -> CallCost:
 
 
 def stage_costs(calls: Sequence[TimedCall]) -> StageCosts:
-    """Of a worker, all of its calls."""
+    """The costs of a worker, from all of its calls."""
     return StageCosts.model_validate(
         {stage: call_cost(stage, [c for c in calls if c.stage == stage]) for stage in TERMS}
     )
 
 
 def lone_factors(calls: Sequence[TimedCall], loaded: StageCosts) -> dict[StageName, float]:
-    """How many times as long as ``loaded`` says lone calls took, by stage."""
+    """How many times as long as ``loaded`` predicts lone calls took, by stage."""
     ratios: dict[StageName, list[float]] = defaultdict(list)
     for call in calls:
         expected = loaded.of(call.stage).seconds(call.tokens, call.context_seconds)

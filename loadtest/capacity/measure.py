@@ -1,10 +1,11 @@
-"""Timed calls of this machine's engine, as JSON on stdout; ``calibrate`` runs it as a child, with
-its own flags as JSON.
+"""Times calls of this machine's engine and prints them as JSON. ``calibrate`` runs it as a child
+process, with its own flags as JSON.
 
-In its own process, since malloc and BLAS read the Transcriber's environment once, at the start.
-First requests one at a time through the real pipeline, whose calls are recorded: which stages, with
-which context, how many tokens, how long with every core, and how long besides. Then the same
-windows again, every worker at it at once, in decoder batches of several sizes.
+It has its own process because malloc and BLAS read the Transcriber's environment once, at the
+start. First it sends requests one at a time through the real pipeline and records their calls:
+which stages, with which context, how many tokens, how long with every core, and how long outside
+the model. Then it sends the same windows again to all workers at once, in decoder batches of
+several sizes.
 """
 
 import argparse
@@ -145,7 +146,9 @@ class Bench:
         self.scheduler = self.engine.scheduler = RecordingScheduler(self.engine.backend)
 
     def request(self, said: Chunk) -> tuple[Hearings, float]:
-        """One, while nobody else asks for anything; what was heard, and the seconds besides."""
+        """One request while nobody else asks for anything. Returns what was heard, and the seconds
+        outside the model.
+        """
         sent = TranscribeOptions.model_validate(english_options(self.model))
         options = check_against_model(sent, self.engine.facts)
         clip = decode_audio(said.audio, limits=AudioLimits())

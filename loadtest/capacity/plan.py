@@ -19,7 +19,7 @@ LONGEST_RUN_SECONDS = 3_600.0
 WARM_UP_SHARE = 0.15
 
 SATURATING_BATCHES = 3
-"""A closed loop with so many decode batches per worker keeps every batch full."""
+"""A closed loop with this many decode batches per worker keeps every batch full."""
 
 MOST_REPLICAS = 512
 
@@ -27,18 +27,18 @@ WAIT_BOUNDS = tuple(
     float(wait)
     for wait in (60, 50, 40, 35, 30, 26, 23, 20, 18, 16, 14, 12, 10, 8, 6, 5, 4, 3, 2, 1)
 )
-"""In steps of about a seventh: a wider one turns fewer away where BUSY people come in a bunch."""
+"""Steps of about a seventh. A wider one refuses fewer when BUSY people arrive in a bunch."""
 
 OVERLOAD, BUSY = 1.5, 0.8
 OVERLOAD_LATENCY = 2.0
-"""What bounds are for: at OVERLOAD times saturation those who are taken in see a p95 of at most so
-many times that at BUSY."""
+"""The purpose of the bounds: at OVERLOAD times saturation, those who are accepted see a p95 of at
+most this many times that at BUSY."""
 
 PLACES_MARGIN, FEWEST_PLACES = 1.5, 16
 
 ONGOING_PER_PLACE = 1.5
-"""What Serve lets through for each place in the engine, so that the engine's refusals, which name a
-time to come again, are what clients see: as in configs/dev.yaml."""
+"""Requests that Serve lets through for each place in the engine. So clients see the engine's
+refusals, which say when to come again. As in configs/dev.yaml."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ THOROUGH = Effort()
 
 @dataclass(frozen=True)
 class Question:
-    """Who is coming, and the p95 latency in seconds that they are to see."""
+    """Who sends requests, and the p95 latency in seconds that they should see."""
 
     users: int
     habit: Habit = field(default_factory=Habit)
@@ -73,7 +73,7 @@ class Question:
         return own + self.strangers_per_minute / 60 * chunk
 
     def pieces(self, seed: int) -> Iterator[Piece]:
-        """Everybody's requests in the order in which they are due."""
+        """Everybody's requests, in the order in which they are due."""
         chunk = self.habit.chunk_seconds or self.habit.dictation_seconds
         sources = [self.habit.pieces(seed, user) for user in range(self.users)]
         if self.strangers_per_minute > 0:
@@ -115,7 +115,7 @@ class Plan:
     overload_p95: float
 
     def patch(self) -> dict[str, Any]:
-        """Keys of a Serve config that it decides, in the config's own shape."""
+        """The keys of a Serve config that it decides, in the config's own shape."""
         return {
             "args": {
                 "engine": {"max_concurrent_requests": self.max_requests},
@@ -174,9 +174,9 @@ def expect(
 def fewest_replicas(
     profile: MachineProfile, question: Question, saturation: float, effort: Effort = THOROUGH
 ) -> int:
-    """How many meet the question's p95, each with that ``saturation``.
+    """The number of replicas that meets the question's p95, each with that ``saturation``.
 
-    Raises ``WhisperOxError`` where no number is enough.
+    Raises ``WhisperOxError`` if no number is enough.
     """
     lone = expect(profile, Question(1, question.habit), effort=effort)
     if lone.p95 > question.p95_seconds:
@@ -219,17 +219,17 @@ def make_plan(profile: MachineProfile, question: Question, effort: Effort = THOR
 
 
 def crowd(habit: Habit, rtfx: float) -> Question:
-    """The users who bring so many audio seconds per second."""
+    """How many users send this many audio seconds per second."""
     return Question(max(1, round(rtfx / habit.speaking_share)), habit)
 
 
 def find_bounds(
     profile: MachineProfile, habit: Habit, saturation: float, effort: Effort = THOROUGH
 ) -> tuple[Bounds, Expectation, Expectation]:
-    """The widest bounds of a replica that keep what OVERLOAD_LATENCY says.
+    """The widest bounds of a replica that keep what OVERLOAD_LATENCY demands.
 
-    With them: what people see at BUSY and at OVERLOAD times saturation. Where even the narrowest
-    do not keep it, these.
+    Returns them with what people see at BUSY and at OVERLOAD times saturation. If even the
+    narrowest bounds do not keep it, these are returned.
     """
     some, many = (crowd(habit, load * saturation) for load in (BUSY, OVERLOAD))
     quick = Effort(effort.requests // 2, effort.seeds[:1], effort.least_seconds)

@@ -1,8 +1,8 @@
-"""How fast a server is just now: the same requests, sent in the same way every time.
+"""How fast a server is right now: the same requests, sent in the same way every time.
 
-A shared host gives its machines more or less from one minute to the next, a fifth on the one where
-this was written. What a server reaches with this probe, beside what the simulation of a profile
-reaches with it, tells how much of a difference is the machine's.
+A shared host gives its machines more or less from one minute to the next, on some by a fifth.
+Compare what a server reaches with this probe to what the simulation of a profile reaches with it:
+that shows how much of a difference comes from the machine.
 """
 
 import asyncio
@@ -40,9 +40,9 @@ def rate_of(outcomes: Sequence[Outcome], from_seconds: float, until: float) -> f
 
 
 def speed_of(url: str, profile: MachineProfile) -> float:
-    """How many times as fast as ``profile`` the server at ``url`` is, which nobody else uses.
+    """How many times as fast as ``profile`` the server at ``url`` is. Nobody else may use it.
 
-    Raises ``WhisperOxError`` where a request fails.
+    Raises ``WhisperOxError`` if a request fails.
     """
     speech = Speech.of(Habit(CHUNK_SECONDS))
     said = (speech.chunk(CHUNK_SECONDS, number) for number in itertools.count())
@@ -52,6 +52,6 @@ def speed_of(url: str, profile: MachineProfile) -> float:
 
 
 def simulated_rtfx(profile: MachineProfile, clients: int) -> float:
-    """What ``profile`` reaches with the probe's requests, audio seconds per second."""
+    """What ``profile`` reaches with the probe's requests, in audio seconds per second."""
     pieces = (Piece(0.0, CHUNK_SECONDS, number) for number in itertools.count())
     return served_rtfx(Cluster(profile).closed_loop(clients, pieces, SECONDS), 0.0)

@@ -1,8 +1,8 @@
 """What one replica of a machine costs per call: the input of the capacity planner.
 
 A profile is measured (``python -m loadtest.capacity calibrate``), derived from measurements, or
-predicted, and says which. It holds costs of calls, not rates: rates come out of the simulation. All
-costs are seconds.
+predicted, and says which. It holds the costs of calls, not rates, which come from the simulation.
+All costs are in seconds.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""From seconds of audio to the steps that the engine takes for them, window by window."""
+"""The steps that the engine takes for seconds of audio, window by window."""
 
 import math
 from collections.abc import Sequence
@@ -12,17 +12,16 @@ PIPELINE_WINDOWS = 8
 """``batch_size`` of the contract's example: so many windows of one request are in flight."""
 
 LEAST_SCALE, MOST_SCALE = 0.02, 1.3
-"""By how much at most a recipe is stretched to another length of audio."""
+"""The largest factor by which a recipe is stretched to another length of audio."""
 
 ALIKE = 0.1
-"""Recipes whose lengths differ by up to this, as a logarithm, are drawn from alike, unless some are
-of that very length. Of those a calibration has every utterance in the order of its picks, so that
-the recipe of a request is that of the utterance which the load run sends for it.
-"""
+"""Recipes whose lengths differ by up to this, as a logarithm, are chosen from alike, unless some
+have that very length. A calibration has every utterance of such a length in the order of its picks,
+so a request gets the recipe of the utterance that the load run sends for it."""
 
 
 class Workload:
-    """Recipes of a profile, taken for requests of any length."""
+    """The recipes of a profile, applied to requests of any length."""
 
     def __init__(self, recipes: Sequence[Recipe]) -> None:
         self._recipes = sorted(recipes, key=lambda recipe: recipe.audio_seconds)

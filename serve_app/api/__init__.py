@@ -1,1 +1,1 @@
-"""Thin protocol adapters over :class:`serve_app.service.SpeechService`: the only room for HTTP."""
+"""Thin protocol adapters over :class:`serve_app.service.SpeechService`. Only they know HTTP."""

@@ -1,6 +1,7 @@
 """The HTTP application: every facade over one service."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,13 +17,17 @@ from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.record import Recorder
 from serve_app.api.error_answers import install_error_handlers
 from serve_app.api.facades.azure_openai import install_azure_openai
+from serve_app.api.facades.azure_speech import install_azure_speech
 from serve_app.api.facades.deepgram import install_deepgram
 from serve_app.api.facades.echokit import install_echokit
+from serve_app.api.facades.elevenlabs import install_elevenlabs
 from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
+from serve_app.api.facades.openrouter import install_openrouter
 from serve_app.api.facades.status import install_status
 from serve_app.api.facades.stream import install_stream
 from serve_app.api.facades.whisper_ox import install_whisper_ox
+from serve_app.api.model_table import ModelTable
 from serve_app.api.openapi import complete_openapi
 from serve_app.audio.pool import DecodingPool
 from serve_app.live.sessions import Sessions
@@ -34,7 +39,7 @@ from serve_app.tracing.span import NO_TRACER, Tracer
 logger = logging.getLogger("whisper_ox.api")
 
 DOCS_TREES = ("/docs", "/openapi.json", "/static-offline-docs")
-"""Where the documentation is. Switched off, these answer 404 without asking for a key."""
+"""Paths of the documentation. When disabled, they answer 404 without asking for a key."""
 
 
 def build_api(
@@ -45,8 +50,11 @@ def build_api(
     drain: Drain | None = None,
     *,
     tracer: Tracer = NO_TRACER,
+    others: Mapping[str, SpeechService] | None = None,
 ) -> FastAPI:
-    """The ASGI application. It knows the engine only as ``service``; ``drain`` stops it.
+    """The ASGI application. It knows the engine only as ``service``, and ``drain`` stops it.
+
+    If there are several models, ``service`` has the first, and ``others`` has the rest by name.
 
     Raises ``InvalidSetting`` for API keys that cannot be used.
     """
@@ -61,16 +69,20 @@ def build_api(
     decoding = DecodingPool(settings.audio, settings.decoding)
     app = _application(decoding, with_docs=with_docs)
     install_error_handlers(app)
-    install_status(app, service, with_docs=with_docs)
+    models = ModelTable(settings, service, others)
+    install_status(app, models, with_docs=with_docs)
     sessions = Sessions(settings.live, sink)
-    context = CallContext(service, settings, quotas, sink, decoding, sessions)
+    context = CallContext(models, settings, quotas, sink, decoding, sessions)
     for install in (
         install_whisper_ox,
         install_openai,
         install_groq,
         install_azure_openai,
+        install_openrouter,
         install_deepgram,
         install_echokit,
+        install_elevenlabs,
+        install_azure_speech,
         install_stream,
     ):
         install(app, context)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,22 +11,25 @@ from starlette.requests import Request
 
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.state import RequestState
+from serve_app.api.model_table import ModelTable, ServedModel
 from serve_app.api.openapi import header, parameter
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import plain_clip
 from serve_app.audio.plan import check_start
 from serve_app.audio.pool import LARGE_BYTES, DecodingPool
 from serve_app.caller import Caller, Priority
+from serve_app.engine.tasks import Tasks
 from serve_app.engine.work import check_windows, least_work_seconds
 from serve_app.errors import InvalidRequest
 from serve_app.live.sessions import Sessions
 from serve_app.logs import fields
 from serve_app.metrics import AUDIO_DECODE_SECONDS, Sink
-from serve_app.options import ParsedOptions, VadParameters
+from serve_app.options import ParsedOptions, TranscribeOptions, VadParameters
+from serve_app.options.parse import short_name
 from serve_app.service import SpeechService
 from serve_app.settings import AppSettings
 from serve_app.tracing.span import AUDIO_SECONDS
-from serve_app.transcript import Stretch, Tell, Transcript
+from serve_app.transcript import Stretch, Tell, Transcript, joined
 
 logger = logging.getLogger("whisper_ox.call")
 
@@ -34,6 +37,7 @@ PRIORITY_HEADER = "X-Priority"
 IGNORED_HEADER = "X-Ignored-Options"
 COVERAGE_HEADER = "X-Speech-Coverage"
 TRACK_HEADER = "X-Audio-Track"
+MODEL_HEADER = "X-Model"
 TIMING_HEADER = "Server-Timing"
 
 MAX_NAMED = 20
@@ -41,12 +45,14 @@ MAX_NAMED = 20
 
 PRIORITY_PARAMETER = parameter(
     PRIORITY_HEADER,
-    "Who goes first within fairness; auto: the first minute of audio does.",
+    "Which audio goes first. auto: the first minute of every request. interactive: all of this "
+    "request. bulk: none of it.",
     enum=[priority.value for priority in Priority],
     default=Priority.AUTO.value,
 )
 CALL_HEADERS = {
     TIMING_HEADER: header("Milliseconds of each stage (W3C Server Timing)."),
+    MODEL_HEADER: header("Name of the model that transcribed."),
     COVERAGE_HEADER: header(
         "Share of the speech found that segments cover.", "number", minimum=0, maximum=1
     ),
@@ -64,7 +70,7 @@ rest is still on its way, and what that raises ends the upload."""
 class CallContext:
     """What all calls of one application share."""
 
-    service: SpeechService
+    models: ModelTable
     settings: AppSettings
     quotas: Quotas
     sink: Sink
@@ -92,7 +98,16 @@ class Call:
             self._state.span.traceparent,
         )
         self._began = self._received = time.perf_counter()
+        self._chosen: ServedModel | None = None
         self.headers: dict[str, str] = {}
+
+    def choose_model(self, name: str, code: str = "model_not_found") -> None:
+        """Note which model the caller names; :class:`ModelTable` says what a name means.
+
+        A facade that can tell before the body is read lets the right model refuse the request.
+        Raises ``InvalidRequest`` (404, ``code``) if there is no such model.
+        """
+        self._chosen = self._context.models.named(name, code)
 
     async def receive(self, source: Source[Body]) -> Body:
         """Ask the service to admit the request, then read its body.
@@ -102,9 +117,8 @@ class Call:
         """
         self._context.quotas.charge(self._state.key, 0.0)
         announced = self._request.headers.get("Content-Length")  # a number, the edge has seen it
-        await self._context.service.admit(
-            self._caller, None if announced is None else int(announced)
-        )
+        asked = self._chosen.service if self._chosen else self._context.models
+        await asked.admit(self._caller, None if announced is None else int(announced))
         with self._state.span.child("receive audio"):
             body = await source(
                 self._request, lambda head: check_start(head, self._context.settings.audio)
@@ -117,15 +131,19 @@ class Call:
     ) -> Transcript:
         """The transcript of a file of any supported format, which is emptied once it is decoded.
 
-        See ``SpeechService`` for ``tell``.
+        See ``SpeechService`` for ``tell``, which with ``multichannel`` gets the segments when all
+        channels are done.
 
         Raises ``QuotaExceeded``, what ``DecodingPool.decode`` raises, ``InvalidOption`` or
         ``AudioTooLarge`` for more windows than one request may take, and what
         ``SpeechService.transcribe`` raises.
         """
         n_bytes = len(audio)
-        clip = await self._decode(audio)
-        check_windows(parsed.options, clip.seconds, self._context.settings.options.max_windows)
+        options = parsed.options
+        clips = await self._decode(audio, apart=options.multichannel)
+        clip = clips[0]
+        most_windows = self._context.settings.options.max_windows
+        check_windows(options, clip.seconds, most_windows, len(clips))
         decoded = time.perf_counter()
         receive_seconds, decode_seconds = self._received - self._began, decoded - self._received
         self._context.sink.observe(AUDIO_DECODE_SECONDS, decode_seconds)
@@ -138,11 +156,15 @@ class Call:
                 decode_ms=round(decode_seconds * 1000, 1),
             ),
         )
-        charged = max(clip.received_seconds, least_work_seconds(parsed.options, clip.seconds))
-        with self._context.quotas.charging(self._state.key, charged):
-            transcript = await self._context.service.transcribe(
-                clip, parsed.options, self._caller, tell
-            )
+        model = self._chosen or self._context.models.fitting(options)
+        self._state.log["model"] = model.name
+        self.headers[MODEL_HEADER] = short_name(model.name)
+        charged = max(clip.received_seconds, least_work_seconds(options, clip.seconds))
+        with self._context.quotas.charging(self._state.key, len(clips) * charged):
+            if options.multichannel:
+                transcript = await self._transcribe_apart(model.service, clips, options, tell)
+            else:
+                transcript = await model.service.transcribe(clip, options, self._caller, tell)
         self._conclude(
             transcript,
             parsed.ignored,
@@ -153,37 +175,60 @@ class Call:
         )
         return transcript
 
+    async def _transcribe_apart(
+        self,
+        service: SpeechService,
+        channels: Sequence[AudioClip],
+        options: TranscribeOptions,
+        tell: Tell | None,
+    ) -> Transcript:
+        """Each channel is queued like a request of its own, all at once."""
+        with Tasks() as tasks:
+            hearings = [
+                tasks.start(service.transcribe(one, options, self._caller)) for one in channels
+            ]
+            transcript = joined(await asyncio.gather(*hearings))
+        if tell:
+            for segment in transcript.segments:
+                tell(segment)
+        return transcript
+
     async def detect_speech(self, audio: bytearray, parameters: VadParameters) -> list[Stretch]:
         """Where somebody speaks in a file of any supported format, which is emptied as well.
 
         Raises ``QuotaExceeded``, what ``DecodingPool.decode`` raises, and what
         ``SpeechService.detect_speech`` raises.
         """
-        clip = await self._decode(audio)
+        [clip] = await self._decode(audio)
         with self._context.quotas.charging(self._state.key, clip.received_seconds):
-            speech = await self._context.service.detect_speech(clip, parameters, self._caller)
+            model = self._chosen or self._context.models.default
+            speech = await model.service.detect_speech(clip, parameters, self._caller)
         self._state.log = {"audio_s": round(clip.received_seconds, 2), "stretches": len(speech)}
         return speech
 
-    async def _decode(self, audio: bytearray) -> AudioClip:
+    async def _decode(self, audio: bytearray, *, apart: bool = False) -> list[AudioClip]:
+        """The clip or, ``apart``, that of each channel."""
         with self._state.span.child("decode audio") as span:
             limits = self._context.settings.audio
             if len(audio) < LARGE_BYTES:
                 clip = plain_clip(audio, limits)
             else:
                 clip = await asyncio.to_thread(plain_clip, audio, limits)
-            if clip is None:
-                clip = await self._context.decoding.decode(audio, self._state.hold)
-            span.note({AUDIO_SECONDS: round(clip.received_seconds, 3)})
-        if clip.track is not None:
-            self.headers[TRACK_HEADER] = clip.track
-        return clip
+            clips = (
+                [clip]
+                if clip is not None
+                else await self._context.decoding.decode(audio, self._state.hold, apart=apart)
+            )
+            span.note({AUDIO_SECONDS: round(clips[0].received_seconds, 3)})
+        if (track := clips[0].track) is not None:
+            self.headers[TRACK_HEADER] = track
+        return clips
 
     def _conclude(
         self, transcript: Transcript, ignored: tuple[str, ...], **stage_seconds: float
     ) -> None:
         """Tell the headers and the log line what is the same whatever the answer's body is."""
-        self._state.log = {
+        self._state.log |= {
             "audio_s": round(transcript.duration_seconds, 2),
             "engine_s": round(transcript.engine_seconds, 2),
             "language": transcript.language,

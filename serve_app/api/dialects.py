@@ -10,9 +10,12 @@ from typing import Any
 
 from serve_app.errors import InvalidOption, WhisperOxError
 
-KEY_HEADERS = ("api-key", "authorization")
-"""Headers that may hold an API key besides the configured one, on every path: Azure's and HTTP's
-own."""
+KEY_PARAMETER = "ocp-apim-subscription-key"
+"""Azure Speech's name for an API key, which its clients send as a header or in the query."""
+
+KEY_HEADERS = ("api-key", "authorization", "xi-api-key", KEY_PARAMETER)
+"""Headers that may hold an API key in addition to the configured one, on every path: those of Azure
+OpenAI, HTTP itself, ElevenLabs and Azure Speech."""
 
 KEY_SCHEMES = ("bearer", "token")
 """Words that may stand before a key in any of these headers: OpenAI's and Deepgram's clients send
@@ -90,6 +93,44 @@ def _deepgram_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
 _DEEPGRAM_CODES = {401: "INVALID_AUTH", 429: "TOO_MANY_REQUESTS"}
 """Deepgram's codes by status; its other refusals of a request are all called a bad request."""
 
+
+def _elevenlabs_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
+    if error.status == 422 and error.field:
+        problem = {"loc": ["body", error.field], "msg": error.message, "type": error.code}
+        return {"detail": [problem]}
+    status = "invalid_api_key" if error.status == 401 else error.code
+    detail = {"status": status, "message": error.message, "request_id": request_id}
+    return {"detail": detail}
+
+
+def _openrouter_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
+    metadata = {"code": error.code, "field": error.field, "request_id": request_id}
+    return {
+        "error": {
+            "code": OPENROUTER.status(error),  # its clients take nothing but a number
+            "message": error.message,
+            "metadata": metadata,
+        }
+    }
+
+
+def _azure_speech_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
+    other = "InvalidRequest" if error.status < 500 else "InternalServerError"
+    return {
+        "code": _AZURE_SPEECH_CODES.get(error.status, other),
+        "message": error.message,
+        "innerError": {"code": error.code, "message": error.message},
+    }
+
+
+_AZURE_SPEECH_CODES = {
+    401: "Unauthorized",
+    404: "NotFound",
+    429: "TooManyRequests",
+    503: "ServiceUnavailable",
+}
+"""Azure Speech's codes by status."""
+
 NATIVE = Dialect(path_prefixes=(), option_prefix="generate_kwargs.", render=_native_error)
 OPENAI = Dialect(
     path_prefixes=("/v1/audio/", "/openai/", "/v1/models"),
@@ -108,5 +149,23 @@ DEEPGRAM = Dialect(
     render=_deepgram_error,
     statuses={415: 400, 422: 400},
 )
-DIALECTS = (ECHOKIT_VAD, OPENAI, DEEPGRAM)
+ELEVENLABS = Dialect(
+    path_prefixes=("/v1/speech-to-text",),
+    option_prefix="",
+    render=_elevenlabs_error,
+    statuses={415: 400},
+)
+OPENROUTER = Dialect(
+    path_prefixes=("/api/v1/",),
+    option_prefix="",
+    render=_openrouter_error,
+    statuses={415: 400, 422: 400},
+)
+AZURE_SPEECH = Dialect(
+    path_prefixes=("/speechtotext/", "/speech/recognition/"),
+    option_prefix="",
+    render=_azure_speech_error,
+    statuses={415: 400, 422: 400},
+)
+DIALECTS = (ECHOKIT_VAD, OPENAI, OPENROUTER, DEEPGRAM, ELEVENLABS, AZURE_SPEECH)
 """Every dialect but the native one. Where the prefixes of two match, the first one counts."""

@@ -1,4 +1,4 @@
-"""The one place where errors become HTTP answers; the dialect of the path words their bodies."""
+"""The one place where errors become HTTP answers. The dialect of the path words their bodies."""
 
 import logging
 import math
@@ -31,7 +31,7 @@ FAILED = WhisperOxError(
 
 
 def error_response(scope: Scope, error: WhisperOxError) -> JSONResponse:
-    """The answer to a request whose state has begun; it also notes the error's code there."""
+    """The answer to a request whose state has begun. It also notes the error's code there."""
     headers = {}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
@@ -51,7 +51,7 @@ def error_response(scope: Scope, error: WhisperOxError) -> JSONResponse:
 async def refuse(scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
     """Answer a request, or the handshake of a WebSocket that has not been accepted.
 
-    An error that nobody foresaw becomes a 500; its traceback goes to the operator's log only.
+    An unforeseen error becomes a 500. Its traceback goes only to the operator's log.
     """
     if not isinstance(error, WhisperOxError):
         logger.error("the request failed", exc_info=error)
@@ -69,7 +69,7 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: Exception) -
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Word the framework's own errors as ours: no such path or method, a malformed parameter.
+    """Word the framework's own errors like ours: no such path or method, a malformed parameter.
 
     :func:`refuse` answers all others.
     """

@@ -1,4 +1,4 @@
-"""The example of a call: what the documentation shows and what the server prints when it is ready.
+"""The example of a call that the documentation shows and the server prints when it is ready.
 
 Its audio is also the golden clip, which a model replica must transcribe before it serves.
 """
@@ -40,11 +40,11 @@ EXAMPLE_ANSWER: dict[str, Any] = {
     "language": "en",
     "duration": 2.5,
 }
-"""It has words because FastAPI strips every null out of its document."""
+"""It contains words because FastAPI removes every null from its document."""
 
 
 def curl_example(url: str, clip: Path | str) -> str:
-    """One line of shell that transcribes ``clip``."""
+    """A shell command that transcribes ``clip``."""
     return (
         f"curl -F file=@{clip} -F generate_kwargs='{EXAMPLE_OPTIONS}' {url.rstrip('/')}/transcribe"
     )

@@ -11,6 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from serve_app.api.call import CallContext
 from serve_app.api.edge.state import RequestState
 from serve_app.api.error_answers import FAILED, POLICY_VIOLATION, TRY_AGAIN_LATER, refuse
+from serve_app.api.model_table import ServedModel
 from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples
 from serve_app.caller import Caller
 from serve_app.errors import (
@@ -22,6 +23,7 @@ from serve_app.errors import (
 from serve_app.live.options import LiveOptions
 from serve_app.live.session import LiveSession
 from serve_app.options import TranscribeOptions, check_against_model
+from serve_app.service import SpeechService
 
 NORMAL, MESSAGE_TOO_BIG, INTERNAL_ERROR = 1000, 1009, 1011
 """WebSocket close codes (RFC 6455, section 7.4.1) besides those of a refused handshake."""
@@ -45,12 +47,17 @@ class LiveCall:
         self._context = context
         self._limits = context.settings.live
         self._state = RequestState.of(socket.scope)
+        self._chosen: ServedModel | None = None
         self._ends_at = anyio.current_time() + self._limits.session_seconds
 
     @property
     def key_name(self) -> str:
         """The name of the API key, "" without one."""
         return self._state.key_name
+
+    def choose_model(self, name: str) -> None:
+        """Note which model the caller names; see ``Call.choose_model``."""
+        self._chosen = self._context.models.named(name)
 
     async def check(self, options: Options) -> Options:
         """Ask before the socket is accepted whether a session with ``options`` may begin.
@@ -59,7 +66,7 @@ class LiveCall:
         Raises ``InvalidOption`` for what the model cannot do, ``QuotaExceeded``, ``NotReady`` and
         ``Overloaded``.
         """
-        service = self._context.service
+        service = self._service(options)
         self._context.quotas.charge(self._state.key, 0.0)
         await service.admit(self._caller(), None)
         options = await self.fitted(options)
@@ -71,15 +78,14 @@ class LiveCall:
 
         Raises ``InvalidOption`` for a language that the model does not know, and ``NotReady``.
         """
-        facts = await self._context.service.model()
+        facts = await self._service(options).model()
         check_against_model(TranscribeOptions(language=options.language), facts)
         return options if facts.multilingual else options.model_copy(update={"language": "en"})
 
     def begin(self, options: LiveOptions) -> LiveSession:
         """A new session. Whoever calls this closes it."""
-        return LiveSession(
-            self._context.service, self._caller(), options, self._limits, self._context.sink
-        )
+        service = self._service(options)
+        return LiveSession(service, self._caller(), options, self._limits, self._context.sink)
 
     async def receive(self) -> bytes | str | None:
         """The next message; None once the client has left.
@@ -136,6 +142,14 @@ class LiveCall:
             short = reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore")
             with suppress(RuntimeError, WebSocketDisconnect, OSError):  # it may have left meanwhile
                 await self.socket.close(code, short)
+
+    def _service(self, options: LiveOptions) -> SpeechService:
+        """The model that hears the session, from its beginning to its end."""
+        if self._chosen is None:
+            self._chosen = self._context.models.fitting(
+                TranscribeOptions(language=options.language)
+            )
+        return self._chosen.service
 
     def _caller(self) -> Caller:
         state = self._state

@@ -1,7 +1,6 @@
-"""What the OpenAPI document says of errors, of headers and of the API key.
+"""What the OpenAPI document says about errors, headers and the API key.
 
-FastAPI describes what a route answers. The edge answers before any route, and its part is described
-here.
+FastAPI describes the answers of the routes. This module adds those of the edge.
 """
 
 from collections.abc import Iterable
@@ -19,9 +18,9 @@ from serve_app.api.edge.state import REQUEST_ID_HEADER
 class ErrorDetail(TypedDict):
     """What went wrong."""
 
-    code: Annotated[str, Field(description="stable; to branch on")]
-    message: Annotated[str, Field(description="for a person: what to do")]
-    field: Annotated[str | None, Field(description="the offending field")]
+    code: Annotated[str, Field(description="stable: programs may branch on it")]
+    message: Annotated[str, Field(description="tells a person what to do")]
+    field: Annotated[str | None, Field(description="the field at fault")]
     request_id: Annotated[str, Field(description="as in the server's log")]
 
 
@@ -62,12 +61,12 @@ def parameter(name: str, description: str, **more: Any) -> dict[str, Any]:
 
 _REQUEST_ID = {REQUEST_ID_HEADER: header("The id of this request in the server's log.")}
 _RETRY_AFTER = {
-    "Retry-After": header("Seconds after which it may be sent again.", "integer", minimum=1)
+    "Retry-After": header("Seconds to wait before sending it again.", "integer", minimum=1)
 }
 _SENT_REQUEST_ID = parameter(
     REQUEST_ID_HEADER,
-    "An id of the caller's for this request, returned and logged; kept if it is 1 to 128 of the "
-    "characters A-Z a-z 0-9 . _ : -, else replaced.",
+    "Your own id for this request, which the answer and the server's log repeat. It may have 1 to "
+    "128 of the characters A-Z a-z 0-9 . _ : -; any other id is replaced.",
 )
 
 
@@ -76,7 +75,7 @@ def answers(
     statuses: Iterable[int] = tuple(_ERRORS),
     headers: dict[str, Any] | None = None,
 ) -> dict[int | str, dict[str, Any]]:
-    """``responses`` of a router: errors as its dialect words them, and ``headers`` of a success."""
+    """``responses`` for a router: errors in its dialect, and the ``headers`` of a success."""
     return {
         200: {"headers": _REQUEST_ID | (headers or {})},
         **{
@@ -91,9 +90,9 @@ def answers(
 
 
 def complete_openapi(app: FastAPI, key_header: str | None) -> None:
-    """Let every operation of the document name the request id and the API key.
+    """Name the request id and the API key in every operation of the document.
 
-    ``key_header`` is the header for the key, None where none is needed.
+    ``key_header`` is the header for the key, None if the server is open.
     """
     build = app.openapi
 

@@ -1,8 +1,8 @@
-"""How channels are mixed so that nobody who speaks on one of them is lost.
+"""Mixes channels so that nobody who speaks on one of them is lost.
 
-FFmpeg's mix goes by the layout: it leaves out the channel for deep sound, which is the third of
-three, and lets channels of opposite phase cancel each other. Here a mix is judged by what it keeps
-of every channel with speech, and replaced if that is too little.
+FFmpeg mixes by the layout. It leaves out the channel for deep sound, which is the third of three,
+and lets channels of opposite phase cancel each other. This module measures what a mix keeps of
+every channel with speech, and replaces the mix if that is too little.
 """
 
 from typing import NamedTuple
@@ -17,16 +17,22 @@ Floats = npt.NDArray[np.float64]
 
 _BLOCKS_PER_SECOND = 24
 _SPEECH_BLOCKS = 12
-"""Speech reaches its level for half a second at least."""
+"""Speech reaches its level for at least this many seconds."""
 
 _SPEECH_RANGE = 4.0
 """Speech is louder than its pauses by this factor (12 dB). Noise and tones keep their level."""
 
+_STEADY_RANGE = 1.25
+"""Noise and tones without speech keep their level within this factor (2 dB)."""
+
 _LOST = 0.1
-"""What is below the loudest speech by 20 dB is lost on voice activity detection."""
+"""Voice activity detection misses speech that is 20 dB below the loudest."""
+
+_MASKS = 0.5
+"""Noise of a channel without speech drowns speech that is louder than it by less than 6 dB."""
 
 _SAME_TALK = 0.6
-"""Channels whose loudness goes up and down together as much as this hold the same speech."""
+"""Channels hold the same speech if their loudness rises and falls together as much as this."""
 
 _SAME_WAVE = 0.3
 _MOST_GAIN = 100.0
@@ -62,7 +68,7 @@ class Meter:
         self._levels: list[npt.NDArray[np.float32]] = []
 
     def add(self, samples: npt.NDArray[np.float32]) -> None:
-        """Measure more samples, [n_channels, n], at full scale 1."""
+        """Measure more samples, [n_channels, n], with full scale 1."""
         n_channels, n = samples.shape
         self._n_samples += n
         self._sums += samples.sum(axis=1, dtype=np.float64)
@@ -77,7 +83,7 @@ class Meter:
             self._levels.append(np.sqrt(np.maximum(powers - means**2, 0)))
 
     def mix(self) -> Mix:
-        """The mix that keeps every channel with speech; FFmpeg's own if that one does."""
+        """The mix that keeps every channel with speech; FFmpeg's own if that is enough."""
         offsets = self._sums / self._n_samples
         peaks = np.maximum(self._highest - offsets, offsets - self._lowest)
         weights = self._speech_weights(offsets)
@@ -99,9 +105,10 @@ class Meter:
 def speech_weights(
     plain: Floats, covariance: Floats, levels: npt.NDArray[np.float32]
 ) -> Floats | None:
-    """Weights under which every channel with speech is heard; None if it is under ``plain``.
+    """Weights that keep every channel with speech; None if ``plain`` does.
 
-    ``covariance``: of the channels; ``levels``: their loudness over time, [n_channels, n_blocks].
+    ``covariance`` is that of the channels. ``levels`` are their loudness over time, [n_channels,
+    n_blocks].
     """
     n_blocks = levels.shape[1]
     rank = min(_SPEECH_BLOCKS, n_blocks // 4)
@@ -115,13 +122,15 @@ def speech_weights(
         if not sounds.any() or kept.max() >= _LOST * loud.max():
             return None
         speaks = sounds
+    speech = kept[speaks].max()
     lost = speaks & (kept < _LOST * loud[speaks].max())
     with np.errstate(invalid="ignore", divide="ignore"):  # of a level that never changes
         alike = np.corrcoef(np.log10(levels + 1e-5))
     heard = speaks & ~lost
     echoes = lost & (alike[:, heard] > _SAME_TALK).any(axis=1)
     if not (lost & ~echoes).any():
-        return None
+        masks = ~speaks & (loud < _STEADY_RANGE * pauses) & (np.abs(plain) * loud > _MASKS * speech)
+        return np.where(masks, 0.0, plain) if masks.any() else None
     first = int(np.argmax(np.where(speaks, loud, 0)))
     correlation = covariance[first] / np.sqrt(power[first] * power)
     signs = np.where(correlation < -_SAME_WAVE, -1.0, 1.0)

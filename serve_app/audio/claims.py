@@ -1,12 +1,10 @@
-"""What containers other than WAV tell of their own length.
+"""What containers other than WAV claim about their own length.
 
-FFmpeg decodes what is there of a cut file without complaint, so a file's own claim is what tells a
-cut upload from a short recording. Every ``*_bytes`` takes the file from its first structure on and
-gives the bytes that it claims to have, None if it makes no claim. Claims that are often wrong, such
-as those of an MP3's Xing header, are not read.
-
-Formats: ISO/IEC 14496-12 (MP4 boxes), QuickTime File Format, RFC 3533 (Ogg), RFC 8794 (EBML),
-Apple Core Audio Format 1.0.
+FFmpeg decodes a truncated file without complaint, so only a file's own claim tells a cut upload
+from a short recording. Each ``*_bytes`` takes the file from its first structure on and returns the
+bytes that it claims to have, None if it claims nothing. Claims that are often wrong, such as those
+of an MP3's Xing header, are not read. Formats: ISO/IEC 14496-12 (MP4 boxes), QuickTime File Format,
+RFC 3533 (Ogg), RFC 8794 (EBML), Apple Core Audio Format 1.0.
 """
 
 from collections.abc import Iterator
@@ -14,13 +12,14 @@ from collections.abc import Iterator
 from serve_app.errors import InvalidAudio
 
 SLACK_BYTES = 64
-"""A claim may be too high by so much: writers count a header (44 bytes of WAV) or half of one."""
+"""A claim may be too high by this many bytes: writers count a header (44 bytes of WAV) or half of
+one."""
 
 
 PLACEHOLDER_MIN = 1_000_000_000
-"""Sizes from here on are placeholders of encoders that write to a pipe: some round number, sox
-0x7FFFF000, arecord 0x7FFFFFC0, others 0x7FFFFFFF, ffmpeg 0xFFFFFFFF. True sizes of this kind belong
-to files that are larger than uploads are."""
+"""Sizes from this one up are placeholders of encoders that write to a pipe: a round number, sox
+0x7FFFF000, arecord 0x7FFFFFC0, others 0x7FFFFFFF, ffmpeg 0xFFFFFFFF. True sizes like these belong
+to files that are too large to upload."""
 
 
 def truncated(kind: str, detail: str) -> InvalidAudio:

@@ -1,6 +1,6 @@
-"""The containers that are read, and how each is recognised. What else is known is refused by name.
+"""The containers that are read, and how each is recognised. Other known ones are refused by name.
 
-Names and content types that callers send are not trusted: the bytes tell.
+Names and content types that callers send are not trusted. The bytes decide.
 """
 
 import re
@@ -40,7 +40,7 @@ def _magic(pattern: bytes) -> Callable[[memoryview], int | None]:
     return lambda view: 0 if match(view) else None
 
 
-_MP4_MAGIC = rb"....(?:ftyp|moov|mdat|free|skip|wide)"
+_MP4_MAGIC = rb"....(?:ftyp|moov|mdat|free|skip|wide|styp|sidx|moof)"
 _ASF_MAGIC = re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))
 _W64_MAGIC = re.escape(b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000"))
 
@@ -83,7 +83,7 @@ CONTAINERS = {
     "aac": Container("AAC (ADTS)", "aac", adts_start),
     "mp3": Container("MP3", "mp3", mpeg_start),
 }
-"""Kind -> container. The first match counts, so a chain of frames, which is only likely, comes
+"""Kind -> container. The first match counts. A chain of frames is only a likely sign, so it comes
 after the magic numbers, which are certain."""
 
 SUPPORTED_FORMATS = ", ".join(container.label for container in CONTAINERS.values())
@@ -105,6 +105,19 @@ _REFUSED = {
     "DTS": rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80|DTSHDHDR",
     "AAC (LATM)": rb"\x56[\xe0-\xff]",
     "NIST SPHERE": rb"NIST_1A",
+    "Big-endian WAV (RIFX)": rb"RIFX",
+    "WebM (without their beginning)": rb"\x1f\x43\xb6\x75",
+    "SoX": rb"\.SoX|XoS\.",
+    "ADX": rb"\x80\0.{0,4096}?\(c\)CRI",
+    "AST": rb"STRM",
+    "SMAF": rb"MMMD",
+    "Flash (SWF)": rb"[FCZ]WS[\x01-\x40]",
+    "GXF": rb"\0\0\0\0\x01\xbc",
+    "Dolby TrueHD": rb"....\xf8\x72\x6f[\xba\xbb]",
+    "gzip": rb"\x1f\x8b\x08",
+    "ZIP": rb"PK\x03\x04",
+    "Playlist": rb"(?:\xef\xbb\xbf)?(?:#EXTM3U|\[playlist\])",
+    "HTML": rb"(?i:<!doctype html|<html)",
     "MXF": rb"\x06\x0e\x2b\x34",
     "NUT": rb"nut/multimedia container",
     "WTV": rb"\xb7\xd8\x00\x20\x37\x49\xda\x11",
@@ -113,7 +126,7 @@ _REFUSED = {
     "IRCAM": rb"\x64\xa3|\0\x01\xa3\x64|\0\x02\xa3\x64",
 }
 """Name -> how such a file begins. FFmpeg could read these, but people hardly ever send them, and
-each further reader is one more way for a hostile file to do harm."""
+every further reader is another target for hostile files."""
 
 
 def refusal(view: memoryview) -> UnsupportedAudio:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import anyio
@@ -21,12 +22,12 @@ _ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=8388608"
     ":glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=33554432",
 }
-"""One thread, since only that one survives a fork, and a heap that a worker keeps once it has it:
-else each upload pays for its pages anew, some milliseconds."""
+"""One thread, because only one survives a fork, and a heap that a worker keeps. Otherwise each
+upload pays again for its pages, some milliseconds."""
 
 
 class Ending(NamedTuple):
-    """How a worker ended: its exit code, or -n for signal n, and what it took in all.
+    """How a worker ended: its exit code, or -n for signal n, and what it used in all.
 
     ``peak_kib`` includes what it shares with the zygote.
     """
@@ -54,12 +55,12 @@ class Worker:
         except OSError:
             return False
 
-    def begin(self, upload: int, output: int) -> None:
-        """Have it decode a file of this descriptor into another."""
-        socket.send_fds(self._channel, [b"!"], [upload, output])
+    def begin(self, upload: int, outputs: Sequence[int]) -> None:
+        """Let it decode the file of one descriptor into another, or its channels into several."""
+        socket.send_fds(self._channel, [b"!"], [upload, *outputs])
 
     async def answer(self, within_seconds: float) -> dict[str, Any] | None:
-        """What it says next; None once it has ended. Raises ``TimeoutError``."""
+        """Its next message; None once it has ended. Raises ``TimeoutError``."""
         with anyio.fail_after(within_seconds):
             try:
                 message = await asyncio.get_running_loop().sock_recv(self._channel, MESSAGE_BYTES)
@@ -108,7 +109,7 @@ class Zygote:
         return Worker(self, channel, int(pid))
 
     async def ask(self, message: bytes, *descriptors: int) -> Any:
-        """The zygote's answer to a message. To be cancelled only together with the zygote."""
+        """The zygote's answer to a message. Cancel this only together with the zygote."""
         async with self._asking:
             socket.send_fds(self._control, [message], descriptors)
             answer = await asyncio.get_running_loop().sock_recv(self._control, MESSAGE_BYTES)

@@ -1,4 +1,4 @@
-"""Where a stream without a header of its own begins: MPEG audio, ADTS, MPEG transport streams.
+"""Finds the start of streams without a header: MPEG audio, ADTS, MPEG transport streams.
 
 Formats: ISO/IEC 11172-3 and 13818-3 (MPEG audio), 14496-3 (ADTS), 13818-1 (transport streams).
 """
@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable
 
 _SCAN_BYTES = 16_384
-"""Where the first frame is looked for behind padding. A frame of ADTS has up to 8,191 bytes."""
+"""Bytes in which the first frame is looked for, after padding. A frame of ADTS has up to 8,191
+bytes."""
 
 _MAX_PADDING_BYTES = 2**20
 _MIN_CHAIN = 3
@@ -24,7 +25,7 @@ _BITRATES_KBPS = {
 
 
 def mpeg_start(view: memoryview) -> int | None:
-    """Offset of the first MPEG audio frame; stream dumps begin in mid-frame or with padding."""
+    """Offset of the first MPEG audio frame. Stream dumps begin inside a frame or with padding."""
     return _first_chain(view, rb"\xff[\xe2-\xff]", _mpeg_frame_bytes)
 
 

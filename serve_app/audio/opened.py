@@ -1,4 +1,4 @@
-"""An upload as FFmpeg opens it: with which decoders, and which of its tracks can be decoded."""
+"""An upload as FFmpeg opens it: the decoders that it may use, and the tracks that it can decode."""
 
 import io
 
@@ -12,9 +12,11 @@ _CODECS = (
     "pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,pcm_dvd,pcm_bluray,adpcm_ms,"
     "adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,gsm_ms,libgsm_ms,mp1,mp1float,mp2,mp2float,mp3,mp3float,"
     "aac,aac_latm,alac,flac,vorbis,libvorbis,opus,libopus,speex,libspeex,amrnb,libopencore_amrnb,"
-    "amrwb,libopencore_amrwb,ac3,eac3,dca,wmav1,wmav2,wmapro,wmalossless,wmavoice,nellymoser"
+    "amrwb,libopencore_amrwb,ac3,eac3,dca,wmav1,wmav2,wmapro,wmalossless,wmavoice,nellymoser,"
+    "adpcm_yamaha,g722,g726,g726le,g723_1,g729,truespeech"
 )
-"""The decoders that may run. FFmpeg's many others are attack surface that speech does not need."""
+"""The decoders that may run. FFmpeg's many others are an attack surface that speech does not
+need."""
 
 _OPTIONS = {"protocol_whitelist": "none", "codec_whitelist": _CODECS}
 """FFmpeg opens no nested file or URL, and no other decoder."""
@@ -23,7 +25,7 @@ FFMPEG_ERRORS = (av.FFmpegError, ValueError, OSError, OverflowError)
 """What PyAV raises on bad bytes: FFmpeg's codes, and its own checks of what FFmpeg reports."""
 
 MAX_TRACKS = 8
-"""No more are tried, so that a file of thousands does not cost as many passes."""
+"""Most tracks that are tried, so that a file of thousands does not cost as many passes."""
 
 
 def open_file(kind: str, header: bytes, body: memoryview) -> "av.container.InputContainer":
@@ -42,7 +44,7 @@ def open_file(kind: str, header: bytes, body: memoryview) -> "av.container.Input
 
 
 def readable_tracks(kind: str, container: "av.container.InputContainer") -> list[int]:
-    """Places of the audio tracks that can be decoded among all of them, default ones first.
+    """Indexes of the audio tracks that can be decoded, default ones first.
 
     Raises ``UnsupportedAudio`` if there is none.
     """

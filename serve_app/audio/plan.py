@@ -1,5 +1,6 @@
-"""The one look at an upload: what it is, what it claims, and therefore how to decode it."""
+"""Looks at an upload once: what it is, what it claims, and so how to decode it."""
 
+import re
 from typing import NamedTuple
 
 from serve_app.audio.containers import CONTAINERS, refusal
@@ -7,8 +8,10 @@ from serve_app.audio.limits import AudioLimits
 from serve_app.audio.wav import COMPRESSED_TAGS, read_wav
 from serve_app.errors import InvalidAudio, UnsupportedAudio
 
+_GOES_ON = re.compile(rb"ID3|\0{4}")
+
 _MAX_ID3_TAGS = 100
-"""A crafted upload can hold millions, and to walk them all would take seconds."""
+"""A crafted upload can hold millions, and visiting them all would take seconds."""
 
 
 class Plan(NamedTuple):
@@ -62,12 +65,12 @@ def inspect(payload: bytes | bytearray | memoryview, *, is_whole: bool = True) -
 
 
 def check_start(head: memoryview, limits: AudioLimits) -> None:
-    """Refuse an upload by its first 16 KiB, while the rest of it is still on its way.
+    """Refuse an upload by its first 16 KiB, while the rest is still arriving.
 
     Raises what :func:`inspect` raises, and ``AudioTooLarge`` for what the header claims.
     """
-    # An ID3 tag often holds a picture and can be longer than what is here.
-    if bytes(head[:3]) != b"ID3":
+    # An ID3 tag, which often holds a picture, and padding can be longer than what is here.
+    if not _GOES_ON.match(head):
         inspect(head, is_whole=False).check(limits)
 
 
@@ -93,7 +96,8 @@ def _inspect_wav(file: memoryview, offset: int, is_whole: bool) -> Plan:
     if wave.format.tag not in COMPRESSED_TAGS:
         raise UnsupportedAudio(
             f"The WAV file's codec ({wave.format.tag:#06x}) is not supported. Supported: PCM, "
-            "float, A-law, mu-law, MS and IMA ADPCM, GSM 6.10, MPEG audio, AAC."
+            "float, A-law, mu-law, ADPCM, GSM 6.10, G.722, G.723.1, G.726, G.729, TrueSpeech, "
+            "MPEG audio, AAC, AC-3, DTS, WMA, FLAC, Speex."
         )
     return Plan("wav", start, end, wave.canonical_header())
 

@@ -66,8 +66,13 @@ class DecodingPool:
             if self._zygote is not None:
                 await self._zygote.close()
 
-    async def decode(self, payload: bytearray, hold: Hold = unbounded) -> AudioClip:
+    async def decode(
+        self, payload: bytearray, hold: Hold = unbounded, *, apart: bool = False
+    ) -> list[AudioClip]:
         """Decode an upload, which is emptied once a worker has its copy.
+
+        The channels are mixed into one clip. If they are to be kept ``apart``, there is a clip for
+        each, all of the same length.
 
         ``hold`` is told of the memory that is taken and given back meanwhile; what it raises ends
         the decoding, and so does cancelling the call.
@@ -80,7 +85,9 @@ class DecodingPool:
         async with self._turns_of_large if is_large else contextlib.nullcontext(), self._turns:
             worker = await self._take()
             try:
-                return await self._decoded(worker, payload, hold)
+                return await self._decoded(
+                    worker, payload, hold, self._limits.max_channels if apart else 1
+                )
             except TimeoutError:
                 raise _too_costly(f"{self._bounds.stall_seconds:g} s without progress") from None
             except OSError as error:
@@ -90,24 +97,30 @@ class DecodingPool:
             finally:
                 self._begin(self._replace(worker))
 
-    async def _decoded(self, worker: Worker, payload: bytearray, hold: Hold) -> AudioClip:
+    async def _decoded(
+        self, worker: Worker, payload: bytearray, hold: Hold, n_outputs: int
+    ) -> list[AudioClip]:
         n_upload_bytes, n_bytes = len(payload), 0
-        with _memory_file() as output:
+        with contextlib.ExitStack() as files:
+            outputs = [files.enter_context(_memory_file()) for _ in range(n_outputs)]
             with _memory_file() as upload:
                 hold(n_upload_bytes)
                 await _copy(payload, upload)
                 payload.clear()
                 hold(-n_upload_bytes)
-                worker.begin(upload, output)
+                worker.begin(upload, outputs)
             while (answer := await worker.answer(self._bounds.stall_seconds)) is not None:
-                n_more_bytes = os.fstat(output).st_size - n_bytes
+                n_more_bytes = sum(map(_size, outputs)) - n_bytes
                 hold(n_more_bytes)
                 n_bytes += n_more_bytes
                 if "error" in answer:
                     raise _REFUSALS[answer["error"]](answer["message"], code=answer["code"])
                 if "seconds" in answer:
                     hold(-n_upload_bytes)
-                    return AudioClip(_samples(output, n_bytes), answer["seconds"], answer["track"])
+                    return [
+                        AudioClip(_samples(output), answer["seconds"], answer["track"])
+                        for output in outputs[: answer["n_outputs"]]
+                    ]
         raise self._refusal(await worker.end())
 
     async def _take(self) -> Worker:
@@ -200,11 +213,16 @@ async def _copy(payload: bytearray, descriptor: int) -> None:
         await asyncio.sleep(0)
 
 
-def _samples(descriptor: int, n_bytes: int) -> npt.NDArray[np.int16]:
+def _size(descriptor: int) -> int:
+    return os.fstat(descriptor).st_size
+
+
+def _samples(descriptor: int) -> npt.NDArray[np.int16]:
     """What a worker wrote, without a copy. It can change none of it from here on."""
     fcntl.fcntl(
         descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     )
+    n_bytes = _size(descriptor)
     if not n_bytes:
         return np.zeros(0, np.int16)
     return np.frombuffer(mmap.mmap(descriptor, n_bytes, prot=mmap.PROT_READ), np.int16)

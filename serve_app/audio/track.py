@@ -7,16 +7,20 @@ import av
 from serve_app.audio.channels import Mix
 from serve_app.audio.containers import CONTAINERS
 from serve_app.audio.limits import AudioLimits
-from serve_app.audio.mono import MonoStretch, Shape, Write, shape_of, write_silence
+from serve_app.audio.lines import Lines
+from serve_app.audio.mono import Remix, Shape, Stretch, shape_of
 from serve_app.audio.opened import FFMPEG_ERRORS, undecodable
 from serve_app.audio.wav import MAX_RATE_HZ, MIN_RATE_HZ
-from serve_app.errors import InvalidAudio
+from serve_app.errors import AudioTooLarge, InvalidAudio
 
 _PREFERRED_DECODERS = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
 """FFmpeg's own decoders of AMR drop the frames in which nobody speaks (DTX)."""
 
 _LOST_SECONDS = 0.1
 """A file that claims less than this may hold no sample: a codec's start-up delay swallows it."""
+
+_MOST_DAMAGED = 0.5
+"""Share of a track's packets beyond which what is left is not the recording."""
 
 _SHORTEST_PAUSE_SECONDS = 0.1
 """Time stamps are rounded, and codecs start with a few milliseconds that are thrown away."""
@@ -30,31 +34,32 @@ class Pass:
     """What one pass finds.
 
     ``seconds`` are those of the file's clock, at its own rate; ``n_frames`` counts what is decoded.
-    ``mixes``: what each stretch of frames of one shape needs. A later pass is given them, and a
-    ``gain``.
+    ``mixes``: what each stretch of frames of one shape needs, for every line. A later pass may be
+    given others (``remixes``), where None leaves the mix to FFmpeg.
 
-    A damaged packet costs only itself and not everything after it.
+    With one line the channels are mixed; with several each channel has its own.
+
+    A damaged packet costs only itself and not everything after it, unless most of them are damaged.
     """
 
     def __init__(
         self,
         kind: str,
         limits: AudioLimits,
-        write: Write,
-        mixes: Sequence[Mix] = (),
-        gain: float = 1.0,
+        lines: Lines,
+        remixes: Sequence[Sequence[Remix | None]] = (),
     ) -> None:
         self.n_frames = 0
-        self.mixes: list[Mix] = []
+        self.mixes: list[tuple[Mix, ...]] = []
         self._kind = kind
         self._limits = limits
-        self._write = write
-        self._given = mixes
-        self._gain = gain
+        self._lines = lines
+        self._given = remixes
         self._n_bytes = 0
+        self._n_packets = self._n_damaged = 0
         self._first_error: Exception | None = None
         self._shape: Shape | None = None
-        self._stretch: MonoStretch | None = None
+        self._stretch: Stretch | None = None
         self._n_stretch_frames = 0
         self._earlier_seconds = 0.0
         self._origin_seconds = 0.0
@@ -69,7 +74,7 @@ class Pass:
     @property
     def peak(self) -> float:
         """The loudest that can come out, relative to full scale."""
-        return max((mix.peak for mix in self.mixes), default=0.0)
+        return max((mix.peak for stretch in self.mixes for mix in stretch), default=0.0)
 
     def run(self, container: "av.container.InputContainer", place: int) -> None:
         """Decode the audio track at this place among all.
@@ -94,7 +99,9 @@ class Pass:
                 self._keep_time(float(frame.pts * frame.time_base))
             self._add(frame)
         self._finish_stretch()
-        if self._first_error is not None and not self.n_frames:
+        self._lines.align()
+        is_damaged = self._n_damaged > _MOST_DAMAGED * self._n_packets
+        if self._first_error is not None and (is_damaged or not self.n_frames):
             raise undecodable(self._kind, self._first_error)
         if claimed_seconds > _LOST_SECONDS and not self.n_frames:
             raise InvalidAudio(
@@ -107,6 +114,7 @@ class Pass:
     ) -> Iterator["av.AudioFrame"]:
         decoder = _decoder(stream)
         for packet in container.demux(stream):
+            self._n_packets += 1
             try:
                 frames = decoder.decode(packet)
             except MemoryError:
@@ -115,6 +123,7 @@ class Pass:
                 # Its traceback would tie this decoding, hence the codec's threads and their 20 MB,
                 # into a cycle that only the garbage collector undoes.
                 self._first_error = self._first_error or error.with_traceback(None)
+                self._n_damaged += 1
                 frames = []
             yield from frames
 
@@ -124,10 +133,10 @@ class Pass:
         if pause > _LONGEST_PAUSE_SECONDS or pause < -_LARGEST_SETBACK_SECONDS:
             self._origin_seconds += pause
         elif pause >= _SHORTEST_PAUSE_SECONDS:
-            self._limits.check_seconds(self.seconds + pause)
+            self._limits.check_seconds(self.seconds + pause, self._lines.n_used)
             self._finish_stretch()
             self._earlier_seconds += pause
-            write_silence(pause, self._write)
+            self._lines.write_silence(pause)
 
     def _add(self, frame: "av.AudioFrame") -> None:
         shape = shape_of(frame)
@@ -137,18 +146,25 @@ class Pass:
         self.n_frames += frame.samples
         self._n_stretch_frames += frame.samples
         self._n_bytes += frame.samples * frame.layout.nb_channels * frame.format.bytes
-        self._limits.check_seconds(self.seconds)
+        self._limits.check_seconds(self.seconds, self._lines.n_used)
         self._limits.check_decoded_bytes(self._n_bytes)
         stretch.add(frame)
 
-    def _begin_stretch(self, frame: "av.AudioFrame", shape: Shape) -> MonoStretch:
+    def _begin_stretch(self, frame: "av.AudioFrame", shape: Shape) -> Stretch:
         if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
             raise InvalidAudio(f"The {self._kind} file claims {frame.sample_rate} Hz.")
         self._finish_stretch()
         self._shape = shape
+        apart = len(self._lines) > 1
+        n_lines = frame.layout.nb_channels if apart else 1
+        if n_lines > len(self._lines):
+            raise AudioTooLarge(
+                f"The audio has {n_lines} channels; this server transcribes at most "
+                f"{len(self._lines)} apart. Send fewer, or have them mixed."
+            )
         place = len(self.mixes)
-        mix = self._given[place] if place < len(self._given) else None
-        self._stretch = MonoStretch(frame, self._write, mix, self._gain)
+        remixes = self._given[place] if place < len(self._given) else [None] * n_lines
+        self._stretch = Stretch(frame, self._lines.first(n_lines), remixes, apart=apart)
         return self._stretch
 
     def _finish_stretch(self) -> None:

@@ -21,9 +21,18 @@ MAX_CHANNELS = 256
 
 TAG_PCM, TAG_FLOAT, TAG_ALAW, TAG_MULAW, TAG_EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 
-COMPRESSED_TAGS = frozenset({0x02, 0x11, 0x31, 0x50, 0x55, 0xFF})
-"""MS ADPCM, IMA ADPCM, GSM 6.10, MPEG layer 2, MP3, AAC. No other compressed format is read, since
-some numbers of ``mmreg.h`` mean another codec to FFmpeg, which would then decode noise."""
+COMPRESSED_TAGS = frozenset(
+    {
+        *(0x02, 0x11, 0x20),  # ADPCM: MS, IMA, Yamaha
+        *(0x14, 0x40, 0x45, 0x64),  # G.726; 0x40 is G.721, its mode of 32 kbit/s
+        *(0x22, 0x31),  # TrueSpeech, GSM 6.10
+        *(0x42, 0x111, 0x83, 0x28F, 0xA109),  # G.723.1 (two numbers), G.729, G.722, Speex
+        *(0x50, 0x55, 0xFF, 0x1600, 0x2000, 0x2001),  # MPEG layer 2, MP3, AAC, ADTS, AC-3, DTS
+        *(0x0A, 0x160, 0x161, 0x162, 0x163, 0xF1AC),  # WMA: Voice, 1, 2, Pro, Lossless; FLAC
+    }
+)
+"""No other compressed format is read, since some numbers of ``mmreg.h`` mean another codec to
+FFmpeg, which would then decode noise."""
 
 _MAX_CHUNKS = 1_000
 _SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")

@@ -1,8 +1,9 @@
 """A process that decodes one upload within hard limits, and then ends.
 
-Its channel to the pool brings it two file descriptors: the upload, and an empty file in memory for
-the samples. From then on it cannot open anything, neither a file nor a connection, whatever the
-upload makes of the decoder. Nothing here needs privileges. Linux only.
+Its socket to the pool brings it file descriptors: the upload, and an empty file in memory for the
+samples, or one for those of each audio channel. From then on it cannot open anything, neither a
+file nor a connection, whatever the upload makes of the decoder. Nothing here needs privileges.
+Linux only.
 """
 
 import ctypes
@@ -34,13 +35,18 @@ _BYTES_BETWEEN_REPORTS = 2**20
 
 
 _AU_PCM16 = 3
+_LOUD_LEFT, _FAINT_RIGHT = bytes.fromhex("40000000c0000000"), bytes.fromhex("000000400000ffc0")
 
 
 def warm_up() -> None:
-    """Touch the memory that decoding needs, while nobody waits: it takes 5 ms after a fork."""
-    silence = bytes(160_000)
-    header = struct.pack(">4s5I", b".snd", 24, len(silence), _AU_PCM16, 8_000, 1)
-    decode_audio(header + silence, limits=AudioLimits())
+    """Touch the memory that decoding needs, while nobody waits: it takes 5 ms after a fork.
+
+    One channel is loud and the other faint, which takes every step that decoding has. Some of them
+    import modules when they are first used, and a confined worker cannot open those.
+    """
+    sound = 7_000 * _LOUD_LEFT + 7_000 * _FAINT_RIGHT
+    header = struct.pack(">4s5I", b".snd", 24, len(sound), _AU_PCM16, 8_000, 2)
+    decode_audio(header + sound, limits=AudioLimits())
 
 
 def run(channel: socket.socket, limits: AudioLimits, bounds: WorkerLimits) -> NoReturn:
@@ -49,12 +55,12 @@ def run(channel: socket.socket, limits: AudioLimits, bounds: WorkerLimits) -> No
     try:
         _end_with_parent()
         warm_up()
-        _, descriptors, _, _ = socket.recv_fds(channel, 1, 2)
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1 + limits.max_channels)
         if descriptors:  # none: the pool has ended
-            upload, output = descriptors
+            upload, *outputs = descriptors
             payload = mmap.mmap(upload, 0, prot=mmap.PROT_READ)
             confine(limits, bounds)
-            _answer(payload, _Output(channel, output, bounds), limits)
+            _answer(payload, outputs, _Progress(channel, bounds), limits)
         status = 0
     except MemoryError:
         status = OUT_OF_MEMORY
@@ -87,28 +93,21 @@ def _limit(kind: int, most: int) -> None:
     resource.setrlimit(kind, (most, most))
 
 
-class _Output:
-    """Where samples go. Processor time is granted by how much sound has come out so far."""
+class _Progress:
+    """Tells the pool how much sound has come out, which also grants processor time."""
 
-    def __init__(self, channel: socket.socket, descriptor: int, bounds: WorkerLimits) -> None:
+    def __init__(self, channel: socket.socket, bounds: WorkerLimits) -> None:
         self._channel = channel
-        self._descriptor = descriptor
         self._bounds = bounds
         self._n_bytes = self._n_reported = 0
         self._grant()
 
-    def write(self, piece: memoryview) -> None:
-        self._n_bytes += len(piece)
-        while piece:
-            piece = piece[os.write(self._descriptor, piece) :]
+    def count(self, n_bytes: int) -> None:
+        self._n_bytes += n_bytes
         if self._n_bytes - self._n_reported >= _BYTES_BETWEEN_REPORTS:
             self._n_reported = self._n_bytes
             self._grant()
             self.tell(n_bytes=self._n_bytes)
-
-    def restart(self) -> None:
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.ftruncate(self._descriptor, 0)
 
     def tell(self, **message: object) -> None:
         self._channel.send(json.dumps(message).encode())
@@ -119,10 +118,31 @@ class _Output:
         resource.setrlimit(resource.RLIMIT_CPU, (min(granted, most), most))
 
 
-def _answer(payload: mmap.mmap, output: _Output, limits: AudioLimits) -> None:
+class _Output:
+    """Where samples go."""
+
+    def __init__(self, descriptor: int, progress: _Progress) -> None:
+        self._descriptor = descriptor
+        self._progress = progress
+
+    def write(self, piece: memoryview) -> None:
+        n_bytes = len(piece)
+        while piece:
+            piece = piece[os.write(self._descriptor, piece) :]
+        self._progress.count(n_bytes)
+
+    def restart(self) -> None:
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.ftruncate(self._descriptor, 0)
+
+
+def _answer(
+    payload: mmap.mmap, descriptors: list[int], progress: _Progress, limits: AudioLimits
+) -> None:
+    outputs = [_Output(descriptor, progress) for descriptor in descriptors]
     try:
         view = memoryview(payload)
-        decoded = decode(inspect(view), view, limits=limits, output=output)
-        output.tell(seconds=decoded.seconds, track=decoded.track)
+        decoded = decode(inspect(view), view, limits=limits, outputs=outputs)
+        progress.tell(**decoded._asdict())
     except WhisperOxError as error:
-        output.tell(error=type(error).__name__, message=error.message, code=error.code)
+        progress.tell(error=type(error).__name__, message=error.message, code=error.code)

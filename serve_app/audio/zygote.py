@@ -1,9 +1,9 @@
-"""The process from which workers are forked: small, of one thread, with everything imported.
+"""The process from which workers are forked: small, with one thread and everything imported.
 
 ``python -m serve_app.audio.zygote FD LIMITS BOUNDS``: FD is its end of a socket to the pool. A
-message with a descriptor asks for a worker on that channel and is answered with its process id. A
-message with a process id asks to end that worker and is answered with how it ended. Both are done
-here because only the parent of a process can be sure that the id still means that process.
+message with a descriptor asks for a worker on that channel, and the answer is its process id. A
+message with a process id asks to end that worker, and the answer is how it ended. Both happen here,
+because only the parent of a process can be sure that the id still means that process.
 """
 
 import gc
@@ -18,7 +18,7 @@ from serve_app.audio.worker import run, warm_up
 
 
 def main() -> None:
-    """Fork and end workers until the pool closes its end, which ends all of them."""
+    """Fork and end workers until the pool closes its end of the socket. This ends all workers."""
     control = socket.socket(fileno=int(sys.argv[1]))
     limits = AudioLimits.model_validate_json(sys.argv[2])
     bounds = WorkerLimits.model_validate_json(sys.argv[3])

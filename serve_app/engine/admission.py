@@ -27,8 +27,8 @@ from serve_app.settings import AdmissionSettings
 LEAST_RETRY_SECONDS = 1.0
 
 BULK_SHARE = 0.75
-"""The share of places and of held audio that bulk requests may fill. The rest is for short ones, so
-that no number of files locks them out."""
+"""The share of places and of held audio that bulk requests may fill. The rest is for short
+requests, so that files cannot lock them out."""
 
 IsOverdue = Callable[[Request], bool]
 """:meth:`serve_app.engine.queue.FairQueue.is_overdue`."""
@@ -36,7 +36,7 @@ IsOverdue = Callable[[Request], bool]
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request is not queued, and after how many seconds it might be."""
+    """Why a request is refused, and in how many seconds it may be accepted."""
 
     reason: str
     retry_after_seconds: float
@@ -49,8 +49,8 @@ class Load:
     ``queued_audio_seconds`` is audio of open requests that is not transcribed yet. ``rtfx`` is the
     audio seconds per second that the engine does with every worker busy, ``work_per_second`` the
     same in window seconds; both are 0.0 until it has done some work. ``wait_seconds`` and
-    ``bulk_wait_seconds`` are the estimated waits of a short and of a bulk request that came now,
-    ``refusal`` and ``bulk_refusal`` what the smallest request of either kind would be told.
+    ``bulk_wait_seconds`` are the estimated waits of a short and of a bulk request that arrives now.
+    ``refusal`` and ``bulk_refusal`` are what the smallest request of either kind would be told.
     ``live_sessions`` have asked for something lately; people in ``live_capacity`` of them may speak
     at once, None while that is not known.
     """
@@ -72,10 +72,9 @@ _SHORTEST_BULK = Demand(0.0, WINDOW_SECONDS, Priority.BULK)
 
 
 class Admission:
-    """The open requests of an engine and what may still join them: at most ``max_requests``.
+    """The open requests of an engine, and what may still join them: at most ``max_requests``.
 
-    It is told what the engine's workers do, and learns from that how fast they are. Not
-    thread-safe.
+    It hears what the engine's workers do, and learns from that how fast they are. Not thread-safe.
     """
 
     def __init__(self, bounds: AdmissionSettings, max_requests: int, workers: int) -> None:
@@ -88,15 +87,14 @@ class Admission:
         self._audio_per_work = FadingRate()
 
     def check(self, demand: Demand, is_overdue: IsOverdue) -> None:
-        """Raise ``Overloaded`` if ``demand`` is not to be queued now."""
+        """Raise ``Overloaded`` if ``demand`` must not be queued now."""
         refusal = self._refusal(demand, is_overdue)
         if refusal is not None:
             raise Overloaded(refusal.reason, retry_after_seconds=refusal.retry_after_seconds)
 
     def wait_seconds(self, demand: Demand, is_overdue: IsOverdue) -> float:
-        """Estimated wait of a request that came now, before its own work begins.
-
-        0.0 until the first work is done.
+        """Estimated wait of a request that arrives now, in seconds; 0.0 until the first work is
+        done.
         """
         ahead = self._ahead(demand, is_overdue)
         if demand.is_short:  # nothing stops a batch that has begun
@@ -136,7 +134,7 @@ class Admission:
         self.live.finish(worker, batch, now)
 
     def rest(self, worker: int, now: float) -> None:
-        """A worker finds nothing to do, now or still."""
+        """A worker has nothing to do, now or still."""
         self.throughput.rest(worker, now)
 
     def close(self, request: Request) -> None:
@@ -226,9 +224,10 @@ class Admission:
         )
 
     def _seconds_until_freed(self, audio_seconds: float) -> float:
-        """How long until so much held audio is let go: a request keeps all of its own to its end.
+        """Seconds until so much held audio is released. A request holds all of its audio to its
+        end.
 
-        If they are served in equal turns, the one with the least work left ends first.
+        If requests are served in equal turns, the one with the least work left ends first.
         """
         freed = 0.0
         work = 0.0

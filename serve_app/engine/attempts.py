@@ -1,13 +1,13 @@
-"""Attempts at a window: is one good enough, and what comes after one that is not.
+"""Attempts at a window: whether one is good enough, and which one follows if it is not.
 
 The checks are faster-whisper's own, as pure functions. Formulas and thresholds: openai/whisper
 ``transcribe.py`` and ``decoding.py``, which faster-whisper 1.2.1 follows in
 ``generate_with_fallback``.
 
 A window that fails them is decoded again at higher temperatures, at most ``MOST_SAMPLINGS`` times.
-faster-whisper's sequential pipeline has this ladder, its batched one has none. Every attempt has a
-bound, because a bad one often never ends by itself: it repeats a phrase or babbles until the
-window's limit of 224 tokens, while the samples beside it, long done, wait.
+faster-whisper's sequential pipeline does this too, its batched pipeline does not. Every attempt has
+a bound, because a bad one often does not end by itself: it repeats a phrase or babbles up to the
+window's limit of 224 tokens, while finished samples wait for it.
 """
 
 import zlib
@@ -19,10 +19,10 @@ from typing import Any
 from serve_app.options import TranscribeOptions
 
 BOUND_STEP = 64
-"""Tokens: some 15 s of English. Bounds are multiples of it, so that windows share batches."""
+"""In tokens: about 15 s of English. Bounds are multiples of it, so that windows share batches."""
 
 TOKENS_PER_SECOND = 16
-"""More than the fastest speaker of the tokens' costliest language needs."""
+"""More than the fastest speaker needs, in the language that takes the most tokens."""
 
 MOST_SAMPLINGS = 2
 
@@ -62,7 +62,7 @@ class Checks:
 
     @classmethod
     def of(cls, options: TranscribeOptions) -> "Checks":
-        """The thresholds that a request asks for."""
+        """The thresholds of a request."""
         return cls(
             options.compression_ratio_threshold,
             options.log_prob_threshold,
@@ -83,7 +83,7 @@ class Checks:
         return self.hears_nobody(attempt) and self._is_unsure(attempt)
 
     def fails(self, attempt: Attempt) -> bool:
-        """Whether the window deserves another attempt."""
+        """Whether the window needs another attempt."""
         if self.is_silence(attempt):
             return False
         return attempt.is_cut or self.is_repetitive(attempt) or self._is_unsure(attempt)
@@ -93,14 +93,14 @@ class Checks:
 
 
 def average_logprob(score: float, n_tokens: int, length_penalty: float) -> float:
-    """Average log-probability from CTranslate2's score, which is divided by
-    ``n_tokens ** length_penalty``.
+    """Average log-probability, from CTranslate2's score, which is the sum divided by ``n_tokens **
+    length_penalty``.
     """
     return float(score * n_tokens**length_penalty / (n_tokens + 1))
 
 
 def compression_ratio(text: str) -> float:
-    """Bytes of ``text`` over bytes of it compressed; above 2.4 it mostly repeats itself."""
+    """Bytes of ``text`` divided by its compressed bytes. Above 2.4 it mostly repeats itself."""
     raw = text.encode()
     return len(raw) / len(zlib.compress(raw))
 
@@ -108,8 +108,8 @@ def compression_ratio(text: str) -> float:
 def ends_in_repetition(text: str) -> bool:
     """Whether the last words of ``text``, two or more, repeat the ones right before them.
 
-    A decoder that hears too little silence most often invents this: "Turn off the light. Turn off
-    the light." It is too short for the compression ratio to notice.
+    This is what a decoder mostly invents when it hears too little silence: "Turn off the light.
+    Turn off the light." It is too short for the compression ratio to notice.
     """
     words = [word.strip(_PUNCTUATION).lower() for word in text.split()]
     return any(
@@ -130,8 +130,8 @@ def sampling_options(options: dict[str, Any], temperature: float, best_of: int) 
 
 
 def samplings(temperatures: Sequence[float]) -> Sequence[float]:
-    """Of the temperatures above 0 that a caller allows, those that are tried: at most
-    ``MOST_SAMPLINGS``, spread evenly.
+    """The temperatures above 0 that are tried: at most ``MOST_SAMPLINGS`` of those that the caller
+    allows, spread evenly.
     """
     hot = [temperature for temperature in temperatures if temperature > 0]
     if len(hot) <= MOST_SAMPLINGS:
@@ -140,14 +140,14 @@ def samplings(temperatures: Sequence[float]) -> Sequence[float]:
 
 
 def length_bound(seconds: float) -> int:
-    """Tokens at which to stop the first attempt at a window of so many seconds."""
+    """Tokens at which to stop the first attempt at a window of this many seconds."""
     return ceil(seconds * TOKENS_PER_SECOND / BOUND_STEP) * BOUND_STEP
 
 
 def sample_bound(attempt: Attempt, checks: Checks) -> int:
-    """Tokens at which to stop samples of a window whose first attempt failed.
+    """Tokens at which to stop the samples of a window whose first attempt failed.
 
-    The length of a text that repeats itself says nothing; otherwise half as much again is enough.
+    If its text repeats itself, its length says nothing. Otherwise half as much again is enough.
     """
     if checks.is_repetitive(attempt):
         return BOUND_STEP
@@ -157,21 +157,19 @@ def sample_bound(attempt: Attempt, checks: Checks) -> int:
 def bounded(options: dict[str, Any], prompt_tokens: int, bound: int) -> dict[str, Any]:
     """``options`` with a ``max_length`` for at most ``bound`` new tokens.
 
-    CTranslate2 4.8 (src/models/whisper.cc) decodes at most half of ``max_length``, and no more than
-    it leaves beside the prompt.
+    CTranslate2 4.8 (src/models/whisper.cc) decodes at most half of ``max_length``, and at most what
+    the prompt leaves of it.
     """
     length = max(2 * bound, prompt_tokens + bound)
     return {**options, "max_length": min(length, options["max_length"])}
 
 
 def best_of_samples(samples: Sequence[Attempt], checks: Checks) -> Attempt:
-    """The most probable of ``samples``, which come most probable first, that passes; else the first
-    one.
-    """
+    """The first of ``samples`` that passes, or else the first. They come most probable first."""
     return next((sample for sample in samples if not checks.fails(sample)), samples[0])
 
 
 def best_of_failed(attempts: Sequence[Attempt], checks: Checks) -> Attempt:
-    """Of attempts that all failed, the most probable one that ends and does not repeat itself."""
+    """The most probable of failed attempts that ends and does not repeat itself."""
     sound = [one for one in attempts if not one.is_cut and not checks.is_repetitive(one)]
     return max(sound or attempts, key=lambda attempt: attempt.avg_logprob)

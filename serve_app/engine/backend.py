@@ -15,9 +15,9 @@ class WhisperBackend:
     """Batches of window stages on CTranslate2 models.
 
     ``shared`` has one worker per scheduler thread. ``whole`` is a second instance whose only worker
-    owns every core: on a CPU, a window that is alone is encoded sooner there, while under load one
-    thread per worker yields more because there are no barriers. CTranslate2 fixes its threads at
-    load, hence two instances.
+    uses every core. On a CPU it encodes a lone window sooner. Under load, one thread per worker
+    does more, because there are no barriers. There are two instances because CTranslate2 fixes its
+    threads when it loads a model.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class WhisperBackend:
     def run(
         self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
     ) -> Sequence[Any]:
-        """Run one batch; :mod:`serve_app.engine.steps` makes the keys and payloads."""
+        """Run one batch. :mod:`serve_app.engine.steps` makes the keys and payloads."""
         model = self._model(stage, alone=alone)
         if stage is Stage.ENCODE:
             return _encode(model, payloads)
@@ -50,10 +50,10 @@ class WhisperBackend:
         return list(model.align(features, start, tokens, frames, **options))
 
     def free_memory(self) -> None:
-        """Give back what CTranslate2's allocators keep on a GPU; no batch may be running.
+        """Free what CTranslate2's allocators keep on a GPU. No batch may be running.
 
-        It has no call for this. It frees them when a model leaves the device, so the model leaves
-        and comes back, which takes a second or two. On a CPU nothing happens.
+        CTranslate2 has no call for this, but frees it when a model leaves the device. So the model
+        leaves and comes back, which takes a second or two. On a CPU nothing happens.
         """
         for model in (self._shared, self._whole):
             if model is not None:
@@ -63,13 +63,15 @@ class WhisperBackend:
     def choose_lone_decoding(
         self, mel: npt.NDArray[np.float32], prompt: Sequence[int], eot: int
     ) -> None:
-        """Measure whether a lone window is decoded sooner by one worker's threads or by every core.
+        """Measure whether one worker's threads or every core decode a lone window sooner.
 
-        Encoding is a few large products and gains from every core. Decoding is thousands of small
-        ones, each of which ends at a barrier. With few cores or a small model the barriers cost
-        more than the cores bring (two cores, int8, one window: 0.8 s with one thread and 1.0 to
-        1.8 s with two for base); with a large model or many cores they do not. ``mel`` is a padded
-        window, float32 [1, n_mels, n_frames], ``eot`` the token that would end its text early.
+        Encoding consists of a few large products and gains from every core. Decoding consists of
+        thousands of small ones, each of which ends at a barrier. With few cores or a small model
+        the barriers cost more than the cores bring: for base in int8, one window takes 0.8 s with
+        one thread and 1.0 to 1.8 s with two. With a large model or many cores they do not.
+
+        ``mel`` is a padded window, float32 [1, n_mels, n_frames], and ``eot`` the token that would
+        end its text early.
         """
         if self._whole is None:
             return
@@ -86,7 +88,7 @@ class WhisperBackend:
 
 
 TRIES = 3
-"""Timed decodings of each kind. The fastest counts, since other programs may slow the rest."""
+"""Timed decodings of each kind. The fastest counts, because other programs may slow the rest."""
 
 TIMED_TOKENS = 16
 
@@ -121,6 +123,6 @@ def _stack(encoded: Sequence[npt.NDArray[Any]]) -> ctranslate2.StorageView:
 
 
 def _options(key: Hashable) -> dict[str, Any]:
-    """The call's options, which a key begins with; its tuples as lists."""
+    """The call's options, with which a key begins; its tuples become lists."""
     pairs: Sequence[tuple[str, Any]] = key[0]  # type: ignore[index]  # steps.py made it
     return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}

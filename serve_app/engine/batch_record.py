@@ -1,4 +1,4 @@
-"""What the metrics and the traces keep of each batch."""
+"""What metrics and traces record of each batch."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def record_batch(
 def _trace(batch: Sequence[Job], stage: str, began: float, ended: float) -> None:
     """Add the batch to the span of each traced request in it, with the longest wait of its windows.
 
-    Spans of one batch are linked to each other.
+    The spans of one batch are linked to each other.
     """
     traced = {job.request: job.request.span for job in batch if job.request.span.is_recorded}
     n_requests = len({job.request for job in batch}) if traced else 0

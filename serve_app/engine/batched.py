@@ -1,8 +1,8 @@
 """The parallel pipeline: speech -> windows -> hearings -> segments.
 
-Its plain text is that of faster-whisper's ``BatchedInferencePipeline``, without the barrier after
-each group of windows and without a second encoding to detect the language. Where VAD says where
-speech is, every word of it is looked for: :mod:`serve_app.engine.recovery`.
+Its plain text is that of faster-whisper's ``BatchedInferencePipeline``, but it has no barrier after
+each group of windows and does not encode twice to detect the language. If VAD has found the speech,
+the pipeline looks for all of its words: :mod:`serve_app.engine.recovery`.
 """
 
 import asyncio
@@ -31,22 +31,22 @@ from serve_app.engine.words import Heard, HeardWord, spoken_times
 from serve_app.options import TranscribeOptions
 
 Told: TypeAlias = Callable[[Sequence[Segment]], None]
-"""Is called with segments as soon as they are final, in order of time."""
+"""Called with segments as soon as they are final, in order of time."""
 
 
 LONE_WINDOWS = 3
-"""The most windows that are heard one by one before the first part has been told. It may need the
-second one, and windows beside what it left out would make that wait."""
+"""Most windows that are heard one by one before the first part is told. The first part may need the
+second window, and other windows would delay what it left out."""
 
 
 TOLD_WINDOWS = 4
-"""The most windows of a request whose segments are told that are heard at once: all that are ahead
-of what was left out of an earlier one hold its segments up."""
+"""Most windows of one request that are heard at once while its segments are told. Windows that are
+ahead of a gap in an earlier one would delay its segments."""
 
 
 @dataclass(frozen=True)
 class Language:
-    """Whisper's code, and the probability with which it was detected (1.0 if it was given)."""
+    """Whisper's code and the probability with which it was detected (1.0 if it was given)."""
 
     code: str
     probability: float = 1.0
@@ -55,8 +55,8 @@ class Language:
 class BatchedPipeline:
     """Hears the windows of one request in parallel, ``batch_size`` of them at a time.
 
-    ``speech`` is what VAD has heard in the clip, None if it was not asked. ``recovers``: what is
-    lost or fails the checks is heard again; otherwise the text is faster-whisper's to the letter.
+    ``speech`` is what VAD has found in the clip, None without VAD. ``recovers``: lost speech and
+    bad texts are heard again. Otherwise the text is faster-whisper's to the letter.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class BatchedPipeline:
     ) -> tuple[list[Segment], Language, Coverage | None]:
         """The segments of ``cuts``, the language, and how much of the speech is covered, if known.
 
-        ``language`` None: it is detected in the first windows. If segments are to be ``told``, the
-        first windows are heard one by one: somebody waits for the first words.
+        If ``language`` is None, it is detected in the first windows. If ``told`` is given, the
+        first windows are heard one by one, because somebody waits for the first words.
         """
         if told:
             self._slots = asyncio.Semaphore(1)
@@ -139,7 +139,7 @@ class BatchedPipeline:
     ) -> tuple[list[Segment], Coverage]:
         """The segments of ``part``, with what its first hearing left out, and its coverage.
 
-        They are told once the part ``before`` has been.
+        They are told after those of the part ``before``.
         """
         words = await self._recover(part, policy)
         segments = segments_of_words(words, self._options)
@@ -154,9 +154,9 @@ class BatchedPipeline:
     async def _listen(self, cuts: Sequence[Cut]) -> tuple[Language, dict[int, Heard]]:
         """Detect the language in the first windows.
 
-        Returns it with what was heard in it meanwhile, by the number of the window. As in
-        faster-whisper, one probability above the threshold settles it; if none of the windows that
-        may be listened to has one, the language found most often wins.
+        Returns it, and what was heard meanwhile, by the number of the window. As in faster-whisper,
+        one probability above the threshold decides. If no window reaches it, the language found
+        most often wins.
         """
         vocabulary = self._engine.vocabulary
         policy = self._policy(self._tokenizer("en"), Detection.ALWAYS)
@@ -180,8 +180,8 @@ class BatchedPipeline:
         return language, kept
 
     async def _recover(self, part: Part, policy: Policy) -> list[HeardWord]:
-        """The words of ``part`` with those in speech that they leave out, until no sound ones
-        come.
+        """The words of ``part``, and those found in speech that they leave out, until there are no
+        more sound ones.
         """
         words = [*part.before, *part.words]
         tried: set[Gap] = set()
@@ -199,7 +199,7 @@ class BatchedPipeline:
         return words[len(part.before) :]
 
     def _expect(self, cuts: Sequence[Cut]) -> None:
-        """Tell the scheduler what work comes next."""
+        """Tell the scheduler how much work will come."""
         work_seconds = WINDOW_SECONDS * len(cuts)
         if self._partial_context:
             work_seconds = sum(context_seconds(cut.seconds) for cut in cuts)
@@ -214,7 +214,9 @@ class BatchedPipeline:
     async def _hear_all(
         self, cuts: Iterable[Cut], policy: Policy, *, again: bool = False
     ) -> list[Heard]:
-        """What is heard in each window, in order. ``again``: parts of windows heard before."""
+        """What is heard in each window, in order. ``again``: they are parts of windows heard
+        before.
+        """
         with Tasks() as tasks:
             return await asyncio.gather(
                 *[tasks.start(self._hear_one(cut, policy, again)) for cut in cuts]
@@ -229,8 +231,8 @@ class BatchedPipeline:
             return await engine.hear(self._request, window, policy, again=again)
 
     def _detection(self, *, is_given: bool) -> Detection:
-        """Whether windows choose their language themselves, as they do in faster-whisper if the
-        caller says ``multilingual``. A language that the caller names beside that is believed.
+        """Whether windows choose their own language, as in faster-whisper if the caller says
+        ``multilingual``. If the caller also names a language, it is believed.
         """
         if not (self._options.multilingual and self._engine.facts.multilingual):
             return Detection.NEVER

@@ -1,4 +1,4 @@
-"""Speech that VAD heard against the words that were found in it: nothing may be lost in silence."""
+"""How much of the speech that VAD found is covered by words."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,12 @@ Interval = tuple[float, float]
 """Start and end in seconds."""
 
 MIN_GAP_SECONDS = 0.8
-"""Shorter gaps are pauses, breath and the padding that VAD leaves around speech."""
+"""Shorter gaps are pauses, breath, and the padding that VAD leaves around speech."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much speech there was, how much of it the first hearing left out, and how much is still
-    missing, in seconds.
-    """
+    """Seconds of speech, of speech that the first hearing left out, and of speech still missing."""
 
     speech_seconds: float
     lost_seconds: float
@@ -36,17 +34,17 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """Share of the speech that is covered now, in [0, 1]; 1.0 if there was none."""
+        """Share of the speech that is covered now, in [0, 1]; 1.0 if there is none."""
         if self.speech_seconds <= 0:
             return 1.0
         return max(0.0, 1 - self.missing_seconds / self.speech_seconds)
 
 
 def uncovered(speech: Iterable[Interval], spoken: Iterable[Interval]) -> list[Interval]:
-    """The parts of ``speech``, at least ``MIN_GAP_SECONDS`` long, in which nothing is ``spoken``.
+    """The parts of ``speech`` of at least ``MIN_GAP_SECONDS`` in which no word is ``spoken``.
 
-    ``speech`` is ascending without overlaps, as VAD gives it; ``spoken`` are the times of words, in
-    any order.
+    ``speech`` is ascending without overlaps, as VAD returns it. ``spoken`` are the times of words,
+    in any order.
     """
     covers = sorted(spoken)
     gaps: list[Interval] = []

@@ -1,10 +1,10 @@
-"""Runs batches on a backend so that one that fails costs as few windows as possible.
+"""Runs batches on a backend, so that a failing batch costs as few windows as possible.
 
-- A batch that fails is halved until the culprit is alone, which then fails without its mates.
-- A batch that the device has no memory for is halved as well, and the size that is left is learned:
-  no later batch of that stage takes more, for as long as the process lives.
-- A lone window without memory is tried once more, while no other batch runs and after the backend
-  has given back what it can.
+- A batch that fails is halved until the culprit is alone. Then only the culprit fails.
+- A batch that does not fit into memory is halved as well, and the size that fits is remembered: no
+  later batch of that stage is larger, as long as the process lives.
+- A lone window that does not fit is tried once more, while no other batch runs and after the
+  backend has freed what it can.
 """
 
 import logging
@@ -33,18 +33,18 @@ class Backend(Protocol):
     def run(
         self, stage: Stage, key: Hashable, payloads: Sequence[Any], *, alone: bool
     ) -> Sequence[Any]:
-        """Run one batch; returns one result per payload, in order.
+        """Run one batch and return one result per payload, in order.
 
         ``alone`` means that nothing else waits or runs, so this batch may use every core.
         """
 
     def free_memory(self) -> None:
-        """Give back the memory that is kept for later batches, if any; called while none runs."""
+        """Free memory that is kept for later batches, if any. No batch runs meanwhile."""
         return
 
 
 class Device:
-    """A backend with what has been learned about its memory."""
+    """A backend, and what is known about its memory."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -74,7 +74,7 @@ class Device:
         return self.run(steps[:middle], alone=alone) + self.run(steps[middle:], alone=alone)
 
     def most_windows(self, step: Step) -> int | None:
-        """How many windows a batch of such steps may have; None while no limit was met."""
+        """Most windows in a batch of such steps; None until a limit is met."""
         if step.stage not in self._most:
             return None
         return max(1, int(self._most[step.stage] / step.weight))
@@ -112,7 +112,7 @@ class Device:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a backend raised ``error`` because it got no memory."""
+    """Whether a backend raised ``error`` because memory ran out."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
@@ -121,7 +121,7 @@ def is_out_of_memory(error: Exception) -> bool:
 def _outcome(error: Exception, *, is_fault: bool = False) -> Exception:
     """``error``, or a ``DeviceFailed`` if the device is at fault.
 
-    CTranslate2 raises ``RuntimeError`` for a prompt that is too long as well, for instance.
+    CTranslate2 also raises ``RuntimeError`` for other reasons, such as a prompt that is too long.
     """
     if not (is_fault or (isinstance(error, RuntimeError) and _FAULT.search(str(error)))):
         return error
@@ -130,7 +130,7 @@ def _outcome(error: Exception, *, is_fault: bool = False) -> Exception:
 
 
 class _Turns:
-    """Batches run beside each other, or one of them runs without others."""
+    """Lets batches run together, or one of them alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

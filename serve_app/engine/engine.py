@@ -27,6 +27,7 @@ from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.window import FULL_FRAMES, Policy, Window
 from serve_app.engine.words import Heard
+from serve_app.errors import NotReady
 from serve_app.options import ModelFacts
 from serve_app.settings import AdmissionSettings, EngineSettings, EngineTunables
 
@@ -45,10 +46,10 @@ T = TypeVar("T")
 
 
 class Engine:
-    """A model ready to transcribe many requests at once.
+    """A model that transcribes many requests at once.
 
-    :func:`serve_app.engine.transcription.transcribe` is the way in for a whole request,
-    :meth:`hear` for one window.
+    A whole request enters through :func:`serve_app.engine.transcription.transcribe`, a single
+    window through :meth:`hear`.
     """
 
     def __init__(
@@ -62,7 +63,12 @@ class Engine:
         self.tunables = tunables
         self.device = hardware.pick_device(settings.device)
         self.compute_type = hardware.pick_compute_type(settings.compute_type, self.device)
-        cores = hardware.available_cpus()
+        cores = settings.cores or hardware.available_cpus()
+        if cores > hardware.available_cpus():
+            raise NotReady(
+                f"{settings.model} is given {cores} cores, and this process may use "
+                f"{hardware.available_cpus()}. Lower its cores in the profile."
+            )
         on_cpu = self.device == "cpu"
         if on_cpu:
             _warn_of_numa()
@@ -113,7 +119,7 @@ class Engine:
     async def hear(
         self, request: Request, window: Window, policy: Policy, *, again: bool = False
     ) -> Heard:
-        """Hear one window of an open request; ``again``: part of one that was heard before.
+        """Hear one window of an open request. ``again``: it is part of one that was heard before.
 
         Raises ``RequestClosed`` once the request is closed, and what the model raises.
         """
@@ -123,7 +129,7 @@ class Engine:
         return heard
 
     async def prepare(self, work: Callable[..., T], *arguments: Any, bulk: bool = False) -> T:
-        """Run short, core-bound work of a request in a thread; with ``bulk``, work that is long."""
+        """Run short work on the CPU for a request in a thread; ``bulk`` says that it is long."""
         pool = self._bulk_preparation if bulk else self._preparation
         return await _in_thread(pool, work, *arguments)
 
@@ -132,12 +138,12 @@ class Engine:
         return await _in_thread(self._sequences, work, *arguments)
 
     def tune(self, tunables: EngineTunables) -> None:
-        """Apply new tunables; the next request and the next batch obey them."""
+        """Apply new tunables, from the next request and the next batch on."""
         self.tunables = tunables
         self.scheduler.set_limits(self.limits())
 
     def stop(self) -> None:
-        """End the threads; requests still open fail."""
+        """End the threads. Open requests fail."""
         self.scheduler.stop()
         for pool in (self._preparation, self._bulk_preparation, self._sequences):
             pool.shutdown()
@@ -157,7 +163,7 @@ class Engine:
         )
 
     def _choose_lone_decoding(self) -> None:
-        """See :meth:`WhisperBackend.choose_lone_decoding`; what is decoded does not matter."""
+        """See :meth:`WhisperBackend.choose_lone_decoding`. It does not matter what is decoded."""
         model = self.whisper.model
         tokenizer = Tokenizer(self.whisper.hf_tokenizer, model.is_multilingual, "transcribe", "en")
         silence = np.zeros((1, model.n_mels, FULL_FRAMES), np.float32)
@@ -182,7 +188,7 @@ class Engine:
 
 
 async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:
-    """Run ``work`` in ``pool`` with the context of the caller, whose request id log lines carry."""
+    """Run ``work`` in ``pool`` with the caller's context, so that log lines have its request id."""
     waiting = [partial(contextvars.copy_context().run, work, *arguments)]
 
     def run() -> T:

@@ -1,16 +1,19 @@
-"""What this process may use: CPUs by affinity and cgroup quota, GPUs as CTranslate2 sees them."""
+"""What this process may use: CPUs by affinity and cgroup quota, memory, GPUs as CTranslate2 sees
+them.
+"""
 
 import math
 import os
 from pathlib import Path
 
 import ctranslate2
+import psutil
 
 from serve_app.errors import NotReady
 
 
 def available_cpus(cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPUs that this process may keep busy: its affinity mask, cut by the cgroup's CPU quota."""
+    """CPUs that this process may keep busy: its affinity mask, limited by the cgroup's quota."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota = _cgroup_quota(cgroup_root)
     return max(1, min(affinity or 1, math.floor(quota) if quota else affinity or 1))
@@ -34,8 +37,22 @@ def _cgroup_quota(root: Path) -> float | None:
         return None
 
 
+def available_memory(cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process and those beside it may take: the machine's, cut by the cgroup.
+
+    Formats: kernel documentation, admin-guide/cgroup-v2 (memory.max) and cgroup-v1/memory.
+    """
+    machine: int = psutil.virtual_memory().total
+    for limit in (cgroup_root / "memory.max", cgroup_root / "memory" / "memory.limit_in_bytes"):
+        try:
+            return min(machine, int(limit.read_text()))
+        except (OSError, ValueError):  # there is no such file, or it says "max"
+            continue
+    return machine
+
+
 def numa_nodes(root: Path = Path("/sys/devices/system/node")) -> list[frozenset[int]]:
-    """The CPUs of each NUMA node that this thread may use; one set where the system has no nodes.
+    """The CPUs of each NUMA node that this thread may use; one set if the system has no nodes.
 
     Format of ``cpulist`` (``0-3,8``): kernel documentation, admin-guide/cputopology.
     """
@@ -55,14 +72,14 @@ def _cpu_list(text: str) -> frozenset[int]:
 
 
 def bind_to_numa_node(replica: int) -> None:
-    """Keep this thread, and those that it starts, to one NUMA node; replicas take turns."""
+    """Keep this thread, and the threads that it starts, on one NUMA node. Replicas take turns."""
     nodes = numa_nodes()
     if len(nodes) > 1:
         os.sched_setaffinity(0, nodes[replica % len(nodes)])
 
 
 def pick_device(wanted: str) -> str:
-    """``cpu`` or ``cuda``; ``auto`` takes a GPU where CTranslate2 finds one.
+    """``cpu`` or ``cuda``. ``auto`` chooses a GPU if CTranslate2 finds one.
 
     Raises ``NotReady`` if ``cuda`` is wanted and there is none.
     """
@@ -78,7 +95,9 @@ def pick_device(wanted: str) -> str:
 
 
 def pick_compute_type(wanted: str, device: str) -> str:
-    """A compute type that the device has; ``auto``: int8 on CPU, float16 on GPU, else float32."""
+    """A compute type that the device has. ``auto``: int8 on a CPU, float16 on a GPU, or else
+    float32.
+    """
     if wanted != "auto":
         return wanted
     supported = ctranslate2.get_supported_compute_types(device)

@@ -1,6 +1,6 @@
-"""Whether the device still works: how many batches in a row it failed, and how long one takes.
+"""Whether the device works: how many batches in a row have failed, and how long one takes.
 
-No threads and no clock: times are arguments, in seconds of any monotonic clock.
+There are no threads and no clock here. Times are arguments, in seconds of any monotonic clock.
 """
 
 from collections.abc import Sequence
@@ -9,18 +9,19 @@ from typing import Any
 from serve_app.errors import DeviceFailed
 
 MOST_FAILED_BATCHES = 3
-"""One may be a fault that passes. A CUDA context that is broken fails every batch at once."""
+"""One failure may be temporary. A broken CUDA context fails every batch at once."""
 
 PATIENCE = 20.0
-"""How many times longer than usual a batch may take. Texts differ in length by a factor of ten."""
+"""How many times longer than usual a batch may take. The length of texts differs by a factor of
+ten."""
 
 _REMEMBERED_BATCHES = 32
 
 
 class Health:
-    """Of an engine whose workers, named by any number, run one batch at a time.
+    """The health of an engine whose numbered workers each run one batch at a time.
 
-    No batch counts as stalled before it has run for ``stall_seconds``.
+    A batch counts as stalled only after it has run for ``stall_seconds``.
     """
 
     def __init__(self, stall_seconds: float) -> None:
@@ -35,7 +36,7 @@ class Health:
         self._in_service[worker] = (n_windows, now)
 
     def finish(self, worker: int, outcomes: Sequence[Any], now: float) -> None:
-        """A worker's batch is over; ``outcomes`` has a result or an exception for each window."""
+        """A worker's batch is over. ``outcomes`` has a result or an exception for each window."""
         n_windows, began = self._in_service.pop(worker)
         if all(isinstance(outcome, DeviceFailed) for outcome in outcomes):
             self._n_failed += 1
@@ -46,7 +47,7 @@ class Health:
         self._seconds_per_window += change / min(self._n_batches, _REMEMBERED_BATCHES)
 
     def fault(self, now: float) -> str | None:
-        """What is wrong with the device; None if nothing is."""
+        """What is wrong with the device; None if it works."""
         if self._n_failed >= MOST_FAILED_BATCHES:
             return f"the device failed {self._n_failed} batches in a row"
         for n_windows, began in self._in_service.values():

@@ -1,6 +1,6 @@
 """The one primitive: a window is encoded, its text decoded and checked, and its words aligned.
 
-Everything that turns speech into text is a caller of :meth:`Ear.hearing`.
+Everything that turns speech into text calls :meth:`Ear.hearing`.
 """
 
 from collections.abc import Generator, Sequence
@@ -38,26 +38,26 @@ from serve_app.engine.window import (
 from serve_app.engine.words import Heard, HeardWord, aligned_words, trimmed
 
 WIDEN = Checks(compression_ratio=2.4, log_prob=-0.5, no_speech=None)
-"""When a window that was encoded in part is decoded again in full, whatever the caller's own
-thresholds: the text must not suffer from the cut."""
+"""When a window that was encoded in part is decoded again in full. These thresholds do not depend
+on the caller's, because the cut must not harm the text."""
 
 SURE_LOGPROB = -0.25
-"""A text that is this probable per token is in the right language: nothing else is asked. Of 468
-windows decoded in a wrong one whose text was wrong as well, none was."""
+"""A text that is this probable per token is in the right language, so nothing else is asked. This
+was true of each of 468 windows whose text was wrong because the language was."""
 
 OTHER_LANGUAGE_PROBABILITY = 0.9
 OTHER_LANGUAGE_GAIN = 0.1
 """Another language than the caller's is believed if the model detects it with this probability and
-the text in it is more probable per token by so much."""
+its text is more probable per token by this much."""
 
 MEDIAN_FILTER_WIDTH = 7
-"""Of the alignment, as faster-whisper sets it."""
+"""For the alignment; faster-whisper's value."""
 
 Words = tuple[HeardWord, ...]
 
 
 class Ear:
-    """Makes the hearings of one model."""
+    """Makes the hearings for one model."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class _Hearing:
         self._is_decoded = False
 
     def _detect(self) -> Generator[Step, Any, tuple[int, float]]:
-        """The token of the language that is most probable, and its probability."""
+        """The token of the most probable language, and its probability."""
         name, probability = (yield detect_step(self._encoded))[0]
         return self._vocabulary.tokenizer.token_to_id(name), probability
 
@@ -128,10 +128,10 @@ class _Hearing:
         return (yield from self._attempts(self._prompt, self._policy.options, bound))[0]
 
     def _other_language(self, given: Attempt) -> Generator[Step, Any, Attempt]:
-        """``given``, the text in the caller's language, or one in a language that fits better.
+        """``given``, the text in the caller's language, or a text in a language that fits better.
 
-        A window of noise or names is easily detected as anything. So the model must be certain of
-        the other language, and its text clearly more probable as well.
+        A window of noise or names is easily detected as any language. So the model must be certain
+        of the other language, and its text must be clearly more probable.
         """
         token, probability = yield from self._detect()
         prompt = self._vocabulary.in_language(self._prompt, token)
@@ -146,7 +146,9 @@ class _Hearing:
         return given
 
     def _sample(self, first: Attempt) -> Generator[Step, Any, Attempt]:
-        """The best attempt where the first one fails: at a higher temperature, or itself."""
+        """The best attempt when the ``first`` one fails: one at a higher temperature, or the first
+        itself.
+        """
         policy, bound = self._policy, sample_bound(first, self._policy.checks)
         failed = [first]
         for temperature in samplings(policy.temperatures[1:]):

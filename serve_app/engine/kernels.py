@@ -1,10 +1,11 @@
-"""The choice of the instruction set that CTranslate2 uses on a CPU, made before a model is loaded.
+"""Chooses the instruction set that CTranslate2 uses on a CPU, before a model is loaded.
 
-CTranslate2 4.8 (src/cpu/cpu_isa.cc) takes AVX2 if the CPU has it, and AVX-512 only if the
-environment variable :data:`VARIABLE` says so. It reads the variable once per process, when the
-first model is loaded. Which of the two is faster depends on the processor, so two child processes
-measure both, side by side, in about a second. ``python -m serve_app.engine.kernels MODEL
-COMPUTE_TYPE`` is such a child process.
+CTranslate2 4.8 (src/cpu/cpu_isa.cc) uses AVX2 if the CPU has it, and AVX-512 only if the
+environment variable :data:`VARIABLE` says so. It reads the variable once per process, when it loads
+the first model. Which of the two is faster depends on the processor. So two child processes measure
+both, side by side, in about a second.
+
+``python -m serve_app.engine.kernels MODEL COMPUTE_TYPE`` is such a child process.
 """
 
 import os
@@ -29,29 +30,29 @@ VARIABLE = "CT2_FORCE_CPU_ISA"
 CPUINFO = Path("/proc/cpuinfo")
 
 AVX512 = frozenset({"avx512f", "avx512cd", "avx512vl", "avx512dq", "avx512bw"})
-"""What CTranslate2's AVX-512 kernels need of a CPU, named as in /proc/cpuinfo."""
+"""What CTranslate2's AVX-512 kernels need, named as in /proc/cpuinfo."""
 
 SHAPE = Shape(d_model=512, heads=8, encoder_layers=1, decoder_layers=1)
-"""A layer of ``base``; larger models gain about as much."""
+"""A layer of ``base``. Larger models gain about as much."""
 
 N_FRAMES = 1000
 ROUNDS = 8
 GAIN = 1.02
-"""AVX-512 has to be faster by this factor, more than the measurement errs by."""
+"""AVX-512 must be faster by this factor, which is more than the error of the measurement."""
 
-TIMEOUT_SECONDS = 15.0
-"""After this long the measurement is abandoned, and CTranslate2 makes its own choice."""
+TIMEOUT_SECONDS = 40.0
+"""In seconds. After this time the measurement is abandoned, and CTranslate2 chooses."""
 
 Encode = Callable[[], float]
-"""Encodes once; returns the seconds of CPU time that it took."""
+"""Encodes once and returns the seconds of CPU time that it took."""
 
 
 @dataclass(frozen=True)
 class Kernels:
     """A choice and its ``reason``, in words for the log.
 
-    ``isa`` is what CTranslate2 is told to use, or "" if it is left to choose. ``gain`` is how many
-    times as fast AVX-512 was as CTranslate2's choice; None if that was not measured.
+    ``isa`` is what CTranslate2 is told to use, or "" if it chooses. ``gain`` is how many times as
+    fast as CTranslate2's choice AVX-512 was; None if that was not measured.
     """
 
     isa: str
@@ -78,10 +79,10 @@ def choose_kernels(wanted: str, compute_type: str) -> Kernels:
 
 
 def fastest(compute_type: str) -> Kernels:
-    """Measure whether AVX-512 is faster than CTranslate2's choice, where the CPU has it.
+    """Measure whether AVX-512 is faster than CTranslate2's choice, if the CPU has it.
 
-    Nothing is measured on Intel's processors, where Intel's own library does the matrix products.
-    If anything goes wrong, the choice is left to CTranslate2.
+    Intel's processors are not measured, because Intel's own library does the matrix products there.
+    If anything goes wrong, CTranslate2 chooses.
     """
     if not may_gain(CPUINFO):
         return Kernels("", "this CPU has no other worth trying")
@@ -108,7 +109,7 @@ def may_gain(cpuinfo: Path) -> bool:
 def measured_gain(isa: str, compute_type: str) -> float:
     """How many times as fast as CTranslate2's choice the encoder is with ``isa``.
 
-    They take turns, so that other programs slow both equally; the fastest turn of each counts.
+    The two take turns, so that other programs slow both equally. The fastest turn of each counts.
     Raises ``OSError`` or ``ValueError`` if a process cannot be started or does not answer.
     """
     with ExitStack() as stack:
@@ -122,7 +123,7 @@ def measured_gain(isa: str, compute_type: str) -> float:
 
 @contextmanager
 def _encoder(folder: str, compute_type: str, environment: dict[str, str]) -> Iterator[Encode]:
-    """Start a process with this environment added to ours, which encodes whenever it is asked."""
+    """Start a process, with this environment added to ours, that encodes whenever it is asked."""
     with subprocess.Popen(
         [sys.executable, "-m", "serve_app.engine.kernels", folder, compute_type],
         cwd=Path(serve_app.__file__).parents[1],

@@ -1,7 +1,7 @@
-"""The largest batches that the limits allow, run once before any request is.
+"""Runs the largest batches that the limits allow, once, before any request.
 
-Whether they fit into a GPU's memory depends on the card, the model and the profile, and on what
-else runs there. So a replica finds out at its start, and not under its callers' requests.
+Whether they fit into a GPU's memory depends on the card, the model, the profile, and on what else
+runs there. So a replica finds out when it starts, not under its callers' requests.
 """
 
 import logging
@@ -24,8 +24,8 @@ logger = logging.getLogger("whisper_ox.engine")
 def try_largest_batches(engine: Engine) -> None:
     """Encode and decode as many full windows at once as the limits allow, on every worker.
 
-    The texts do not end before they reach the limit of a window. The engine's :class:`Device`
-    learns from what does not fit. Raises what the model raises for a window that is alone.
+    Their texts run up to the limit of a window. The engine's :class:`Device` learns from what does
+    not fit. Raises what the model raises for a lone window.
     """
     began = time.perf_counter()
     limits, device = engine.limits(), engine.scheduler.device
@@ -60,7 +60,7 @@ def _decoding(engine: Engine, output: Any) -> Step:
 
 
 def _sound(outcomes: list[Any]) -> Any:
-    """The first of them, unless one is an exception, which is raised."""
+    """The first outcome. Raises it if it is an exception."""
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome

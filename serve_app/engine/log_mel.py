@@ -1,10 +1,10 @@
-"""Whisper's log-mel spectrogram of any length of audio, of which only what is asked for exists.
+"""Whisper's log-mel spectrogram of any length of audio, computed only where it is needed.
 
-The values are those of faster-whisper's ``FeatureExtractor``, to the last bit. It computes a whole
-clip in one piece, which takes 1 MB per second of audio. The frames of a spectrogram depend on one
-thing besides the samples around them: what is quieter than the loudest frame by 80 dB is raised to
-that level. So a first pass over the audio finds the loudest frame, and a window's frames are
-computed when the window is heard.
+The values are those of faster-whisper's ``FeatureExtractor``, to the last bit. faster-whisper
+computes a whole clip at once, which takes 1 MB per second of audio. The frames depend on only one
+thing besides the samples around them: everything that is 80 dB quieter than the loudest frame is
+raised to that level. So a first pass finds the loudest frame, and a window's frames are computed
+when the window is heard.
 """
 
 from collections.abc import Callable
@@ -21,21 +21,20 @@ from serve_app.engine.window import FULL_FRAMES
 BLOCK_FRAMES = FULL_FRAMES
 
 LEAST_FRAMES = 256
-"""As many are computed at once if there are so many: BLAS adds up narrow matrices in another order,
-which changes the last bit.
-"""
+"""This many frames are computed at once if there are so many. BLAS adds up narrower matrices in
+another order, which changes the last bit."""
 
 HOP_SAMPLES = 160
-"""From one frame to the next."""
+"""Samples from one frame to the next."""
 
 PADDING_SAMPLES = 160
 """Silence that faster-whisper adds at the end: one more frame."""
 
 FLOOR = 1e-10
-"""Power below which everything is silence."""
+"""Power below which everything counts as silence."""
 
 RANGE = 8.0
-"""Of a spectrogram, in powers of ten (openai/whisper, ``log_mel_spectrogram``)."""
+"""The range of a spectrogram, in powers of ten (openai/whisper, ``log_mel_spectrogram``)."""
 
 Mel = npt.NDArray[np.float32]
 
@@ -44,8 +43,8 @@ Mel = npt.NDArray[np.float32]
 class LogMel:
     """The frames ``start`` to ``end`` of a clip's log-mel spectrogram.
 
-    It can be sliced along its last axis as the float32 array [n_mels, n_frames] that it stands
-    for. A slice of up to 30 s is that part of the array; a longer one is a ``LogMel`` again.
+    It stands for a float32 array [n_mels, n_frames] that can be sliced along its last axis. A slice
+    of up to 30 s is that part of the array. A longer one is a ``LogMel`` again.
     """
 
     extractor: FeatureExtractor
@@ -58,9 +57,9 @@ class LogMel:
     def of(
         cls, extractor: FeatureExtractor, samples: Samples, go_on: Callable[[], None]
     ) -> "LogMel":
-        """All frames of ``samples``; takes a second per half hour of them.
+        """All frames of ``samples``. This takes a second per half hour of audio.
 
-        ``go_on`` is called before each block of them and may raise.
+        ``go_on`` is called before each block and may raise.
         """
         total = n_frames(samples)
         peak = np.float32(FLOOR)
@@ -72,7 +71,7 @@ class LogMel:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the array that it stands for."""
+        """The shape of the array that it stands for."""
         return (len(self.extractor.mel_filters), self.end - self.start)
 
     def __getitem__(self, key: tuple[Any, slice]) -> Any:

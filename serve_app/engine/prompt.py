@@ -13,7 +13,9 @@ from serve_app.options import TranscribeOptions
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """``tokenizer`` is a ``tokenizers.Tokenizer``; the others are ids of its control tokens."""
+    """``tokenizer`` is a ``tokenizers.Tokenizer``; the other fields are ids of its control
+    tokens.
+    """
 
     tokenizer: Any
     sot: int
@@ -40,7 +42,7 @@ class Vocabulary:
         return text
 
     def language_token(self, code: str) -> int | None:
-        """The id of a language, None if the model does not know it."""
+        """The id of a language; None if the model does not know it."""
         token: int | None = self.tokenizer.token_to_id(f"<|{code}|>")
         return token
 
@@ -50,7 +52,9 @@ class Vocabulary:
         return name[2:-2]
 
     def in_language(self, prompt: Sequence[int], language: int) -> tuple[int, ...]:
-        """``prompt`` of a multilingual model with another language: it follows the start token."""
+        """``prompt`` with another language, which follows the start token of a multilingual
+        model.
+        """
         place = prompt.index(self.sot) + 1
         return (*prompt[:place], language, *prompt[place + 1 :])
 
@@ -60,8 +64,8 @@ class Vocabulary:
         return self.language_code(control[1]) if len(control) > 1 else "en"
 
     def start_sequence(self, prompt: Sequence[int]) -> Sequence[int]:
-        """The control tokens that ``prompt`` ends in: the start, and for a multilingual model the
-        language and the task; not the one that forbids timestamps.
+        """The control tokens at the end of ``prompt``: the start and, for a multilingual model, the
+        language and the task. The token that forbids timestamps is not one of them.
         """
         start = prompt.index(self.sot)
         end = len(prompt) - (prompt[-1] == self.no_timestamps)
@@ -70,8 +74,8 @@ class Vocabulary:
     def prompt_shape(self, prompt: Sequence[int]) -> tuple[int, int, bool]:
         """What must be equal in a batch (ctranslate2 4.8 src/models/whisper.cc).
 
-        The position of the start token, the prompt's length, and whether timestamps are wanted,
-        which CTranslate2 reads off the batch's first prompt only.
+        These are the position of the start token, the prompt's length, and whether timestamps are
+        wanted. CTranslate2 reads the last one from the batch's first prompt only.
         """
         return (prompt.index(self.sot), len(prompt), self.no_timestamps in prompt)
 
@@ -84,11 +88,11 @@ def request_prompt(
     without_timestamps: bool,
     batched: bool,
 ) -> list[int]:
-    """The prompt of a request's first window, built by faster-whisper.
+    """The prompt of a request's first window, as faster-whisper builds it.
 
-    The batched pipeline encodes the initial prompt as it is and takes no prefix; the sequential one
-    puts a blank before it. Raises ``InvalidOption`` if what the caller wants said before leaves no
-    room for the text, in this window or in a later one.
+    The batched pipeline encodes the initial prompt as it is and ignores the prefix. The sequential
+    one puts a blank before the prompt. Raises ``InvalidOption`` if the caller's texts leave no room
+    for the window's text, in this window or in a later one.
     """
     previous: Sequence[int] = ()
     if isinstance(options.initial_prompt, tuple):
@@ -116,9 +120,9 @@ def request_prompt(
 
 
 def room_beside(whisper: WhisperModel, prompt: Sequence[int], options: TranscribeOptions) -> int:
-    """How many tokens longer ``prompt`` may be; negative if it is too long already.
+    """How many tokens longer ``prompt`` may be; negative if it is already too long.
 
-    The decoder holds prompt and text together, ``whisper.max_length`` tokens.
+    The decoder holds prompt and text together, in ``whisper.max_length`` tokens.
     """
     room: int = whisper.max_length - len(prompt) - (options.max_new_tokens or 1)
     return room

@@ -28,11 +28,11 @@ from serve_app.engine.request import Request
 
 HEAD_START_SECONDS = 300.0
 """How far in the past the audio with a head start is due: ten windows. A file has usually begun
-fewer than that (its ``batch_size`` is 8), so none of those goes first."""
+fewer (its ``batch_size`` is 8), so none of those goes first."""
 
 QUIET_SECONDS = 300.0
-"""Audio put into service since the last interactive window after which no other is expected: ten
-windows, about 10 s on two CPU cores, longer than people pause."""
+"""After this much audio without an interactive window, no other is expected: ten windows, about 10
+s on two CPU cores, which is longer than people pause."""
 
 
 class Stage(IntEnum):
@@ -54,9 +54,9 @@ class Step:
     """What a window asks of the model next. Windows share a batch if ``stage`` and ``key`` agree.
 
     ``payload`` is what :class:`serve_app.engine.backend.WhisperBackend` takes for the stage.
-    ``seconds`` is what the step is charged: the audio that an encoding spans, padding included, and
-    something for every decoding after the first. ``weight`` compares the memory that a window takes
-    in a batch with that of others of its stage; windows of one key have the same.
+    ``seconds`` is the charge for the step: the audio that an encoding spans, padding included, and
+    an amount for every decoding after the first. ``weight`` compares the memory that a window takes
+    in a batch with that of other windows of its stage; it is the same for windows of one key.
     """
 
     stage: Stage
@@ -67,7 +67,7 @@ class Step:
 
 
 Hearing = Generator[Step, Any, Any]
-"""Yields the steps of one window, is sent the result of each, and returns what was heard."""
+"""Yields the steps of one window, receives the result of each, and returns what was heard."""
 
 
 @dataclass(eq=False)
@@ -141,12 +141,12 @@ class FairQueue:
     _bulk_batches: set[int] = field(default_factory=set)
 
     def open(self, request: Request) -> None:
-        """Admit a request; it is due from now on."""
+        """Admit a request. It is due from now on."""
         request.due_at = self.virtual_seconds
         self.n_open += 1
 
     def close(self, request: Request) -> list[Job]:
-        """Forget an open request; returns its jobs that were still waiting."""
+        """Forget an open request. Returns its jobs that were still waiting."""
         request.is_open = False
         self.n_open -= 1
         dropped = [job for job in self.jobs if job.request is request]
@@ -157,8 +157,8 @@ class FairQueue:
     def add(self, job: Job) -> None:
         """Queue a job and charge its step.
 
-        A window keeps the place that its first step was given. What has to be heard again takes the
-        place of its request's latest window, so that it is not passed by all that came meanwhile.
+        A window keeps the place of its first step. A window that is heard again takes the place of
+        its request's latest window, so that newer requests do not pass it.
         """
         if job.step.seconds:
             is_new = not job.seconds
@@ -235,14 +235,14 @@ class FairQueue:
         return others_are_expected and not job.request.is_interactive
 
     def _allowed(self) -> list[Job]:
-        """The waiting jobs without bulk work that would take the last worker from dictation."""
+        """The waiting jobs, without bulk work that would take the last worker from dictation."""
         most = self.limits.bulk_workers
         if most is None or len(self._bulk_batches) < most:
             return self.jobs
         return [job for job in self.jobs if not self._is_beside_dictation(job)]
 
     def _note(self, head: Job, seconds: float) -> None:
-        """Remember when a request that somebody waits for was last served."""
+        """Remember when a request for which somebody waits was last served."""
         if head.request.is_interactive:
             self._last_interactive = head.request
             self._quiet_seconds = 0.0
@@ -250,7 +250,9 @@ class FairQueue:
             self._quiet_seconds += seconds
 
     def _contenders(self, jobs: list[Job]) -> list[Job]:
-        """What is due about now: the first job, others of its request, and those within slack."""
+        """The jobs that are due about now: the first one, others of its request, and those within
+        slack.
+        """
         due = min(jobs, key=_order)
         latest = due.tag + self.limits.slack_seconds
         return [job for job in jobs if job.request is due.request or job.tag <= latest]
@@ -258,8 +260,8 @@ class FairQueue:
     def _head(self, contenders: list[Job]) -> Job:
         """The job whose batch goes next.
 
-        What is quick goes first. Batches of the decoder grow while windows are encoded, so encoding
-        goes before decoding, unless a batch is full or the window that is due has waited enough.
+        Quick work goes first. Decoder batches grow while windows are encoded, so encoding goes
+        before decoding, unless a batch is full or the window that is due has waited enough.
         """
         quick = [job for job in contenders if job.step.stage in QUICK]
         if quick:

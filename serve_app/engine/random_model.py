@@ -1,4 +1,4 @@
-"""A Whisper of any size with random weights, for whoever measures speed and not words."""
+"""A Whisper model of any size with random weights, to measure speed when words do not matter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from ctranslate2.specs.model_spec import visit_spec
 
 ENCODER_POSITIONS, DECODER_POSITIONS = 1500, 448
 SPREAD = 0.02
-"""Standard deviation of the weights: about what a transformer is initialised with."""
+"""Standard deviation of the weights, about that with which a transformer is initialised."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a Whisper, named as in OpenAI's ``ModelDimensions``."""
+    """The sizes of a Whisper model, named as in OpenAI's ``ModelDimensions``."""
 
     d_model: int
     heads: int
@@ -26,7 +26,7 @@ class Shape:
 
 
 def write_random_model(folder: Path, shape: Shape, tokens: Sequence[str]) -> None:
-    """Write a model that CTranslate2 loads into ``folder``; ``tokens`` are its vocabulary."""
+    """Write a model that CTranslate2 can load into ``folder``. ``tokens`` are its vocabulary."""
     spec = WhisperSpec(shape.encoder_layers, shape.heads, shape.decoder_layers, shape.heads)
     numbers = np.random.default_rng(0).normal(0, SPREAD, 1 << 20).astype(np.float16)
 
@@ -49,7 +49,7 @@ def write_random_model(folder: Path, shape: Shape, tokens: Sequence[str]) -> Non
 
 
 def _sizes(shape: Shape, n_tokens: int, path: str) -> dict[str, tuple[int, ...]]:
-    """The weights of each layer in the part of the model that ``path`` leads to, outputs first."""
+    """The weights of each layer in the part of the model at ``path``, outputs first."""
     d = shape.d_model
     if "/ffn/" in path:
         return {"linear_0": (4 * d, d), "linear_1": (d, 4 * d)}

@@ -1,9 +1,9 @@
-"""Speech that no word covers: where it is, and how words found in it join the others.
+"""Speech that no word covers: where it is, and how the words found in it join the others.
 
-A chunk of dictation holds several utterances, and Whisper often writes down the first ones only. So
-what VAD heard and no word covers is heard again as a window of its own, with the same checks as
-any other. Much of it is not speech after all, but music, breath or crosstalk: an unsure text there
-would be an invention, and is left out.
+A chunk of dictation holds several utterances, and Whisper often writes down only the first ones. So
+speech that VAD found and no word covers is heard again as a window of its own, with the same checks
+as any other. Much of it is not speech after all, but music, breath or crosstalk. There an unsure
+text would be an invention, so it is left out.
 """
 
 import math
@@ -26,20 +26,21 @@ from serve_app.engine.words import (
 )
 
 BEFORE_SECONDS, AFTER_SECONDS = 0.3, 0.4
-"""Audio around a gap that is heard with it: alignment is exact to about so much."""
+"""Seconds of audio around a gap that are heard with it. Alignment is about as exact as this."""
 
 JOINED_SECONDS = 1.0
-"""Gaps with a shorter pause and no word between them are one: they are often one lost utterance."""
+"""Gaps with a shorter pause and no word between them are one gap. Often they are one lost
+utterance."""
 
 MOST_ROUNDS = 3
-"""What a gap's words still leave out is a gap of its own, and so on, but not for ever."""
+"""Words found in a gap may leave a smaller gap, and so on. This is the limit."""
 
 SOUND_LOGPROB, SURE_LOGPROB = -0.85, -0.25
-"""Least average log-probability of a text that is found in a gap, whatever the caller allows; the
-second one where the model says that nobody speaks."""
+"""Least average log-probability of a text found in a gap, whatever the caller allows. The second
+value applies if the model says that nobody speaks."""
 
 SLACK_SECONDS = 0.15
-"""How far outside a gap the middle of a word that was found in it may lie."""
+"""How far outside a gap the middle of a word found in it may lie, in seconds."""
 
 
 class Gap(NamedTuple):
@@ -49,14 +50,14 @@ class Gap(NamedTuple):
     end: float
 
     def cut(self, n_samples: int) -> Cut:
-        """The window around it in a clip of so many samples."""
+        """The window around it in a clip of ``n_samples``."""
         start = max(0, round((self.start - BEFORE_SECONDS) * SAMPLE_RATE_HZ))
         end = min(n_samples, round((self.end + AFTER_SECONDS) * SAMPLE_RATE_HZ))
         return Cut(((start, end),), start / SAMPLE_RATE_HZ)
 
     @property
     def middle(self) -> float:
-        """The time that no word outside the gap is near to."""
+        """The middle of the gap, farthest from the words around it."""
         return (self.start + self.end) / 2
 
     def holds(self, seconds: float) -> bool:
@@ -66,10 +67,10 @@ class Gap(NamedTuple):
 
 @dataclass
 class Part:
-    """Neighbouring windows whose gaps reach into no other window, so that nothing outside changes
-    what is found in them.
+    """Neighbouring windows whose gaps reach into no other window. So nothing outside the part
+    changes what is found in them.
 
-    ``speech`` and ``words`` have times in the clip; ``before`` are the last words in front.
+    ``speech`` and ``words`` have times in the clip. ``before`` are the last words before the part.
     """
 
     speech: list[Interval]
@@ -78,16 +79,18 @@ class Part:
 
     @property
     def lost(self) -> list[Interval]:
-        """Its speech that no word covers."""
+        """The parts of its speech that no word covers."""
         return uncovered(self.speech, spoken_times(self.words))
 
     def reaches(self, seconds: float) -> bool:
-        """Whether its last gap and one that begins at ``seconds``, after its end, would be one."""
+        """Whether its last gap and a gap that begins at ``seconds``, after its end, are one gap."""
         lost = self.lost
         return bool(lost) and not _is_apart(lost[-1][1], seconds, self.words)
 
     def joined(self, after: "Part") -> "Part | None":
-        """It and its neighbour as one part; None if no gap reaches from one into the other."""
+        """Both parts as one; None if no gap reaches from one into the
+        other.
+        """
         both = Part(self.speech + after.speech, self.words + after.words, self.before)
         lost, next_lost = self.lost, after.lost
         if not lost or not next_lost or _is_apart(lost[-1][1], next_lost[0][0], both.words):
@@ -98,8 +101,8 @@ class Part:
 async def parts(
     cuts: Sequence[Cut], hearings: Iterable[Awaitable[Heard]], speech: Sequence[Interval]
 ) -> AsyncIterator[Part]:
-    """The parts of a clip in order, each as soon as it is known to be one: when its windows have
-    been heard, and the next one where a gap lies at the end.
+    """The parts of a clip in order, each as soon as its windows have been heard. If a gap lies at
+    its end, the next window must have been heard as well.
     """
     left = deque(speech)
     part: Part | None = None
@@ -122,7 +125,7 @@ async def parts(
 
 
 def gaps_in(speech: Sequence[Interval], words: Sequence[HeardWord]) -> list[Gap]:
-    """The gaps that ``words``, with times in the clip, leave in ``speech``."""
+    """The gaps that ``words`` leave in ``speech``; all times are in the clip."""
     longest = WINDOW_SECONDS - BEFORE_SECONDS - AFTER_SECONDS
     return [
         Gap(start + n * longest, min(end, start + (n + 1) * longest))
@@ -143,14 +146,16 @@ def _joined(lost: Sequence[Interval], words: Sequence[HeardWord]) -> list[Interv
 
 
 def _is_apart(end: float, start: float, words: Sequence[HeardWord]) -> bool:
-    """Whether a gap that ends and one that starts then are two: see ``JOINED_SECONDS``."""
+    """Whether a gap that ends and one that starts at these times are two: see
+    ``JOINED_SECONDS``.
+    """
     return start - end > JOINED_SECONDS or any(end <= word.middle <= start for word in words)
 
 
 def spliced(
     words: Sequence[HeardWord], gap: Gap, cut: Cut, heard: Heard, checks: Checks
 ) -> list[HeardWord]:
-    """``words`` with those that were heard in the window around ``gap``, if they are sound."""
+    """``words``, with those heard in the window around ``gap`` if they are sound."""
     least = SURE_LOGPROB if checks.hears_nobody(heard.best) else SOUND_LOGPROB
     if checks.fails(heard.best) or heard.best.avg_logprob < least:
         return list(words)

@@ -1,7 +1,7 @@
-"""One open request as the engine sees it: what it asks for and what it has had so far.
+"""One open request as the engine sees it: what it asks for and what it has received so far.
 
-Amounts of work are *window seconds*: the audio that a window spans, padding included. A window
-costs about the same however much of it is speech.
+Amounts of work are in *window seconds*: the audio that a window spans, padding included. A window
+costs about the same whether or not it is full of speech.
 """
 
 import math
@@ -18,9 +18,9 @@ WINDOW_SECONDS = 30.0
 class Demand:
     """What a request asks of the engine.
 
-    ``audio_seconds`` as received; ``work_seconds`` in window seconds, as far as anyone can tell
-    before the audio has been looked at (:mod:`serve_app.engine.work`). ``live`` is None unless it
-    belongs to a live session.
+    ``audio_seconds`` is the length of the audio as received. ``work_seconds`` is the work in window
+    seconds, as far as it is known before anyone has looked at the audio
+    (:mod:`serve_app.engine.work`). ``live`` is None unless it belongs to a live session.
     """
 
     audio_seconds: float = 0.0
@@ -40,7 +40,7 @@ class Demand:
 
     @property
     def held_seconds(self) -> float:
-        """What it counts for among the audio that is held: short windows take memory as well."""
+        """Its share of the audio that is held. Short windows take memory as well."""
         return max(self.audio_seconds, self.work_seconds)
 
 
@@ -102,12 +102,12 @@ class Request:
 
     @property
     def audio_left_seconds(self) -> float:
-        """Its audio that is not transcribed yet, estimated from the work left."""
+        """Its audio that is not transcribed yet, in seconds, estimated from the work left."""
         total = self.total_seconds
         return self.demand.audio_seconds * self.left_seconds / total if total else 0.0
 
     def queue(self, seconds: float, *, expected: bool = True) -> None:
-        """Count work that is queued now; ``expected`` says whether it was counted on before."""
+        """Count work that is queued now. ``expected`` says whether it was counted before."""
         self.queued_seconds += seconds
         if not expected:
             self.expected_seconds += seconds

@@ -26,7 +26,7 @@ from serve_app.tracing.span import NO_SPAN, Span
 logger = logging.getLogger("whisper_ox.engine")
 
 MAX_REQUESTS = 1024
-"""Open requests of a scheduler that is given no :class:`Admission`."""
+"""Most open requests of a scheduler without an :class:`Admission`."""
 
 
 class RequestClosed(Exception):
@@ -87,17 +87,17 @@ class Scheduler:
         return request
 
     def close_request(self, request: Request) -> None:
-        """Forget a request; closing it again does nothing.
+        """Forget a request. Closing it again does nothing.
 
-        Its waiting windows leave the queue at once, and who waits for them gets
-        :class:`RequestClosed`. Batches in service end without it.
+        Its waiting windows leave the queue at once, and their callers get :class:`RequestClosed`.
+        Batches in service end without it.
         """
         with self._wake:
             dropped = self._close(request)
         _drop(dropped)
 
     def expect(self, request: Request, work_seconds: float) -> None:
-        """Correct a request's demand: it will queue windows of so many seconds more."""
+        """Correct a request's demand: it will queue windows of this many seconds more."""
         with self._wake:
             request.expected_seconds = request.queued_seconds + work_seconds
 
@@ -109,11 +109,11 @@ class Scheduler:
         *,
         again: bool = False,
     ) -> Job:
-        """Begin a hearing, whose result is the returned job's ``heard``; does not block.
+        """Begin a hearing without blocking. Its result is the returned job's ``heard``.
 
-        ``after`` is an earlier job of the same window, whose place in the order the new one keeps.
-        ``again``: it is part of an earlier window, and takes the place of the request's latest.
-        The future raises :class:`RequestClosed` once the request is closed.
+        ``after`` is an earlier job of the same window; the new one keeps its place in the order.
+        ``again``: the window is part of an earlier one, and takes the place of the request's
+        latest. The future raises :class:`RequestClosed` once the request is closed.
         """
         job = Job(request, next(hearing), hearing=hearing, is_again=again)
         if after is not None:
@@ -129,25 +129,25 @@ class Scheduler:
             return self._admission.load(self._queue.is_overdue, time.perf_counter())
 
     def fault(self) -> str | None:
-        """Why this scheduler serves no more, or not as it should; None if nothing is wrong."""
+        """Why this scheduler cannot serve, or not as it should; None if nothing is wrong."""
         with self._wake:
             if not (self._is_stopping or all(thread.is_alive() for thread in self._threads)):
                 return "a worker thread has ended"
             return self._health.fault(time.perf_counter())
 
     def set_limits(self, limits: BatchLimits) -> None:
-        """Change the batch limits; the next batch obeys them."""
+        """Change the batch limits, from the next batch on."""
         with self._wake:
             self._queue.limits = limits
 
     @property
     def queued_windows(self) -> int:
-        """Windows that wait for some stage."""
+        """The number of windows that wait for a stage."""
         with self._wake:
             return len(self._queue.jobs)
 
     def stop(self) -> None:
-        """End the worker threads after their current batches; what still waits fails."""
+        """End the worker threads after their current batches. Whatever still waits fails."""
         with self._wake:
             self._is_stopping = True
             waiting, self._queue.jobs = self._queue.jobs, []
@@ -213,7 +213,7 @@ class Scheduler:
     def _account(
         self, worker: int, batch: list[Job], outcomes: Sequence[Any], began: float
     ) -> None:
-        """Tell health, admission, metrics and traces what is done."""
+        """Report finished work to health, admission, metrics and traces."""
         with self._wake:
             # From here on this worker is idle, so that the next step of a lone request finds
             # nothing beside it and may use every core.
@@ -230,7 +230,7 @@ class Scheduler:
 
 
 def _go_on(job: Job, outcome: Any) -> bool:
-    """Send a hearing the result of its step; whether it has another one."""
+    """Send a hearing the result of its step. Returns whether it has another one."""
     assert job.hearing is not None
     try:
         if isinstance(outcome, BaseException):

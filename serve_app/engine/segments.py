@@ -1,4 +1,4 @@
-"""Segments: from what was heard in windows, and faster-whisper's as ours.
+"""Makes segments from what was heard in windows, and from faster-whisper's own.
 
 Blank ones are dropped, and times are in order and inside the audio.
 """
@@ -29,13 +29,13 @@ from serve_app.options import TranscribeOptions
 from serve_app.transcript import Segment, Tell, Transcript, Word
 
 LOWEST_LOGPROB = -100.0
-"""Stands for a log-probability of minus infinity, which JSON cannot carry."""
+"""Stands for a log-probability of minus infinity, which JSON cannot express."""
 
 
 def segments_of_window(
     whisper: WhisperModel, tokenizer: Tokenizer, cut: Cut, heard: Heard, options: TranscribeOptions
 ) -> list[FasterSegment]:
-    """faster-whisper's segments of one window: one, or as many as its timestamp tokens tell.
+    """faster-whisper's segments of one window: one, or as many as its timestamp tokens say.
 
     If words were asked for, a segment begins and ends with its words.
     """
@@ -70,9 +70,9 @@ def segments_of_window(
 def segments_of_words(
     words: Sequence[HeardWord], options: TranscribeOptions
 ) -> list[FasterSegment]:
-    """Segments of words with times in the clip, split where the speech pauses.
+    """Segments of words with times in the clip, split at pauses in the speech.
 
-    Asked for explicitly, ``without_timestamps`` gives one segment for every hearing.
+    If the caller asked for ``without_timestamps``, there is one segment for every hearing.
     """
     pause_seconds = math.inf if options.without_timestamps else PAUSE_SECONDS
     marks = (options.prepend_punctuations, options.append_punctuations)
@@ -113,7 +113,7 @@ def _faster_segment(
 
 def telling(clip: AudioClip, tell: Tell) -> Callable[[Iterable[Any]], None]:
     """Takes faster-whisper's segments of ``clip``, in order, and passes on what its transcript will
-    hold of them.
+    hold.
     """
     times = _Times(clip.received_seconds)
 
@@ -171,10 +171,10 @@ def _words(words: Sequence[Any], duration: float) -> tuple[Word, ...]:
 
 
 class _Times:
-    """Brings times to whole milliseconds inside [0, duration] with ascending starts.
+    """Rounds times to milliseconds inside [0, duration], with ascending starts.
 
-    Whisper's timestamp tokens count in 0.02 s and may point past the end of short audio. After VAD
-    times are mapped back to the original audio, where two of them may cross by a rounding.
+    Whisper's timestamp tokens count in 0.02 s and may point past the end of short audio. After VAD,
+    times are mapped back to the original audio, where rounding may swap two of them.
     """
 
     def __init__(self, duration: float) -> None:

@@ -32,18 +32,19 @@ from serve_app.options import TranscribeOptions
 _OURS = {
     "batch_size",
     "clip_timestamps",
+    "multichannel",
     "recover",
     "vad_filter",
     "vad_parameters",
     "without_timestamps",
 }
-"""Options that are not passed on as they are: some are not the pipeline's, some are ours to do."""
+"""Options that are not passed on as they are, because the pipeline lacks them or we apply them."""
 
 
 def hear_in_sequence(
     engine: Engine, request: Request, mel: LogMel, options: TranscribeOptions
 ) -> tuple[list[Segment], TranscriptionInfo]:
-    """faster-whisper's segments and info for a clip with speech in it; blocks.
+    """Return faster-whisper's segments and info for a clip with speech in it. This call blocks.
 
     Raises ``InvalidOption`` if the prompt leaves no room for text, and ``RequestClosed`` once the
     request is closed.
@@ -58,7 +59,9 @@ def hear_in_sequence(
 def _view(
     engine: Engine, request: Request, mel: LogMel, options: TranscribeOptions
 ) -> WhisperModel:
-    """faster-whisper's model as one request may use it: shared weights, its own mutable state."""
+    """faster-whisper's model for one request: the weights are shared, the mutable state is its
+    own.
+    """
     whisper = engine.whisper
     tokenizer = Tokenizer(
         whisper.hf_tokenizer,
@@ -75,7 +78,7 @@ def _view(
     )
 
     def get_prompt(tokenizer: Tokenizer, previous_tokens: list[int], **given: Any) -> list[int]:
-        """The prompt of a window. Text heard earlier gives way where it would leave no room."""
+        """The prompt of a window. Earlier text is shortened if it would leave no room."""
         prompt: list[int] = whisper.get_prompt(tokenizer, previous_tokens, **given)
         excess = -room_beside(whisper, prompt, options)
         if excess <= 0:
@@ -106,7 +109,7 @@ def _arguments(options: TranscribeOptions, seconds: float) -> dict[str, Any]:
 
 
 class _LazyExtractor:
-    """A feature extractor that has been called, but computes a window only when it is heard."""
+    """A feature extractor that computes a window only when the window is heard."""
 
     def __init__(self, extractor: FeatureExtractor, mel: LogMel) -> None:
         # The extractor keeps the last call's chunk_length in itself, hence the copy.
@@ -124,7 +127,7 @@ class _LazyExtractor:
 
 
 class _EncodedWindow:
-    """What stands in for an encoder output: the window is encoded with its first other step."""
+    """Stands in for an encoder output. The window is encoded together with its first other step."""
 
     def __init__(self, mel: npt.NDArray[np.float32]) -> None:
         self.mel = mel
@@ -132,7 +135,7 @@ class _EncodedWindow:
         self.job: Job | None = None
 
     def steps(self, step: Callable[[Encoded], Step]) -> Generator[Step, Any, Any]:
-        """The hearing of one step, and of the encoding before it where that is still to be done."""
+        """The hearing of one step, and of the encoding before it if that has not been done."""
         if self.encoded is None:
             self.encoded = Encoded((yield encode_step(self.mel)), self.mel.shape[-1])
         return (yield step(self.encoded))
@@ -151,7 +154,9 @@ class _ScheduledModel:
         self.device_index: list[int] = model.device_index
 
     def encode(self, features: ctranslate2.StorageView, to_cpu: bool = False) -> _EncodedWindow:
-        """``features``: float32 [1, n_mels, n_frames]. ``to_cpu`` is for the backend to decide."""
+        """``features``: float32 [1, n_mels, n_frames]. ``to_cpu`` is ignored: the backend
+        decides.
+        """
         return _EncodedWindow(np.asarray(features))
 
     def detect_language(self, window: _EncodedWindow) -> list[Any]:

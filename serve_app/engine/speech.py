@@ -1,6 +1,7 @@
-"""Where there is speech in a clip, and how it is cut into windows.
+"""Where a clip holds speech, and how it is cut into windows.
 
-Voice activity detection is Silero VAD as faster-whisper runs it. Positions are in samples, 16 kHz.
+Voice activity detection is Silero VAD as faster-whisper runs it. Positions are in samples at 16
+kHz.
 """
 
 from bisect import bisect_right
@@ -23,10 +24,10 @@ from serve_app.options import TranscribeOptions
 from serve_app.transcript import Stretch
 
 SHORTEST_SECONDS = 0.2
-"""Nobody says a word in less, but Whisper hears one in noise however short it is."""
+"""Nobody says a word in less time, but Whisper hears one in noise however short it is."""
 
 BATCHED_SILENCE_MS = 160
-"""Silence that ends a stretch of speech in faster-whisper's batched pipeline, unless told."""
+"""Silence that ends a stretch of speech in faster-whisper's batched pipeline by default."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Cut:
 
     @property
     def seconds(self) -> float:
-        """The audio in it."""
+        """Seconds of audio in it."""
         return total_samples(self.stretches) / SAMPLE_RATE_HZ
 
     def audio(self, samples: Samples) -> Samples:
-        """Its stretches of ``samples``, joined; without a copy if there is only one."""
+        """Its stretches of ``samples``, joined. A single stretch is not copied."""
         parts = [samples[start:end] for start, end in self.stretches]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -64,7 +65,7 @@ class Cut:
         return min(max(inside, start / SAMPLE_RATE_HZ), end / SAMPLE_RATE_HZ)
 
     def window(self, samples: Samples, extract: FeatureExtractor) -> Window:
-        """Compute the window's features; takes 10 ms and more."""
+        """Compute the window's features. This takes 10 ms or more."""
         return Window(extract(as_float32(self.audio(samples)))[..., :-1], self.intervals)
 
 
@@ -117,7 +118,7 @@ def cut_speech(speech: Sequence[Stretch], longest_seconds: float) -> list[Cut]:
 
 
 def cut_clips(clips: Iterable[tuple[float, float]]) -> list[Cut]:
-    """A window for each clip, given in seconds; their time line is that of the audio."""
+    """A window for each clip, given in seconds. The time line is that of the audio."""
     stretches = [(int(s * SAMPLE_RATE_HZ), int(e * SAMPLE_RATE_HZ)) for s, e in clips]
     return [Cut((one,), one[0] / SAMPLE_RATE_HZ) for one in stretches if one[0] < one[1]]
 
@@ -128,5 +129,5 @@ def total_samples(stretches: Iterable[Stretch]) -> int:
 
 
 def as_dicts(speech: Iterable[Stretch]) -> list[dict[str, Any]]:
-    """Stretches as faster-whisper writes them."""
+    """The stretches in faster-whisper's form."""
     return [{"start": start, "end": end} for start, end in speech]

@@ -1,4 +1,4 @@
-"""Where there is speech in a clip, for callers who want no transcript."""
+"""Finds the speech in a clip for callers who want no transcript."""
 
 import asyncio
 import threading
@@ -22,7 +22,7 @@ async def detect_speech(
 ) -> list[Stretch]:
     """The stretches of speech, ascending and apart. Cancelling the call ends the search.
 
-    The model takes no part in it, so the request does not wait in its queue.
+    The model is not needed for this, so the request does not wait in its queue.
     """
     left = threading.Event()
 

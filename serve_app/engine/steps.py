@@ -12,7 +12,7 @@ from serve_app.engine.queue import Stage, Step
 from serve_app.engine.window import MEL_FRAMES_PER_SECOND
 
 DECODING_SHARE = 0.5
-"""What a further decoding of a window is charged: decoding costs about as much as encoding."""
+"""The charge for another decoding of a window. Decoding costs about as much as encoding."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class Encoded:
 
 
 def encode_step(mel: npt.NDArray[np.float32]) -> Step:
-    """Encode a padded window, float32 [1, n_mels, n_frames]; gives [1, n_frames / 2, d_model]."""
+    """Encode a padded window, float32 [1, n_mels, n_frames]. The result is [1, n_frames / 2,
+    d_model].
+    """
     n_frames = mel.shape[-1]
     return Step(Stage.ENCODE, mel.shape[1:], mel, n_frames / MEL_FRAMES_PER_SECOND, n_frames)
 
@@ -43,7 +45,7 @@ def generate_step(
     *,
     again: bool = False,
 ) -> Step:
-    """Decode: a ``WhisperGenerationResult``. ``again``: the encoding was decoded before."""
+    """Decode. The result is a ``WhisperGenerationResult``. ``again``: it was decoded before."""
     key = (hashable(options), vocabulary.prompt_shape(prompt), encoded.n_frames)
     seconds = DECODING_SHARE * encoded.n_frames / MEL_FRAMES_PER_SECOND if again else 0.0
     # A window is decoded as so many texts at once, each with a cache of its own.
@@ -66,7 +68,7 @@ def align_step(
 
 
 def hashable(options: Mapping[str, Any]) -> Hashable:
-    """Options in an order of their own, lists as tuples."""
+    """The options, sorted, with lists as tuples."""
     return tuple(
         sorted(
             (name, tuple(value) if isinstance(value, (list, tuple)) else value)

@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Tasks:
-    """Tasks that do not outlive the block they are started in, whatever ends it."""
+    """Tasks that end with the block in which they start, however the block ends."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[Any]] = []

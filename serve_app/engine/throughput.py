@@ -1,15 +1,16 @@
-"""How much work the engine does per second while every worker has something to do.
+"""How much work the engine does per second while every worker is busy.
 
-A rate taken over all time says how much was asked for, and one taken from a lone short request says
-how slow an empty machine is: decoding one window costs nearly as much as decoding eight. So work
-counts by how much of its time no worker lacked any. Until enough of that has been seen, what was
-done per second in which anything was served stands in for it.
+A rate over all time says how much was asked for, and a rate from a lone short request says how slow
+an empty machine is: decoding one window takes nearly as long as decoding eight. So work counts only
+for the time in which all workers were busy. Until there has been enough of that, the rate is the
+work per second in which anything ran.
 
-Work is counted in window seconds: the audio that windows span, their padding included. A window
-costs about the same however much of it is speech, so a rate of these holds for 5 s of dictation and
-for an hour of a lecture alike, which audio seconds per second (RTFx) does not.
+Work is counted in window seconds: the audio that windows span, padding included. A window costs
+about the same whether or not it is full of speech. So this rate is right for 5 s of dictation and
+for an hour's lecture, unlike audio seconds per second (RTFx).
 
-No threads and no clock: the times of calls are arguments, in seconds of any monotonic clock.
+There are no threads and no clock here. The times of calls are arguments, in seconds of any
+monotonic clock.
 """
 
 from dataclasses import dataclass
@@ -18,38 +19,38 @@ MEMORY_SECONDS = 1920.0
 """Work after which a measurement has faded to a third: 64 windows, a minute or two on two cores."""
 
 ENOUGH_SECONDS = 240.0
-"""Work with every worker busy from which on only such work counts: eight windows."""
+"""From this much work with every worker busy, only such work counts: eight windows."""
 
 
 @dataclass
 class FadingRate:
-    """Amount per second, or per any other unit, of about the last ``MEMORY_SECONDS`` of amount."""
+    """Amount per second, or per another unit, over about the last ``MEMORY_SECONDS`` of amount."""
 
     amount: float = 0.0
     per: float = 0.0
 
     def add(self, amount: float, per: float, fading: float | None = None) -> None:
-        """Add ``amount`` done in ``per``; ``fading`` is the amount that fades, if it is another."""
+        """Add ``amount`` done in ``per``. ``fading`` is the amount that fades, if it is another."""
         kept = max(0.0, 1 - (amount if fading is None else fading) / MEMORY_SECONDS)
         self.amount = kept * self.amount + amount
         self.per = kept * self.per + per
 
     @property
     def value(self) -> float:
-        """The rate; 0.0 while nothing is known."""
+        """The rate; 0.0 until something is known."""
         return self.amount / self.per if self.per > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """Since when a worker has been at its work, and how long until then no worker lacked any."""
+    """Since when a worker has been busy, and for how long all workers had been busy until then."""
 
     at: float
     full_seconds: float
 
 
 class Throughput:
-    """Rates of an engine with ``workers`` workers, named by any number, which rest at first."""
+    """The rates of an engine with numbered workers, which rest at first."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -64,7 +65,7 @@ class Throughput:
         self._decoding = FadingRate()
 
     def rest(self, worker: int, now: float) -> None:
-        """A worker finds nothing to do, now or still."""
+        """A worker has nothing to do, now or still."""
         self._advance(now)
         self._marks.pop(worker, None)
 
@@ -93,8 +94,8 @@ class Throughput:
 
     @property
     def encoding_share(self) -> float:
-        """How much of a window's work is its encoding, so that bursts, which are encoded before
-        they are decoded, show the same rate all along.
+        """The share of a window's work that is its encoding. With it, bursts show an even rate,
+        although they are encoded first and decoded later.
         """
         if not (self._encoding.value and self._decoding.value):
             return 0.5

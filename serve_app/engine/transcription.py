@@ -48,14 +48,13 @@ async def transcribe(
     live: Live | None = None,
     tell: Tell | None = None,
 ) -> Transcript:
-    """Transcribe one clip with options that fit the model; ``span`` gets the VAD and the batches.
+    """Transcribe one clip with options that fit the model. ``span`` gets the VAD and the batches.
 
     ``live``: the clip is a part of a live session, whose drafts are heard once, as cheaply as
-    possible. ``tell`` gets the transcript's segments as they are heard, in sequence only at the
-    end.
+    possible. ``tell`` gets the segments as they are heard; in sequence, only at the end.
 
-    Raises ``Overloaded`` if the request would wait too long, ``InvalidOption`` if the prompt
-    leaves the decoder no room, and ``DraftDropped``. Cancelling the call drops the request's queued
+    Raises ``Overloaded`` if the request would wait too long, ``InvalidOption`` if the prompt leaves
+    the decoder no room, and ``DraftDropped``. Cancelling the call drops the request's queued
     windows at once.
     """
     received = time.perf_counter()
@@ -113,7 +112,7 @@ class _Transcription:
         return await self._in_sequence(speech)
 
     async def _find_speech(self, *, batched: bool) -> list[Stretch] | None:
-        """The stretches that VAD hears; None if the caller wants no VAD."""
+        """The stretches of speech that VAD finds; None if the caller wants no VAD."""
         if not uses_vad(self._options):
             return None
 
@@ -134,7 +133,7 @@ class _Transcription:
         return not self._request.demand.is_short
 
     def _go_on(self) -> None:
-        """Raise ``RequestClosed`` in a thread whose request is over."""
+        """Raise ``RequestClosed`` in a thread if its request is over."""
         if not self._request.is_open:
             raise RequestClosed
 
@@ -199,7 +198,7 @@ class _Transcription:
         return cut_clips([(0.0, self._clip.seconds)] if clips is None else clips)
 
     def _language(self) -> Language | None:
-        """The language of the whole request; None if it has to be detected."""
+        """The language of the whole request; None if it must be detected."""
         if not self._engine.facts.multilingual:
             return Language("en")
         return None if self._options.language is None else Language(self._options.language)
@@ -209,7 +208,7 @@ class _Transcription:
         return to_transcript([], language=language, clip=self._clip, speech_coverage=coverage)
 
     def _noted(self, coverage: Coverage | None) -> float | None:
-        """Count the speech and what became of it; the share of it that is covered, if known."""
+        """Count the speech and what became of it. Returns the share that is covered, if known."""
         if coverage is None:
             return None
         sink, speech = self._engine.sink, coverage.speech_seconds

@@ -1,4 +1,4 @@
-"""What a model process does every so often: measure itself, and give unused memory back."""
+"""What a model process does from time to time: it measures itself and frees unused memory."""
 
 import ctypes
 import logging
@@ -17,7 +17,7 @@ TRIM_SECONDS = 60.0
 
 
 def keep_up(engine: Engine) -> None:
-    """Do all of this from now on, in threads, for as long as the process lives."""
+    """Do all of this from now on, in threads, as long as the process lives."""
     engine.sink.count(metrics.REPLICA_STARTS)
     process = psutil.Process()
     # Gauges that stood still after a failure would go on to say what is no longer true.
@@ -48,24 +48,23 @@ def measure(engine: Engine, process: psutil.Process) -> None:
 
 
 def trim_heap(malloc_trim: Callable[[int], int]) -> None:
-    """Give the pages of unused heap back to the system; those needed again cost a page fault.
+    """Return the pages of unused heap to the system. A page that is needed again costs a fault.
 
-    The profiles keep CTranslate2's working memory in one glibc heap (``GLIBC_TUNABLES``, explained
-    in docs/benchmarks.md). Blocks of tens of MB come and go there in every order, and the heap
-    grows whenever none of its holes is large enough: by two thirds within the first quarter of an
-    hour of full load.
+    The profiles keep CTranslate2's working memory in one glibc heap (``GLIBC_TUNABLES``). Blocks of
+    tens of MB come and go there in any order. The heap grows whenever none of its holes is large
+    enough: by two thirds within the first quarter of an hour of full load.
     """
     malloc_trim(0)
 
 
 def do_every(period_seconds: float, task: Callable[[], object], name: str) -> None:
-    """:func:`repeat` in a thread of its own called ``name``."""
+    """Run :func:`repeat` in a thread of its own called ``name``."""
     job = (task, threading.Event(), period_seconds)
     threading.Thread(target=repeat, args=job, name=name, daemon=True).start()
 
 
 def repeat(task: Callable[[], object], ended: threading.Event, period_seconds: float) -> None:
-    """Do ``task`` now and every so often until ``ended``, even if it fails at times."""
+    """Do ``task`` now and once per period until ``ended``, even if it fails sometimes."""
     while True:
         try:
             task()

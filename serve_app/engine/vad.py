@@ -1,7 +1,7 @@
-"""Voice activity detection: Silero VAD with faster-whisper's rules, over any length of audio.
+"""Voice activity detection: Silero VAD with faster-whisper's rules, for any length of audio.
 
-faster-whisper 1.2.1 makes four copies of the whole audio on the way, 3 GB for four hours. Here the
-model reads the audio in blocks, and its answers are those of faster-whisper.
+faster-whisper 1.2.1 copies the whole audio four times, which takes 3 GB for four hours. Here the
+model reads the audio in blocks and gives the same results.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from serve_app.audio.clip import Samples, as_float32
 
 CHUNK_SAMPLES = 512
 CONTEXT_SAMPLES = 64
-"""What the model is told at once of 16 kHz audio: a chunk, and the end of the chunk before it."""
+"""What the model hears of 16 kHz audio at once: a chunk, and the end of the chunk before it."""
 
 STATE_SHAPE = (1, 1, 128)
 

@@ -1,4 +1,4 @@
-"""A window to be heard, and how it is to be heard."""
+"""A window, and how it is to be heard."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -17,20 +17,20 @@ FULL_FRAMES = 3_000
 """Mel frames of a full window, 30 s, to which Whisper pads every window."""
 
 CONTEXT_FRAMES = (800, 1_300, 1_800, 2_300, FULL_FRAMES)
-"""How many mel frames the encoder is shown: few lengths, so that windows still share batches. They
-fit chunks of 5, 10, 15 and 20 s."""
+"""How many mel frames the encoder may see. There are few lengths, so that windows still share
+batches. They fit chunks of 5, 10, 15 and 20 s."""
 
 MARGIN_FRAMES = 300
-"""The padding that must stay behind the audio, or the decoder misses the end of the speech. Word
-error rates by margin are in ``loadtest/results/words-base-epyc-2c-2026-11-28.md``."""
+"""The padding that must follow the audio, or the decoder misses the end of the speech, in seconds.
+Word error rates by margin are in ``loadtest/results/words-base-epyc-2c-2026-11-28.md``."""
 
 
 def context_frames(seconds: float) -> int:
-    """How many mel frames the encoder needs to see of a window that holds so much audio.
+    """How many mel frames the encoder must see of a window with this much audio.
 
-    Whisper pads every window to 30 s, and the encoder's time does not depend on what is in it. It
-    accepts shorter input as well: its positions are sinusoids of absolute time, so the first frames
-    mean the same with less silence after them.
+    Whisper pads every window to 30 s, and the encoder's time does not depend on the content. But it
+    accepts shorter input: its positions are sinusoids of absolute time, so the first frames mean
+    the same with less silence after them.
     """
     needed = ceil(seconds * MEL_FRAMES_PER_SECOND) + MARGIN_FRAMES
     return next((frames for frames in CONTEXT_FRAMES if frames >= needed), FULL_FRAMES)
@@ -45,7 +45,7 @@ def context_seconds(seconds: float) -> float:
 class Window:
     """Up to 30 s of speech.
 
-    ``mel`` is its log-mel spectrogram, float32 [n_mels, n_frames <= 3000]; ``speech`` are the
+    ``mel`` is its log-mel spectrogram, float32 [n_mels, n_frames <= 3000]. ``speech`` are the
     stretches that it consists of, from its start.
     """
 
@@ -54,16 +54,16 @@ class Window:
 
     @property
     def seconds(self) -> float:
-        """The audio in it."""
+        """Seconds of audio in it."""
         return self.speech[-1][1]
 
     def padded(self, n_frames: int) -> npt.NDArray[np.float32]:
-        """``mel`` with zeros behind it: float32 [1, n_mels, n_frames]."""
+        """``mel`` with zeros after it: float32 [1, n_mels, n_frames]."""
         return np.ascontiguousarray(pad_or_trim(self.mel, n_frames)[None])
 
 
 class Detection(Enum):
-    """What becomes of the language that the prompt names."""
+    """What happens with the language that the prompt names."""
 
     NEVER = "never"
     """It is believed."""

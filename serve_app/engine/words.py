@@ -19,27 +19,30 @@ from serve_app.engine.coverage import Interval
 from serve_app.engine.speech import Cut
 
 LONGEST_WORD_SECONDS = 1.0
-"""What one word can cover. Alignment stretches words over speech that the text leaves out."""
+"""Longest time that one word covers, in seconds. Alignment stretches words over speech that the
+text leaves out."""
 
 SECONDS_PER_DIGIT = 0.5
-"""A telephone number is one word, and is read out digit by digit."""
+"""A telephone number is one word, but people read it digit by digit."""
 
 PAUSE_SECONDS = 0.5
-"""Silence between two words from which on a new segment begins."""
+"""Silence between two words that starts a new segment, in seconds."""
 
 LONGEST_SEAM = 4
-"""The most words at the end of one hearing that are looked for at the beginning of the next."""
+"""Most words at the end of one hearing that are looked for at the beginning of the next."""
 
 SEAM_SECONDS = 1.0
-"""How far apart two hearings may place one word; further apart, it was said twice."""
+"""How far apart two hearings may place the same word, in seconds. Farther apart, it was said
+twice."""
 
 
 @dataclass(frozen=True)
 class HeardWord:
-    """A word with its times in seconds; ``text`` begins with a space where the language has them.
+    """A word with its times in seconds.
 
-    ``tokens`` are ids of the model's vocabulary, ``probability`` is their mean, in [0, 1];
-    ``attempt`` is what the word was decoded in.
+    ``text`` begins with a space in languages that have them. ``tokens`` are ids of the model's
+    vocabulary. ``probability`` is their mean, in [0, 1]. ``attempt`` is what the word was decoded
+    in.
     """
 
     start: float
@@ -51,11 +54,11 @@ class HeardWord:
 
     @property
     def middle(self) -> float:
-        """The time in the middle of the word, which is safest from the errors of alignment."""
+        """The time in the middle of the word, which errors of alignment affect least."""
         return (self.start + self.end) / 2
 
     def in_clip(self, cut: Cut) -> "HeardWord":
-        """The word of a window with its times in the clip that the window was cut from."""
+        """The same word with times in the clip from which the window was cut."""
         start, end = (cut.original(time, self.middle) for time in (self.start, self.end))
         return replace(self, start=start, end=max(start, end))
 
@@ -64,7 +67,7 @@ class HeardWord:
 class Heard:
     """What was heard in a window.
 
-    ``language`` is the token id of the window's language with its probability, if it was detected.
+    ``language`` is the token id of the window's language, with its probability, if it was detected.
     ``words`` have times from the start of the window; None if nobody asked for them.
     """
 
@@ -83,9 +86,8 @@ def aligned_words(
 ) -> tuple[HeardWord, ...]:
     """The words of ``attempt``, with times from the start of the window.
 
-    ``tokens`` are those of its text, ``alignment`` is their ``WhisperAlignmentResult``.
-    faster-whisper asks the model for that; here it is there already, so the model that it asks only
-    hands it out.
+    ``tokens`` are those of its text, and ``alignment`` is their ``WhisperAlignmentResult``.
+    faster-whisper would ask the model for it. Here it exists already, so a stand-in hands it over.
     """
     aligned = copy.copy(whisper)
     aligned.model = SimpleNamespace(align=lambda *arguments, **options: [alignment])
@@ -104,10 +106,10 @@ def aligned_words(
 
 
 def trimmed(words: Sequence[HeardWord]) -> list[HeardWord]:
-    """``words`` without the silence or lost speech that alignment has stretched them over.
+    """``words`` without the silence or lost speech over which alignment has stretched them.
 
-    A pause goes to the mark that ends a sentence or to the first word of the next one, and what
-    follows the text goes to its last word.
+    A pause counts to the mark that ends a sentence or to the first word of the next one. Sound
+    after the text counts to its last word.
     """
     cut = []
     for before, word, after in zip([None, *words], words, [*words[1:], None], strict=False):
@@ -128,7 +130,7 @@ def _longest_seconds(word: HeardWord) -> float:
 def joined_punctuation(
     words: Sequence[HeardWord], prepended: str, appended: str
 ) -> list[HeardWord]:
-    """``words`` with punctuation marks joined to the words that they belong to."""
+    """``words`` with punctuation marks joined to the words to which they belong."""
     alignment: list[dict[str, Any]] = [
         {"word": word.text, "tokens": list(word.tokens)} for word in words
     ]
@@ -143,9 +145,9 @@ def joined_punctuation(
 def without_seam(
     before: Sequence[HeardWord], words: Sequence[HeardWord], after: Sequence[HeardWord]
 ) -> list[HeardWord]:
-    """``words`` without what repeats the end of ``before`` or the beginning of ``after``.
+    """``words`` without a repetition of the end of ``before`` or the beginning of ``after``.
 
-    They were heard in a gap between the two, whose edges lie within a word now and then.
+    They were heard in a gap between the two, and its edges sometimes lie within a word.
     """
     n_before = _overlap(before, words)
     kept = list(words[n_before:])
@@ -180,7 +182,7 @@ def _plain(word: HeardWord) -> str:
 def split_at_pauses(
     words: Iterable[HeardWord], pause_seconds: float = PAUSE_SECONDS
 ) -> list[list[HeardWord]]:
-    """``words``, which ascend in time, in runs of one attempt without a pause."""
+    """``words``, ascending in time, in runs of one attempt without a pause."""
     runs: list[list[HeardWord]] = []
     for word in words:
         last = runs[-1][-1] if runs else word

@@ -1,7 +1,7 @@
 """How many windows a request takes, and what they cost, as far as its options and length tell.
 
-A window costs about the same however much of it is audio. So a request is bounded and charged by
-its windows: a second of audio that is cut into a thousand clips is a thousand windows.
+A window costs about the same however much audio is in it. So a request is limited and charged by
+its windows: a second of audio cut into a thousand clips is a thousand windows.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,10 @@ def longest_window(options: TranscribeOptions) -> float:
 
 
 def clips_within(options: TranscribeOptions, seconds: float) -> list[tuple[float, float]] | None:
-    """The (start, end) pairs in seconds that ``clip_timestamps`` selects of the audio.
+    """The (start, end) pairs in seconds that ``clip_timestamps`` selects; None if nothing is
+    selected.
 
-    None if the caller selected nothing. Pairs beyond the end of the audio are cut or dropped.
+    Pairs beyond the end of the audio are cut or dropped.
     """
     if not options.clip_timestamps:
         return None
@@ -29,7 +30,7 @@ def clips_within(options: TranscribeOptions, seconds: float) -> list[tuple[float
 
 
 def is_batched(options: TranscribeOptions, seconds: float) -> bool:
-    """Whether the windows of a request are heard in parallel; else one after the other.
+    """Whether the windows of a request are heard in parallel, or else one after the other.
 
     ``batch_size`` 1 asks for the sequential pipeline, the only one that conditions on previous
     text. It also takes what cannot be cut into windows beforehand: longer audio without VAD, and
@@ -44,7 +45,7 @@ def is_batched(options: TranscribeOptions, seconds: float) -> bool:
 
 
 def expected_windows(options: TranscribeOptions, seconds: float) -> Sequence[float]:
-    """The seconds of audio in each window that ``seconds`` of speech take at least."""
+    """The seconds of audio in each window; ``seconds`` of speech take at least these windows."""
     clips = clips_within(options, seconds)
     longest = longest_window(options)
     if clips is not None and is_batched(options, seconds):
@@ -59,7 +60,7 @@ def expected_windows(options: TranscribeOptions, seconds: float) -> Sequence[flo
 def expected_work_seconds(
     options: TranscribeOptions, seconds: float, *, partial_context: bool = False
 ) -> float:
-    """What :func:`expected_windows` cost, in window seconds: the audio they span with padding."""
+    """What :func:`expected_windows` cost, in window seconds."""
     windows = expected_windows(options, seconds)
     if partial_context and is_batched(options, seconds):
         return sum(map(context_seconds, windows))
@@ -67,26 +68,30 @@ def expected_work_seconds(
 
 
 def least_work_seconds(options: TranscribeOptions, seconds: float) -> float:
-    """What a request costs at least, whatever the settings of the engine that hears it."""
+    """The least that a request costs, whatever the settings of the engine."""
     return expected_work_seconds(options, seconds, partial_context=True)
 
 
-def check_windows(options: TranscribeOptions, seconds: float, most: int) -> None:
-    """Raise if a request takes more than ``most`` windows.
+def check_windows(
+    options: TranscribeOptions, seconds: float, most: int, n_channels: int = 1
+) -> None:
+    """Raise if a request takes more than ``most`` windows for all channels of so many seconds.
 
-    ``InvalidOption`` names the option that makes them many; without one, it is ``AudioTooLarge``.
+    ``InvalidOption`` names the option that makes so many. Without such an option it is
+    ``AudioTooLarge``.
     """
-    n_windows = len(expected_windows(options, seconds))
+    n_windows = n_channels * len(expected_windows(options, seconds))
     if n_windows <= most:
         return
-    came = f"{seconds:g} s of audio would make {n_windows} windows; this server takes {most}."
+    total = n_channels * seconds
+    came = f"{total:g} s of audio would make {n_windows} windows; this server takes {most}."
     if options.clip_timestamps:
         raise InvalidOption(
             f"clip_timestamps: {came} Select fewer or shorter stretches.",
             field="clip_timestamps",
         )
     if options.chunk_length:
-        least = -(-seconds // most)
+        least = -(-total // most)
         raise InvalidOption(
             f"chunk_length is {options.chunk_length}: {came} For this audio it must be at least "
             f"{least:g}.",

@@ -1,7 +1,7 @@
 """The kinds of value that an option can have: how each is read, and what it allows.
 
-A kind stands in a field's annotation, as in ``Annotated[int, Whole(1, 10)]``. Pydantic reads the
-field through it, and the error message and the documentation take their wording from it.
+A kind is part of a field's annotation, as in ``Annotated[int, Whole(1, 10)]``. Pydantic reads the
+field through it. Error messages and the documentation take their wording from it.
 """
 
 import math
@@ -57,7 +57,7 @@ class Kind(ABC):
 
 
 def number(value: object) -> float:
-    """A finite number, given as a number or a string; a whole number stays an ``int``."""
+    """A finite number, given as a number or a string. A whole number stays an ``int``."""
     if isinstance(value, str) and _NUMBER.fullmatch(text := value.strip()):
         # int() refuses very long strings of digits, so only short ones are read exactly.
         value = int(text) if len(text) < 16 and text.lstrip("+-").isdigit() else float(text)

@@ -42,15 +42,15 @@ _OTHER_CODES = {
     "cmn": "zh", "fil": "tl", "flemish": "nl", "in": "id", "iw": "he", "ji": "yi", "jv": "jw",
     "mo": "ro", "moldavian": "ro", "moldovan": "ro", "nb": "no", "valencian": "ca",
 }  # fmt: skip
-"""Codes and names that ISO 639 counts to other languages than Whisper does, or has withdrawn."""
+"""Codes and names that ISO 639 gives to other languages than Whisper does, or has withdrawn."""
 
 _DETECTED = frozenset(
     {"", "auto", "automatic", "detect", "mul", "multi", "multilingual", "none", "null", "und"}
 )
-"""What callers write for a language that is to be detected; ISO 639 itself has und and mul."""
+"""What callers write if the language must be detected. ISO 639 itself has und and mul."""
 
 LONGEST_NAME = 60
-"""Characters; no name of a language is longer."""
+"""In characters. No name of a language is longer."""
 
 _BY_NAME = {
     **{name: code for code, name in LANGUAGES.items()},
@@ -62,11 +62,11 @@ _BY_NAME = {
 def language_code(text: str) -> str | None:
     """Whisper's code for a code, a name or a regional tag of a language; None for anything else.
 
-    ``"DE"``, ``"deu"``, ``"German"``, ``"Deutsch"``, ``"de-CH"`` and ``"de_CH.UTF-8"`` all give
-    ``"de"``. Only the first part of a tag (BCP 47) counts, except for Cantonese as an extension of
-    Chinese (``zh-yue``).
+    ``"DE"``, ``"deu"``, ``"German"``, ``"Deutsch"``, ``"de-CH"``, ``"de_CH.UTF-8"`` and Whisper's
+    own token ``"<|de|>"`` all give ``"de"``. Only the first part of a tag (BCP 47) counts, except
+    for Cantonese as an extension of Chinese (``zh-yue``).
     """
-    name = text.strip().lower()
+    name = text.strip().removeprefix("<|").removesuffix("|>").lower()
     if name in _BY_NAME:
         return _BY_NAME[name]
     first, *rest = name.partition(".")[0].replace("_", "-").split("-")
@@ -76,6 +76,11 @@ def language_code(text: str) -> str | None:
         return _BY_NAME[first]
     language = _known_language(name)
     return None if language is None else _BY_NAME.get(language.language or "")
+
+
+def three_letters(code: str) -> str:
+    """ISO 639-3's code for one of Whisper's."""
+    return str(langcodes.get(code).to_alpha3())
 
 
 def _known_language(name: str) -> langcodes.Language | None:
@@ -94,7 +99,7 @@ def _known_language(name: str) -> langcodes.Language | None:
 
 @dataclass(frozen=True)
 class Language(Kind):
-    """A language; "auto" and the empty string mean that it is to be detected."""
+    """A language. "auto" and the empty string mean that it must be detected."""
 
     @override
     def read(self, value: object, limits: OptionLimits) -> str | None:
@@ -117,10 +122,8 @@ class Language(Kind):
 
 def _hint(value: str) -> tuple[str, ...]:
     name = value.strip().lower()[:LONGEST_NAME]
-    close = difflib.get_close_matches(name, LANGUAGES.values(), n=1, cutoff=0.7)
-    if close:
-        return (f'the closest is "{close[0]}"',)
     language = _known_language(name)
-    if language is None or not language.is_valid():
-        return ()
-    return (f"Whisper does not know {language.display_name()}",)
+    if language is not None and language.is_valid():
+        return (f"Whisper does not know {language.display_name()}",)
+    close = difflib.get_close_matches(name, LANGUAGES.values(), n=1, cutoff=0.7)
+    return (f'the closest is "{close[0]}"',) if close else ()

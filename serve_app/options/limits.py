@@ -4,8 +4,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class OptionLimits(BaseModel):
-    """The operator's bounds. An option beyond its bound is refused with 422, except ``batch_size``,
-    which is lowered.
+    """The operator's bounds. A request beyond one of them is refused with 422, except that a
+    larger ``batch_size`` is lowered.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -14,7 +14,7 @@ class OptionLimits(BaseModel):
         default=64,
         ge=1,
         le=1024,
-        description="Largest batch_size; a larger value is lowered to it.",
+        description="Largest batch_size. A larger value is lowered to it.",
     )
     max_beam_size: int = Field(default=10, ge=1, le=100, description="Largest beam_size.")
     max_best_of: int = Field(default=10, ge=1, le=100, description="Largest best_of.")
@@ -22,24 +22,24 @@ class OptionLimits(BaseModel):
         default=10,
         ge=1,
         le=100,
-        description="Most temperatures in one list; each may decode a window once more.",
+        description="Most temperatures in one list. Each may decode a window once more.",
     )
     max_clips: int = Field(
         default=1000,
         ge=1,
         le=100_000,
-        description="Most clips in clip_timestamps; each is decoded.",
+        description="Most clips in clip_timestamps.",
     )
     max_windows: int = Field(
         default=2000,
         ge=1,
         le=1_000_000,
-        description="Most windows that one request may be cut into: by its clips, by chunk_length "
-        "(4 hours in windows of 8 s are 1,800), or by 30 s each.",
+        description="Most windows that one request may be cut into, by its clips, by chunk_length, "
+        "or every 30 s. 4 hours of audio in windows of 8 s are 1,800.",
     )
     max_json_characters: int = Field(
         default=65_536,
         ge=1024,
         le=16_777_216,
-        description="Longest generate_kwargs, or option beside it, in characters.",
+        description="Longest generate_kwargs, or option of its own, in characters.",
     )

@@ -1,4 +1,4 @@
-"""What must be known of the served model to tell whether options fit it."""
+"""The facts about a model that decide whether options fit it."""
 
 from dataclasses import dataclass
 
@@ -23,12 +23,11 @@ class ModelFacts:
 
 
 def check_against_model(options: TranscribeOptions, model: ModelFacts) -> TranscribeOptions:
-    """``options`` as this model can carry them out.
+    """``options`` as this model can apply them. An English-only model drops ``multilingual``.
 
-    ``multilingual`` is dropped for an English-only model. Raises :class:`InvalidOption` for a
-    language or a translation that the model cannot do, and for token ids that it does not have or
-    that would make CTranslate2 crash (ids beyond the vocabulary) or run on (a suppressed end of
-    text).
+    Raises :class:`InvalidOption` for a language or a translation that the model cannot do, and for
+    token ids that it does not have or that would make CTranslate2 crash (ids beyond the vocabulary)
+    or run on (a suppressed end of text).
     """
     if options.task == "translate" and not model.multilingual:
         raise InvalidOption(

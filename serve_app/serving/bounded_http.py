@@ -1,8 +1,9 @@
-"""uvicorn's HTTP protocol with a bound on what comes besides bodies and on its time.
+"""uvicorn's HTTP protocol, with limits on heads and trailers and on the time to parse them.
 
-uvicorn sets none with its fast parser. It keeps a head in memory until it is complete, and each
-line of the trailers after a chunked body; it parses whatever a read brings at once, although a body
-in chunks of one byte takes it 100 ns for each byte on the wire. HAProxy bounds heads likewise.
+uvicorn's fast parser has no such limits. It keeps a head in memory until it is complete, and each
+line of the trailers after a chunked body. It parses everything that one read returns at once,
+although a body in chunks of one byte takes it 100 ns per byte. HAProxy limits heads in the same
+way.
 """
 
 import asyncio
@@ -14,13 +15,13 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
-"""The most of a head, of trailers, and between two pieces of a body."""
+"""Most bytes of a head, of trailers, and between two pieces of a body."""
 
 PIECE_BYTES = 8 * 1024
-"""What is parsed without a look at the time: it takes 1 ms at most."""
+"""Most bytes that are parsed without a look at the time. This takes 1 ms at most."""
 
 TURN_SECONDS = 0.001
-"""For so long one connection is parsed before others have their turn on the event loop."""
+"""Seconds for which one connection is parsed before others have their turn on the event loop."""
 
 
 def bound_heads() -> None:
@@ -29,7 +30,7 @@ def bound_heads() -> None:
 
 
 class _Flow(FlowControl):
-    """Does not read more from the connection while something that was read ``is_left``."""
+    """Reads no more from the connection while something that was read ``is_left``."""
 
     is_left = False
 
@@ -42,9 +43,9 @@ class _Flow(FlowControl):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes a connection on which too much comes that is not a body.
+    """Closes a connection on which too much arrives that is not a body.
 
-    The client is answered as if the request were not HTTP, or not at all if its answer has begun.
+    The client gets the answer to a request that is not HTTP, or none if its answer has begun.
     """
 
     _left = b""

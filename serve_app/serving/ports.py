@@ -1,7 +1,7 @@
-"""The TCP ports of a local server: that they are free, and that no second server takes them too.
+"""The TCP ports of a local server: that they are free, and that no second server takes them.
 
-Ray Serve shares most of its ports with whoever listens there already (SO_REUSEPORT). Without the
-checks here, a second server on the machine would get some of the first one's requests.
+Ray Serve shares most of its ports with any process that listens there already (SO_REUSEPORT).
+Without these checks, a second server on the machine would receive some of the first one's requests.
 """
 
 import errno
@@ -57,5 +57,5 @@ class PortBlock:
         )
 
     def close(self) -> None:
-        """Let other servers have the block."""
+        """Release the block to other servers."""
         self._held.close()

@@ -1,6 +1,7 @@
-"""Profiles: Serve configs, read from ``configs/`` or from a file and checked to the last key."""
+"""Profiles are Serve configs, read from ``configs/`` or from a file and checked to the last key."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -9,15 +10,27 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from ray.serve.schema import ServeApplicationSchema, ServeDeploySchema
 
+from models import ModelError
 from serve_app.errors import WhisperOxError
 from serve_app.settings import AppSettings, EngineTunables
 
 PROFILES = Path(__file__).parents[2] / "configs"
 """The profiles that come with Whisper OX, beside this package wherever it is installed."""
 
-USER_CONFIGS: dict[str, type[BaseModel] | None] = {"Ingress": None, "Transcriber": EngineTunables}
-"""What each deployment takes as ``user_config``. The names are spelt out because importing
-:mod:`serve_app.serving.deployments` would load the engine."""
+INGRESS, TRANSCRIBER = "Ingress", "Transcriber"
+"""The names of the deployments, which are those of their classes. They are spelt out because
+importing :mod:`serve_app.serving.deployments` would load the engine."""
+
+
+def transcribers(settings: AppSettings) -> dict[str, str]:
+    """The name of each model's deployment, by that of the model.
+
+    ``Transcriber`` if there is one model, else ``Transcriber-base`` and so on.
+    """
+    names = [*settings.served]
+    if len(names) == 1:
+        return {names[0]: TRANSCRIBER}
+    return {name: f"{TRANSCRIBER}-{re.sub(r'[^A-Za-z0-9._-]', '-', name)}" for name in names}
 
 
 class InvalidProfile(WhisperOxError):
@@ -47,16 +60,60 @@ class Profile:
             for deployment in self.application.deployments
         }
 
-    def changed(self, *, model: str | None, host: str | None, port: int | None) -> "Profile":
-        """The profile with what the command line says instead; None leaves the profile's own."""
+    @property
+    def replicas(self) -> dict[str, int]:
+        """The most replicas of each model, by its name."""
+        found = {}
+        for model, deployment in transcribers(self.settings).items():
+            options = self.deployment_options.get(deployment, {})
+            scaling = options.get("autoscaling_config") or {}
+            found[model] = scaling.get("max_replicas") or options.get("num_replicas") or 1
+        return found
+
+    def changed(
+        self, *, models: Sequence[str] = (), host: str | None = None, port: int | None = None
+    ) -> "Profile":
+        """The profile with what the command line says instead; None leaves the profile's own.
+
+        ``models`` are served instead of the profile's, each as its first model is. Raises
+        ``InvalidProfile``.
+        """
         http = self.config.http_options
         update = {"host": host or http.host, "port": port or http.port}
         config = self.config.model_copy(update={"http_options": http.model_copy(update=update)})
-        engine = self.settings.engine
-        engine = engine.model_copy(update={"model": model or engine.model})
-        return replace(
-            self, config=config, settings=self.settings.model_copy(update={"engine": engine})
+        changed = replace(self, config=config)
+        try:
+            return changed._serving(models) if models else changed
+        except ValueError as error:
+            raise InvalidProfile(str(error)) from error
+
+    def with_cores(self, cores: Mapping[str, int]) -> "Profile":
+        """The profile with so many cores for each of its several models, by name."""
+        models = tuple(
+            own.model_copy(update={"cores": cores[own.name]}) for own in self.settings.models
         )
+        return replace(self, settings=self.settings.model_copy(update={"models": models}))
+
+    def _serving(self, models: Sequence[str]) -> "Profile":
+        engine = self.settings.engine.model_dump(exclude_unset=True, exclude={"model"})
+        args = self.settings.model_dump(exclude_unset=True, exclude={"engine", "models"})
+        if len(models) == 1:
+            args["engine"] = engine | {"model": models[0]}
+        else:
+            args |= {"engine": engine, "models": [{"model": model} for model in models]}
+        settings = _validate("--model", AppSettings, args)
+        first, *_ = transcribers(self.settings).values()
+        application = self.application
+        known = {deployment.name: deployment for deployment in application.deployments}
+        deployments = [known[INGRESS]] if INGRESS in known else []
+        if first in known:
+            deployments += [
+                known[first].model_copy(update={"name": name})
+                for name in transcribers(settings).values()
+            ]
+        application = application.model_copy(update={"deployments": deployments})
+        config = self.config.model_copy(update={"applications": [application]})
+        return Profile(config, settings)
 
 
 def profile_path(name: str) -> Path:
@@ -78,7 +135,7 @@ def load_profile(name: str) -> Profile:
         raise InvalidProfile(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
         raise InvalidProfile(f"{path}: {_one_line(error)}") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, ModelError) as error:
         raise InvalidProfile(f"{path}: {' '.join(str(error).split())}") from error
 
 
@@ -91,16 +148,23 @@ def _check(document: Any) -> Profile:
     if len(config.applications) != 1:
         raise ValueError("one application is expected")
     profile = Profile(config, _validate("args", AppSettings, config.applications[0].args))
+    models = [*transcribers(profile.settings).values()]
+    deployments = [INGRESS, *models]
+    if len(set(models)) < len(models):
+        raise ValueError(f"args.models: several would be deployed as one of {', '.join(models)}")
     for deployment, options in profile.deployment_options.items():
-        if deployment not in USER_CONFIGS:
+        if deployment not in deployments:
             raise ValueError(
-                f"there is no deployment {deployment}; there are {', '.join(USER_CONFIGS)}"
+                f"there is no deployment {deployment}; there are {', '.join(deployments)}"
             )
-        tunables = USER_CONFIGS[deployment]
-        if tunables:
-            _validate(f"{deployment}.user_config", tunables, options.get("user_config") or {})
+        if deployment != INGRESS:
+            tunables = options.get("user_config") or {}
+            _validate(f"{deployment}.user_config", EngineTunables, tunables)
         elif "user_config" in options:
             raise ValueError(f"{deployment} takes no user_config")
+    missing = set(deployments) - set(profile.deployment_options)
+    if len(models) > 1 and missing:  # with Serve's defaults it would hold five requests
+        raise ValueError(f"deployments: {', '.join(sorted(missing))} is missing")
     return profile
 
 

@@ -1,8 +1,8 @@
-"""Ray Serve's own error answers in our form, and no headers from callers that only Serve may set.
+"""Words Ray Serve's own error answers like ours, and removes headers that only Serve may set.
 
 ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`` names :func:`middlewares`. Behind HAProxy, Serve calls
-it in each Ingress replica and in the Python proxy that stands in for them; without HAProxy, in the
-Python proxy that takes every request.
+it in each Ingress replica and in the Python proxy that replaces them. Without HAProxy, Serve calls
+it in the Python proxy that receives every request.
 """
 
 import logging
@@ -22,7 +22,7 @@ from serve_app.settings import LogSettings
 logger = logging.getLogger("whisper_ox.proxy")
 
 OWN_PATHS = "/-/"
-"""Serve's health check and route table, which it and HAProxy read themselves."""
+"""Serve's health check and route table, which Serve and HAProxy read themselves."""
 
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 
@@ -40,7 +40,9 @@ _ANSWERS: dict[int, WhisperOxError] = {
 
 
 def middlewares() -> list[Middleware]:
-    """What Serve wraps around its server; what else this process's server needs is set up too."""
+    """The middlewares that Serve wraps around its server. This also sets up the process's
+    server.
+    """
     if not logging.getLogger("whisper_ox").handlers:  # an Ingress replica has set up its own
         configure_logging(LogSettings())
     pull_bodies()
@@ -49,7 +51,7 @@ def middlewares() -> list[Middleware]:
 
 
 class ProxyErrors:
-    """Outermost ASGI middleware: whoever answers, the caller gets JSON and one request id.
+    """The outermost ASGI middleware: the caller gets JSON and one request id, whatever answers.
 
     Answers of the application pass unchanged, piece by piece.
     """
@@ -58,7 +60,7 @@ class ProxyErrors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry."""
+        """Serve one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return

@@ -1,12 +1,12 @@
-"""Every use of what Ray does not document; the rest of ``serving/`` keeps to its public interface.
+"""Every use of undocumented parts of Ray. The rest of ``serving/`` uses only its public interface.
 
 Each function here has been checked with Ray 2.60, refuses every other version with ``NotReady``,
-and has a test in ``tests/unit/test_ray_internals.py`` that fails if Ray changes what it relies on.
-To upgrade Ray, run those tests with the new version, then change ``CHECKED_RAY``.
+and has a test in ``tests/unit/test_ray_internals.py`` that fails if Ray changes what the function
+relies on. To upgrade Ray, run those tests with the new version, then change ``CHECKED_RAY``.
 
-Two more things rely on what a version of Ray happens to do, and are tested likewise: the names of
-Ray's environment variables (:mod:`serve_app.environment`) and the form of the configuration that
-Serve writes for HAProxy (``haproxy.py``, a command that Serve starts).
+Two more things rely on undocumented behaviour and are tested in the same way: the names of Ray's
+environment variables (:mod:`serve_app.environment`), and the form of the configuration that Serve
+writes for HAProxy (``haproxy.py``, a command that Serve starts).
 """
 
 import asyncio
@@ -29,14 +29,15 @@ CHECKED_RAY = "2.60"
 SERVES_HEADERS = frozenset(
     {b"x-request-timeout-seconds", b"x-request-disconnect-disabled", b"serve-multiplexed-model-id"}
 )
-"""With these a caller would lift Serve's own time limit, hide that it left, or choose a replica."""
+"""With these headers a caller could lift Serve's time limit, hide that it left, or choose a
+replica."""
 
 HEADERS_READ_AS_TEXT = frozenset({b"x-session-id", b"traceparent", b"tracestate"})
-"""Serve takes their values for UTF-8 and fails if they are not."""
+"""Serve reads the values of these headers as UTF-8, and fails if they are not."""
 
 READ_AHEAD_MESSAGES = 4
-"""What the Python proxy reads of a body before the replica asks for more. A message of uvicorn has
-up to 320 KiB."""
+"""Bytes of a body that the Python proxy reads before the replica asks for more. A message of
+uvicorn has up to 320 KiB."""
 
 _EVERY_INTERFACE = "[::]:"
 
@@ -51,21 +52,22 @@ def require_checked_ray() -> None:
 
 
 def start_no_usage_reporter() -> None:
-    """Call before ``ray.init``: Ray then leaves out its API server.
+    """Make Ray leave out its API server. Call this before ``ray.init``.
 
-    With the dashboard off, that serves usage statistics alone. With these off too, it still asks
-    the metadata services of three clouds whether it runs there.
+    With the dashboard off, the API server only serves usage statistics. With these off too, it
+    still asks the metadata services of three clouds whether it runs there.
     """
     require_checked_ray()
     services.start_api_server = lambda *args, **options: ("", None)
 
 
 def listen_on_node_address_only() -> None:
-    """Call in a replica while it is being constructed: Serve opens its gRPC port after that.
+    """Bind Serve's gRPC port to the node's address. Call this while a replica is being constructed.
 
-    Serve would open it on every interface. It unpickles whatever it is sent and asks for no token,
-    so whoever reaches it runs code as the server. Callers use the node's own address, which is the
-    loopback address for a local server. Between nodes a network policy has to keep others out.
+    Serve would open the port on every interface. It unpickles everything that it receives and asks
+    for no token, so whoever reaches it can run code as the server. Callers use the node's own
+    address, which is the loopback address for a local server. Between nodes, a network policy must
+    keep others out.
     """
     require_checked_ray()
     add_port = replica.add_port_to_grpc_server
@@ -82,11 +84,12 @@ def listen_on_node_address_only() -> None:
 
 
 def pull_bodies() -> None:
-    """Call in a replica or a proxy before its first request: bodies come as they are read.
+    """Let bodies arrive as they are read. Call this in a replica or a proxy before its first
+    request.
 
-    Serve would take a body from the connection as fast as it arrives and queue all of it, without
-    bound, before the application has asked for a byte. Thereby it would also tell a client that
-    sends ``Expect: 100-continue`` to go on before the application can refuse the request.
+    Serve would read a body from the connection as fast as it arrives and queue all of it, without a
+    limit, before the application asks for a byte. It would also tell a client that sends ``Expect:
+    100-continue`` to continue before the application can refuse the request.
     """
     require_checked_ray()
     replica.ASGIDIReceiveProxy = _PulledFromServer
@@ -96,11 +99,11 @@ def pull_bodies() -> None:
 
 
 class _Pull:
-    """Lets one side fetch once for each time that the other one asks.
+    """Lets one side fetch once for each time that the other side asks.
 
-    ``loop`` is that of the fetching side if the other one is on a different one. Once the last
-    piece of a body has been taken, nobody asks any more, and the fetching side only waits for the
-    client to leave. The messages of a WebSocket have no last one: its application asks on.
+    ``loop`` is that of the fetching side if the other side is on a different one. After the last
+    piece of a body nobody asks any more, and the fetching side only waits for the client to leave.
+    A WebSocket has no last message, so its application always asks.
     """
 
     def __init__(self, scope: Any, loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -142,7 +145,7 @@ class _Pulled:
 
 
 class _PulledFromServer(_Pulled, ASGIDIReceiveProxy):  # type: ignore[misc]  # ray has no types
-    """What a replica behind HAProxy reads, from the HTTP server in the same process."""
+    """What a replica behind HAProxy reads from the HTTP server in the same process."""
 
     def __init__(self, scope: Any, receive: Receive, user_event_loop: Any) -> None:
         self._pull = _Pull(scope, asyncio.get_running_loop())
@@ -155,7 +158,7 @@ class _PulledFromServer(_Pulled, ASGIDIReceiveProxy):  # type: ignore[misc]  # r
 
 
 class _PulledFromProxy(_Pulled, ASGIReceiveProxy):  # type: ignore[misc]  # ray has no types
-    """What a replica behind the Python proxy reads, from that process."""
+    """What a replica behind the Python proxy reads from that process."""
 
     def __init__(
         self, scope: Any, request_metadata: Any, fetch: Callable[[Any], Awaitable[bytes]]
@@ -170,14 +173,14 @@ class _PulledFromProxy(_Pulled, ASGIReceiveProxy):  # type: ignore[misc]  # ray 
 
 
 class _PulledQueue(MessageQueue):  # type: ignore[misc]  # ray has no types
-    """What the Python proxy has read of a request that the replica has not fetched yet."""
+    """What the Python proxy has read of a request and the replica has not fetched yet."""
 
     def __init__(self) -> None:
         super().__init__()
         self._has_room = asyncio.Event()
 
     async def room(self) -> None:
-        """Wait until the replica has asked, and for as long as the queue is full."""
+        """Wait until the replica has asked, and while the queue is full."""
         await self._has_room.wait()
         if len(self._message_queue) >= READ_AHEAD_MESSAGES - 1:
             self._has_room.clear()
@@ -205,7 +208,7 @@ async def _fill_as_pulled(self: Any, receive: Receive, queue: _PulledQueue) -> i
 
 
 def inside_the_call(handle: DeploymentHandle) -> DeploymentHandle:
-    """``handle`` over Serve's gRPC instead of Ray's core, which saves 5 ms a call.
+    """``handle`` over Serve's gRPC instead of Ray's core, which saves 5 ms per call.
 
     A message may have up to 4 MiB.
     """
@@ -221,7 +224,7 @@ def metrics_port() -> int:
 
 
 def quiet_logs() -> None:
-    """Keep Ray's notes about a start out of this process's log."""
+    """Keep Ray's messages about a start out of this process's log."""
     require_checked_ray()
     for chatty in ("ray.serve", "ray._private.authentication.authentication_token_setup"):
         logging.getLogger(chatty).setLevel(logging.ERROR)

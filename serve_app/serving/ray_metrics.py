@@ -1,7 +1,7 @@
-"""Metrics by way of Ray: recorded in a replica, answered for a local server.
+"""Metrics through Ray: recorded in a replica, answered for a local server.
 
 :mod:`ray.serve.metrics` adds the labels ``application``, ``deployment`` and ``replica``. On each
-node Ray's agent collects from every process, by default every 10 s
+node, Ray's agent collects from every process, by default every 10 s
 (``RAY_metrics_report_interval_ms``), and answers Prometheus at a port of its own.
 """
 
@@ -24,15 +24,15 @@ from serve_app.metrics import METRICS, PREFIX, Counter, Gauge, Histogram, Metric
 logger = logging.getLogger("whisper_ox.metrics")
 
 REPEAT_SECONDS = 1.0
-"""How often gauges are reported again. Ray's agent forgets a gauge after twice its report interval,
-which is at least a second."""
+"""Seconds after which gauges are reported again. Ray's agent forgets a gauge after twice its report
+interval, which is at least a second."""
 
 _NOTHING = math.ulp(0.0)
 """The smallest positive number, which vanishes in any sum: Ray refuses to count 0."""
 
 PATH = "/metrics"
 AGENT_TIMEOUT_SECONDS = 8.0
-"""Below the 10 s after which Prometheus gives up on a scrape."""
+"""In seconds, below the 10 s after which Prometheus gives up on a scrape."""
 
 
 class RayMetrics(Sink):

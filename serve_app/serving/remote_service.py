@@ -51,25 +51,27 @@ from serve_app.transcript import Segment, Stretch, Tell, Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
 
-TRANSCRIBER = "Transcriber"
-"""The name of the deployment that holds the model."""
-
 DESCRIBE_TIMEOUT_SECONDS = 2.0
 LOAD_TIMEOUT_SECONDS = 1.0
 INLINE_BYTES = 3 * 1024 * 1024
-"""Samples up to this size travel inside the call: 98 s as int16. Serve's gRPC takes up to 4 MiB."""
+"""Bytes of samples that travel inside the call: 98 s as int16. Serve's gRPC accepts up to 4 MiB."""
 
 RETRIED_SECONDS = 900.0
-"""The most work, in window seconds, of a request that is sent once more: a quarter of an hour of
-audio, which cannot be what filled the memory of a process."""
+"""Most work, in window seconds, of a request that is sent once more: a quarter of an hour of audio,
+which cannot be what filled the memory of a process."""
 
 
 class RemoteService:
-    """:class:`serve_app.service.SpeechService` over a handle to the Transcriber replicas."""
+    """:class:`serve_app.service.SpeechService` over a handle to the replicas of one ``model``."""
 
     def __init__(
-        self, transcriber: DeploymentHandle, sink: metrics.Sink, tracer: Tracer = NO_TRACER
+        self,
+        model: str,
+        transcriber: DeploymentHandle,
+        sink: metrics.Sink,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
+        self._model = model
         self._transcriber = transcriber
         self._inline = ray_internals.inside_the_call(transcriber)
         self._sink = sink
@@ -97,12 +99,14 @@ class RemoteService:
     ) -> Transcript:
         """One transcription, tried once more if the model process dies under it.
 
-        Of a long one that is left to the client.
+        A long one is left to the client.
         """
         telling = tell and _Telling(tell)
         key = caller.key or metrics.NO_KEY
         if caller.live is None or not caller.live.is_draft:
-            self._sink.count(metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key)
+            self._sink.count(
+                metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key, model=self._model
+            )
         try:
             return await self._call(clip, options, caller, telling)
         except RayActorError as error:
@@ -115,7 +119,7 @@ class RemoteService:
                     "moment; if it keeps failing, split it into shorter files."
                 ) from error
             self._sink.count(metrics.MODEL_RETRIES)
-            logger.warning("a Transcriber replica died; trying its request once more")
+            logger.warning("a replica of %s died; trying its request once more", self._model)
         try:
             return await self._call(clip, options, caller, telling)
         except RayActorError as error:
@@ -127,7 +131,7 @@ class RemoteService:
     async def detect_speech(
         self, clip: AudioClip, parameters: VadParameters, caller: Caller
     ) -> list[Stretch]:
-        """See :class:`serve_app.service.SpeechService`. It is sent only once."""
+        """See :class:`serve_app.service.SpeechService`. The request is sent only once."""
         response = self._handle(clip).detect_speech.remote(clip, parameters, caller)
         try:
             with _raising_our_errors(response):
@@ -157,7 +161,9 @@ class RemoteService:
             self._is_known_to_live = True
             return facts
         except (asyncio.TimeoutError, RayActorError, DeploymentUnavailableError) as error:
-            reason = await asyncio.get_running_loop().run_in_executor(None, why_not_ready)
+            reason = await asyncio.get_running_loop().run_in_executor(
+                None, why_not_ready, self._transcriber.deployment_name
+            )
             raise NotReady(reason) from error
 
     async def _call(
@@ -167,7 +173,7 @@ class RemoteService:
         caller: Caller,
         telling: "_Telling | None",
     ) -> Transcript:
-        """One call. Raises ``RayActorError`` if its process dies, else ``WhisperOxError``."""
+        """One call. Raises ``RayActorError`` if its process dies, or else ``WhisperOxError``."""
         handle = self._handle(clip)
         with self._tracer.span("call Transcriber", caller.traceparent, "client") as span:
             caller = replace(caller, traceparent=span.traceparent)
@@ -206,7 +212,7 @@ class RemoteService:
 
 
 class _Telling:
-    """Passes segments on to a client who hears each of them once, however often they are sent."""
+    """Passes segments on to a client, who gets each of them once, however often they are sent."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
@@ -231,7 +237,8 @@ def _raising_our_errors(
 ) -> Iterator[None]:
     """Raise what the replica raised while the block awaits ``response``.
 
-    A call whose caller leaves is cancelled. ``RayActorError`` and ``BackPressureError`` pass.
+    A call is cancelled if its caller leaves. ``RayActorError`` and ``BackPressureError`` pass
+    unchanged.
     """
     try:
         yield
@@ -253,8 +260,26 @@ def _raising_our_errors(
         ) from error
 
 
-def why_not_ready() -> str:
-    """What Serve says about the deployments, in one line."""
+def why_not_ready(deployment: str) -> str:
+    """What Serve says about a model's deployment, in one line."""
+    model = f"The model {deployment.partition('-')[2]}".strip()
+    for application in serve.status().applications.values():
+        transcriber = application.deployments.get(deployment)
+        if transcriber is None:
+            if application.status is ApplicationStatus.DEPLOY_FAILED:
+                return f"{model} failed to start: {_last_line(application.message)}"
+            continue
+        detail = _last_line(transcriber.message)
+        if transcriber.status is DeploymentStatus.DEPLOY_FAILED:
+            return f"{model} failed to start: {detail}"
+        if transcriber.status is DeploymentStatus.HEALTHY:
+            return f"{model} has no replica free or alive; one answers again shortly."
+        return f"{model} is being loaded{detail and f' ({detail})'}."
+    return f"{model} is not deployed yet."
+
+
+def why_failed() -> str:
+    """Why Serve has given up starting a model, in one line; "" if it has not."""
     for application in serve.status().applications.values():
         if application.status is ApplicationStatus.DEPLOY_FAILED:
             failed = [
@@ -262,15 +287,8 @@ def why_not_ready() -> str:
                 for deployment in application.deployments.values()
                 if deployment.status is DeploymentStatus.DEPLOY_FAILED
             ]
-            return f"The model failed to start: {_last_line(*failed, application.message)}"
-        transcriber = application.deployments.get(TRANSCRIBER)
-        if transcriber is None:
-            continue
-        if transcriber.status is DeploymentStatus.HEALTHY:
-            return "Every model replica is busy or gone; one answers again shortly."
-        detail = _last_line(transcriber.message)
-        return f"The model is being loaded{detail and f' ({detail})'}."
-    return "The model is not deployed yet."
+            return f"A model failed to start: {_last_line(*failed, application.message)}"
+    return ""
 
 
 def _last_line(*messages: str) -> str:

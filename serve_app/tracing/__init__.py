@@ -1,7 +1,7 @@
-"""Traces of requests, which are recorded if OpenTelemetry's own variables ask for them.
+"""Traces of requests, recorded if OpenTelemetry's own variables ask for them.
 
-``span`` is what the rest of the server sees of them. OpenTelemetry's SDK reads most of its
-variables by itself; docs/settings.md lists those that matter.
+The rest of the server sees only ``span``. OpenTelemetry's SDK reads most of its variables itself;
+docs/settings.md lists those that matter.
 """
 
 import os

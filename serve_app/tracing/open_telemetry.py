@@ -1,7 +1,7 @@
 """Spans that OpenTelemetry records and sends.
 
-We use a tracer provider of our own and leave the global one to Ray, which has its own traces and
-metrics. Contexts are passed by hand, because a request crosses event loops, threads and processes.
+The tracer provider is our own. The global one belongs to Ray, which has its own traces and metrics.
+Contexts are passed explicitly, because a request crosses event loops, threads and processes.
 """
 
 import os
@@ -39,11 +39,11 @@ from serve_app.tracing.span import NOTHING, Attributes, Kind, Span, Tracer
 SERVICE_NAME: Final = "whisper-ox"
 
 FLUSH_SECONDS: Final = 3.0
-"""How long a collector that does not answer may delay the end of the server."""
+"""Seconds by which a collector that does not answer may delay the end of the server."""
 
 MAX_STEPS: Final = 1000
-"""The most steps of one span; two hours of audio have about 600. The SDK itself drops spans when
-more than 2048 wait to be sent."""
+"""Most steps of one span. Two hours of audio have about 600. The SDK itself drops spans when more
+than 2048 wait to be sent."""
 
 ERROR_TYPE: Final = "error.type"
 STEPS_DROPPED: Final = "whisper_ox.steps_dropped"
@@ -98,8 +98,10 @@ class OpenTelemetryTracer(Tracer):
 
 @dataclass(frozen=True)
 class _Clock:
-    """Turns ``time.perf_counter()`` into nanoseconds since the epoch. All parts of a request use
-    one clock, so that they fit together even if the machine's own is changed meanwhile.
+    """Turns ``time.perf_counter()`` into nanoseconds since the epoch.
+
+    All parts of a request use one clock, so they fit together even if the machine's clock is
+    changed meanwhile.
     """
 
     epoch_ns: int
@@ -184,7 +186,9 @@ class OpenTelemetrySpan(Span):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it. Only the code or class of an error is kept, since messages may quote a caller."""
+        """End it. Only the code or class of an error is kept, because a message may quote a
+        caller.
+        """
         if isinstance(error, WhisperOxError) and error.status < 500:
             self.note({ERROR_TYPE: error.code})  # the request was wrong, the server did not fail
         elif isinstance(error, WhisperOxError):

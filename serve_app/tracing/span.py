@@ -1,7 +1,7 @@
 """How the rest of the server times the parts of a request.
 
-These classes do nothing, which is what they should do while traces are off. Those of
-:mod:`serve_app.tracing.open_telemetry`, which derive from them, record.
+These classes do nothing, which is right while traces are off. Their subclasses in
+:mod:`serve_app.tracing.open_telemetry` record.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ Kind = Literal["server", "client"]
 """The two ends of a call from one process to another."""
 
 Attributes = Mapping[str, str | int | float | bool]
-"""Sizes, times, names and codes, but nothing of audio, text, prompts, keys or query strings."""
+"""Sizes, times, names and codes. Never audio, text, prompts, keys or query strings."""
 
 NOTHING: Final[Attributes] = {}
 
@@ -28,12 +28,14 @@ class Span:
 
     is_recorded: bool = False
     traceparent: str = ""
-    """Its place in the trace in W3C's form, for a child elsewhere; "" while traces are off."""
+    """Its place in the trace in W3C's form, for a child in another process; "" while traces are
+    off.
+    """
     trace_id: str = ""
     """32 hexadecimal digits; "" while traces are off."""
 
     def child(self, name: str) -> "Span":
-        """A part of this one that begins now."""
+        """A child span that begins now."""
         return self
 
     def step(
@@ -44,10 +46,10 @@ class Span:
         attributes: Attributes = NOTHING,
         beside: Sequence["Span"] = (),
     ) -> None:
-        """Add a part that is over; ``began`` and ``ended`` are ``time.perf_counter()``.
+        """Add a child span that is over. ``began`` and ``ended`` are ``time.perf_counter()``.
 
-        ``beside`` are the spans of other requests that the same work was for. This takes a few
-        microseconds; the part is recorded when this span ends.
+        ``beside`` are the spans of other requests for which the same work was done. This takes a
+        few microseconds. The child is recorded when this span ends.
         """
 
     def rename(self, name: str) -> None:
@@ -81,11 +83,11 @@ class Tracer:
         kind: Kind = "server",
         attributes: Attributes = NOTHING,
     ) -> Span:
-        """``parent`` is a W3C ``traceparent``; anything else begins a trace of its own."""
+        """Begin a span. ``parent`` is a W3C ``traceparent``; anything else begins a new trace."""
         return NO_SPAN
 
     def flush(self) -> None:
-        """Send what has ended so far; returns after a few seconds at the latest."""
+        """Send the spans that have ended. Returns after a few seconds at most."""
 
 
 NO_SPAN: Final = Span()

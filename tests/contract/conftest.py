@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -12,6 +13,7 @@ from loadtest.server import Server, free_port, start_server
 from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.serving.profile import profile_path
 from tests.contract.scrape import REPORT_ENVIRONMENT
+from tests.contract.wire import wav
 from tests.shared_servers import name_servers
 
 API_KEY = "correct horse battery staple"
@@ -36,7 +38,7 @@ def tiny_en() -> Iterator[Server]:
 
 @pytest.fixture(scope="package")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that may log what it hears."""
+    """A server that may log transcripts."""
     profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
     profile["applications"][0]["args"] = {"log": {"level": "debug", "transcripts": True}}
     path: Path = tmp_path_factory.mktemp("profile") / "talkative.yaml"
@@ -59,8 +61,9 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterator[Server]:
-    """A server for other machines too, with keys, strict options, low limits, one more path and
-    one page that may use it."""
+    """A server that listens for other machines, with keys, strict options, low limits, one more
+    path and one page that may use it.
+    """
     profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
     profile["applications"][0]["args"] = {
         "http": {
@@ -88,6 +91,15 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterat
     flags = ["--config", str(path), "--host", "0.0.0.0", "--metrics-port", str(free_port())]
     with start_server("tiny.en", flags, environment) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def stereo(hello: bytes) -> bytes:
+    """A WAV in which the right channel says "Hello world" first, and then the left one."""
+    said = np.frombuffer(hello[44:], np.int16)
+    silence = np.zeros_like(said)
+    left, right = np.concatenate([silence, said]), np.concatenate([said, silence])
+    return wav(np.stack([left, right], axis=1))
 
 
 @pytest.fixture(scope="session")

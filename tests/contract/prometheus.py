@@ -20,20 +20,20 @@ SCRAPES_NEEDED = 3
 
 
 class Prometheus:
-    """Its HTTP API."""
+    """The HTTP API of a running Prometheus."""
 
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=url, timeout=10)
 
     def query(self, expression: str) -> list[Any]:
-        """Series of an instant query. Fails where Prometheus refuses it."""
+        """The series of an instant query. Fails if Prometheus refuses it."""
         answer = self._client.get("/api/v1/query", params={"query": expression}).json()
         assert answer["status"] == "success", answer
         result: list[Any] = answer["data"]["result"]
         return result
 
     def has_scraped(self) -> bool:
-        """Whether it has read the endpoint often enough for rates."""
+        """Whether it has scraped the endpoint often enough for rates."""
         try:
             found = self.query("min(count_over_time(up[1m]) and up == 1)")
         except httpx.TransportError:

@@ -8,11 +8,11 @@ import yaml
 
 OBSERVABILITY = Path(__file__).parents[2] / "k8s" / "observability"
 RATE_INTERVAL = "1m"
-"""What Grafana would put in for ``$__rate_interval``."""
+"""Grafana's replacement for ``$__rate_interval``."""
 
 
 def panel_queries() -> dict[str, str]:
-    """PromQL of the committed dashboard by panel and legend."""
+    """The PromQL of the committed dashboard, by panel and legend."""
     dashboard = json.loads((OBSERVABILITY / "dashboard.json").read_text())
     return {
         f"{panel['title']}: {target['legendFormat']}": target["expr"].replace(
@@ -24,7 +24,7 @@ def panel_queries() -> dict[str, str]:
 
 
 def alert_queries() -> dict[str, str]:
-    """PromQL of the committed alerts by name."""
+    """The PromQL of the committed alerts, by name."""
     manifest = yaml.safe_load((OBSERVABILITY / "alerts.yaml").read_text())
     return {
         rule["alert"]: rule["expr"]

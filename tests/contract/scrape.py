@@ -13,9 +13,9 @@ from serve_app.metrics import METRICS, Counter, Metric
 from tests.conditions import eventually
 
 REPORT_ENVIRONMENT = {"RAY_metrics_report_interval_ms": "1000"}
-"""Ray's least; each process reports at its own times."""
+"""In seconds. The shortest interval that Ray accepts; each process reports at its own times."""
 QUIET_SECONDS = 3.0
-"""After which nothing that was counted before is still on its way."""
+"""In seconds. After this, everything that was counted before has arrived."""
 
 COUNTERS = {metric.exported_name for metric in METRICS if isinstance(metric, Counter)}
 
@@ -44,7 +44,7 @@ class Scrape:
         return sums
 
     def labels(self, name: str) -> set[str]:
-        """Labels of a series by its full name; none where there is no such series."""
+        """Labels of a series by its full name; none if there is no such series."""
         return {label for s in self.samples if s.name == name for label in s.labels}
 
 

@@ -1,4 +1,4 @@
-"""Overload of a real server: refused with the time to come back, never hung or broken."""
+"""A real server under overload: refused requests learn when to come back, and none hangs."""
 
 import http.client
 import json
@@ -46,7 +46,7 @@ def bulk_file(crowded: Server, hello: bytes) -> Iterator[None]:
     connection = http.client.HTTPConnection(file.url.host, file.url.port or 80)
 
     def is_in_work() -> bool:
-        """Sends the file again where a probe came first, for then it is refused."""
+        """Sends the file again if a probe was faster, because then it is refused."""
         if connection.sock is None or select.select([connection.sock], [], [], 0)[0]:
             connection.close()
             try:
@@ -99,8 +99,8 @@ def test_what_would_be_refused_is_refused_before_its_body_comes(
 
 
 def answer_to_a_head(server: Server) -> tuple[int, Any, bytes] | None:
-    """What comes back before any body; None where nothing does, for Ingress asks the replicas how
-    they are once a second only.
+    """The answer that comes before any body; None if none does, because Ingress asks the replicas
+    only once a second.
     """
     url = httpx.URL(server.url)
     with closing(http.client.HTTPConnection(url.host, url.port or 80, timeout=5)) as connection:

@@ -1,4 +1,4 @@
-"""Every kind of bad request: a status, a stable code, the field and what is allowed."""
+"""Every kind of bad request gets a status, a stable code, the field and what is allowed."""
 
 import gzip
 import socket

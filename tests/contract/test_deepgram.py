@@ -87,10 +87,18 @@ def test_other_containers_and_samples_alone_are_read(tiny_en: Server, hello: byt
 
 
 def test_parameters_without_an_equivalent_are_named(tiny_en: Server, hello: bytes) -> None:
-    response = listen(tiny_en, hello, diarize=True, multichannel=True, numerals=True, tag="a")
+    response = listen(tiny_en, hello, diarize=True, numerals=True, tag="a")
     warnings = (response.metadata.model_extra or {})["warnings"]
-    assert {one["parameter"] for one in warnings} == {"diarize", "multichannel", "numerals"}
+    assert {one["parameter"] for one in warnings} == {"diarize", "numerals"}
     assert response.metadata.tags == ["a"]
+
+
+def test_channels_are_told_apart(tiny_en: Server, stereo: bytes) -> None:
+    response = listen(tiny_en, stereo, multichannel=True, utterances=True)
+    assert response.metadata.channels == 2
+    texts = [(one.alternatives or [])[0].transcript for one in response.results.channels]
+    assert [str(text).lower().strip(".!") for text in texts] == ["hello world"] * 2
+    assert [one.channel for one in response.results.utterances or []] == [1, 0]
 
 
 def test_errors_are_those_that_the_client_knows(guarded: Server, hello: bytes) -> None:

@@ -1,4 +1,4 @@
-"""EchoKit's two clients, speech recognition and voice activity detection: their bytes replayed."""
+"""The bytes of EchoKit's two clients, speech recognition and voice activity detection."""
 
 import io
 import wave
@@ -15,7 +15,8 @@ from tests.contract.conftest import HASHED_KEY
 from tests.contract.wire import silence, wav
 
 PROMPT = "Hello\n你好\n(noise)\n(bgm)\n(silence)\n"
-"""EchoKit's own: Whisper is to write (noise) for what is not speech, and EchoKit drops that."""
+"""EchoKit's own prompt: Whisper should write (noise) for sound that is not speech, and EchoKit
+drops it."""
 
 BOUNDARY = "8f2c53a1d07be694-1b9e6f04c7a82d35-e45d0a9b7c13f268-06d7b2e9851fa3c4"
 
@@ -37,7 +38,7 @@ def ask(server: Server, audio: bytes) -> httpx.Response:
 
 
 def recognised(server: Server, audio: bytes, key: str = "", **texts: str) -> str:
-    """What EchoKit reads of the answer, whose status it does not look at."""
+    """What EchoKit reads of the answer. It does not look at the status."""
     response = send(f"{server.url}/v1/audio/transcriptions", "file", audio, texts, key)
     text: str = response.json().get("text", "")
     return "".join(c for c in text.lower() if c.isalnum() or c.isspace()).strip()

@@ -1,4 +1,4 @@
-"""Hostile requests to a running server: none breaks it, and none takes much of it.
+"""Hostile requests to a running server: none breaks it, and none costs it much.
 
 ``WHISPER_OX_EXAMPLES=5000 pytest tests/contract/test_hostile_requests.py`` is the long run.
 """
@@ -22,17 +22,17 @@ from tests.resilience.processes import family, title
 
 ANSWER_SECONDS = 60.0
 CPU_SECONDS_FOR_EACH = 0.5
-"""Of all processes of the server, on average; transcribing a valid one is the most of it."""
+"""CPU seconds of all processes of the server, on average. Most go to valid requests."""
 
 MEBIBYTES = 150
-"""What a run may add to the server's memory, heaps and buffers that are kept included."""
+"""MiB that a run may add to the server's memory, including heaps and buffers that are kept."""
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 
 
 @pytest.fixture(scope="module")
 def watched(tiny_en: Server, hello: bytes) -> Iterator[Server]:
-    """A server that is as well, as quick and as small after a test run as before."""
+    """A server that is as healthy, fast and small after a test run as before."""
     post(f"{tiny_en.url}/transcribe", hello)
     seconds, mebibytes, replicas = used(tiny_en)
     outcomes.clear()

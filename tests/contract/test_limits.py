@@ -126,7 +126,7 @@ def test_a_length_beside_chunks_hides_no_second_request(tiny_en: Server) -> None
 
 
 def all_of(server: Server, sent: bytes) -> bytes:
-    """Whatever is answered until the server closes the connection."""
+    """Everything that is answered until the server closes the connection."""
     url = httpx.URL(server.url)
     with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
         connection.sendall(sent)

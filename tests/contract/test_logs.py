@@ -1,4 +1,4 @@
-"""What a server logs of its requests, and what it keeps to itself."""
+"""What a server logs about its requests, and what it does not log."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ PROMPT, HOTWORDS, LANGUAGE = "Zanzibar Quetzal", "Xylophone", "no-such-language"
 
 ANSWERED = "answered"
 CALL = ("received", "transcribing", "transcribed", ANSWERED)
-"""What is told of a call at debug, by two processes, so in any order."""
+"""What the debug log tells about a call. Two processes write it, in any order."""
 
 
 def ask(

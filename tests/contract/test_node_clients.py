@@ -1,4 +1,4 @@
-"""The unmodified Node clients of OpenAI, Azure OpenAI, Groq and the AI SDK."""
+"""The unmodified Node clients of every protocol that has one."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,16 +18,17 @@ PLAIN = (
     *("openai: fs.ReadStream", "openai: File", "openai: toFile(Buffer)", "openai: text"),
     *("openai: logprobs", "openai: chunking_strategy", "azure: deployment"),
     *("groq: json", "groq: verbose_json", "ai: openai, gpt-4o-transcribe", "ai: azure"),
-    *("ai: azure, deployment", "ai: groq"),
+    *("ai: azure, deployment", "ai: groq", "deepgram: fs.ReadStream", "deepgram: Buffer"),
+    *("openrouter: JSON", "openrouter: multipart"),
 )
-"""Calls that give the text alone."""
+"""Calls that return only the text."""
 
 pytestmark = [pytest.mark.node, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
 def clients() -> Path:
-    """A folder with the packages and the script, kept from run to run under its contents' hash."""
+    """A folder with the packages and the script, kept between runs under a hash of its contents."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("node and npm are not installed")
     packages, script = (SOURCES / name for name in ("package.json", "calls.mjs"))
@@ -45,10 +47,12 @@ def clients() -> Path:
 
 
 @pytest.fixture(scope="module")
-def heard(clients: Path, tiny_en: Server) -> dict[str, str]:
-    """What each call path gives."""
+def heard(clients: Path, tiny_en: Server, stereo: bytes, tmp_path_factory: Any) -> dict[str, str]:
+    """What each call returns."""
+    channels: Path = tmp_path_factory.mktemp("audio") / "stereo.wav"
+    channels.write_bytes(stereo)
     run = subprocess.run(
-        ["node", "calls.mjs", tiny_en.url, str(EXAMPLE_CLIP)],
+        ["node", "calls.mjs", tiny_en.url, str(EXAMPLE_CLIP), str(channels)],
         cwd=clients,
         check=True,
         capture_output=True,
@@ -82,6 +86,13 @@ def test_subtitles_are_text(heard: dict[str, str], call: str) -> None:
         ("openai: unknown model", "NotFoundError 404 model_not_found model"),
         ("openai: wrong parameter", "BadRequestError 400 invalid_option temperature"),
         ("ai: openai", "en 1 Hello World"),
+        ("ai: deepgram", "2 Hello World"),
+        ("deepgram: utterances and paragraphs", "1 Hello World"),
+        ("deepgram: multichannel", "hello world,hello world 1,0 2"),
+        ("deepgram: not audio", "BadRequestError 400 Bad Request"),
+        ("openrouter: verbose_json, words and segments", "2: 1 Hello,World"),
+        ("openrouter: unknown model", "NotFoundResponseError 404 model"),
+        ("openrouter: wrong parameter", "BadRequestResponseError 400 temperature"),
     ],
 )
 def test_what_else_an_answer_holds_is_understood(
@@ -91,4 +102,4 @@ def test_what_else_an_answer_holds_is_understood(
 
 
 def test_no_call_path_is_left_untested(heard: dict[str, str]) -> None:
-    assert len(heard) == len(PLAIN) + 2 + 7
+    assert len(heard) == len(PLAIN) + 2 + 14

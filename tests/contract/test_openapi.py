@@ -1,4 +1,4 @@
-"""The OpenAPI document and the server say the same: schemathesis compares them."""
+"""The OpenAPI document and the server agree. schemathesis compares them."""
 
 import os
 import re
@@ -26,7 +26,9 @@ def test_requests_made_from_the_document_are_answered_as_it_says(tiny_en: Server
     run = subprocess.run(
         command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
     )
-    assert run.returncode == 0, run.stdout[-6_000:] + run.stderr[-2_000:]
+    # The curl commands in the report hold whole audio files.
+    report = "\n".join(line[:300] for line in run.stdout.splitlines())
+    assert run.returncode == 0, report[-6_000:] + run.stderr[-2_000:]
     generated = re.search(r"(\d+) generated", run.stdout)
     assert generated, run.stdout
     print(generated[0])  # of -rP: how many requests that was

@@ -18,7 +18,7 @@ STOP_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Observed:
-    """``before_end``: spans that had come before the server was asked to stop."""
+    """``before_end`` are the spans that had arrived before the server was asked to stop."""
 
     spans: list[Received]
     sent: bytes
@@ -33,7 +33,7 @@ class Observed:
 
 @pytest.fixture(scope="module")
 def observed(hello: bytes) -> Iterator[Observed]:
-    """A server that traces one request and is then stopped, long before it would send by itself."""
+    """A server that traces one request and stops long before it would send spans by itself."""
     with collector() as collected:
         environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collected.url,

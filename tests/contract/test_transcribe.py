@@ -1,4 +1,4 @@
-"""The contract as its caller sees it."""
+"""The contract, as a caller sees it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -35,6 +35,17 @@ def test_the_contracts_example_gets_the_contracts_answer(base: Server, hello: by
     assert body["segments"][0]["words"] is None
     assert -2 < body["segments"][0]["sequence_confidence"] < 0
     assert (body["language"], body["duration"]) == ("en", 1.143)
+
+
+def test_channels_are_transcribed_apart_on_request(tiny_en: Server, stereo: bytes) -> None:
+    response = post(f"{tiny_en.url}/transcribe", stereo, {"multichannel": True})
+    body = response.json()
+    assert words_of(response) == "hello world hello world"
+    assert list(body) == ["segments", "language", "duration"]
+    assert [segment["channel"] for segment in body["segments"]] == [1, 0]
+    assert body["segments"][0]["start"] + 0.5 < body["segments"][1]["start"]
+    assert body["duration"] == pytest.approx(2.287, abs=0.001)
+    assert "channel" not in post(f"{tiny_en.url}/transcribe", stereo).json()["segments"][0]
 
 
 @pytest.mark.parametrize("path", ["/", "/transcribe", "/v1/transcribe", "/transcribe/"])

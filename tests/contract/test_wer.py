@@ -14,13 +14,13 @@ from loadtest.wer import Errors, corpus_errors, word_errors
 CORPUS_CLIPS = 10
 LONGEST_CORPUS_CLIP_SECONDS = 20.0
 BASE_ENGLISH_WER_MAX = 0.10
-"""base is measured below this on the corpus' read English; a broken decode is far above it."""
+"""On the corpus' read English base is below this. A broken decoder is far above it."""
 
 LONG_RUN = [
     pytest.param(language, batch_size, marks=pytest.mark.long)
     for language, batch_size in [("en", 8), ("hi", 8), ("ja", 8), ("zh", 8), ("fr", 1)]
 ]
-"""One language of each kind of script; `make equality` compares all that have clips."""
+"""One language of each kind of script. `make equality` compares all that have clips."""
 
 
 def served(server: Server, model: str, clips: list[Clip], batch_size: int = 8) -> dict[str, str]:

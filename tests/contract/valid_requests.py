@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from schemathesis import HookContext
 
 from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.options import TranscribeOptions
 from tests.contract.wire import silence
 
 AUDIO = (EXAMPLE_CLIP.read_bytes(), silence(0.3), silence(0.0))
@@ -34,3 +35,16 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
         if "post" in operations:
             form = operations["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
             form["properties"]["generate_kwargs"]["format"] = OPTIONS_FORMAT
+
+
+@schemathesis.hook
+def map_body(context: HookContext, body: Any) -> Any:
+    """Drops parts that the document does not name but that the server reads as options.
+
+    Any part may be added to a form, and hypothesis likes to try words of our own source as names.
+    """
+    if not isinstance(body, dict):
+        return body
+    return {
+        name: value for name, value in body.items() if name not in TranscribeOptions.model_fields
+    }

@@ -14,7 +14,7 @@ from models import resolve
 from serve_app.serving.before_ray import prepared_for_ray
 
 NODE_LOST = "node lost"
-"""What is printed once the processes of a node are dead."""
+"""Printed when the processes of a node are dead."""
 
 MODEL = "tiny.en"
 OBJECT_STORE_BYTES = 80 * 1024 * 1024

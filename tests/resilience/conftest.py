@@ -11,6 +11,9 @@ from tests.contract.wire import wav
 from tests.resilience.processes import assert_gone, ctrl_c
 from tests.shared_servers import name_servers
 
+TRANSCRIBER = "Transcriber-tiny.en"
+"""The deployment of the model that answers where none is named."""
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     name_servers(metafunc, "server")
@@ -18,8 +21,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
-    """Whatever tests have done to it, Ctrl-C ends it in the end and leaves nothing behind."""
-    with start_server("tiny.en") as running:
+    """A server of two models. Whatever tests have done to it, Ctrl-C ends it in the end and leaves
+    nothing behind.
+    """
+    with start_server("tiny.en,base") as running:
         yield running
         ctrl_c(running.process)
         assert_gone(running)

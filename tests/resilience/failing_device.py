@@ -27,7 +27,7 @@ STALL_SECONDS = 1.0
 
 
 class FailingBackend(WhisperBackend):
-    """The real model until its fault is there."""
+    """The real model, until the fault exists."""
 
     _fault = ""
 
@@ -74,7 +74,7 @@ def serve(port: int) -> None:
             setattr(serve_app.engine.engine, "WhisperBackend", FailingBackend)  # noqa: B010
             super().__init__(settings)
 
-    profile = load_profile("dev").changed(model=MODEL, host=None, port=port)
+    profile = load_profile("dev").changed(models=[MODEL], port=port)
     engine = profile.settings.engine.model_copy(update={"stall_seconds": STALL_SECONDS})
     settings = profile.settings.model_copy(update={"engine": engine})
     ray.init(address="local", namespace="serve", include_dashboard=False, logging_level="WARNING")

@@ -14,7 +14,7 @@ LOST_SECONDS = 120.0
 
 
 def failed(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Those without a transcript."""
+    """The outcomes without a transcript."""
     return [outcome for outcome in outcomes if not outcome.is_transcript]
 
 
@@ -35,7 +35,7 @@ class Load:
             yield Post(number, self._audio, {"temperature": 0}, 1.0, give_up_seconds=LOST_SECONDS)
 
     def goes_on(self) -> None:
-        """Wait until requests have been posted, and so others answered, from now on."""
+        """Wait until new requests have been posted and answered."""
         enough = self._n_posted + 6
         eventually(lambda: self._n_posted >= enough)
 
@@ -45,7 +45,7 @@ class Load:
 
 @contextmanager
 def loaded(url: str, audio: bytes, clients: int = 3) -> Iterator[Load]:
-    """Load during the block; afterwards ``outcomes`` has every request's."""
+    """Keep up the load during the block. Afterwards ``outcomes`` has every request's."""
     load = Load(audio)
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(

@@ -13,7 +13,7 @@ import psutil
 from loadtest.server import Server, processes_of
 
 RETRIED, READY = "once more", "workers) is ready"
-"""In the server's log: a request that is tried again, a model replica that has loaded."""
+"""Lines in the server's log: a request is tried again, a model replica has loaded."""
 
 STOP_SECONDS = 20.0
 
@@ -36,19 +36,21 @@ def title(process: psutil.Process) -> str:
 
 
 def end(leader: int) -> None:
-    """Kill what is left of a session."""
+    """Kill the rest of a session."""
     for process in family(leader):
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
 
 def ctrl_c(process: "subprocess.Popen[bytes]") -> None:
-    """As a terminal does it: to every process of the foreground group."""
+    """Signal every process of the foreground group, as a terminal does."""
     os.killpg(process.pid, signal.SIGINT)
 
 
 def assert_gone(server: Server) -> None:
-    """Fails unless a server ends by itself, without an error, a process or a busy port left."""
+    """Fail unless the server ends by itself, without an error, a leftover process or a busy
+    port.
+    """
     assert server.process.wait(STOP_SECONDS) == 0
     assert family(server.process.pid) == []
     assert server.log.read_text().endswith("whisper-ox: stopped\n")
@@ -59,7 +61,7 @@ def assert_gone(server: Server) -> None:
 
 
 def replica(leader: int, deployment: str) -> psutil.Process | None:
-    """The replica of a deployment, by the title that Ray gives it; None while there is none."""
+    """The replica of a deployment, by the title that Ray gives it; None if there is none."""
     for process in family(leader):
         if f"ServeReplica:whisper-ox:{deployment}" in title(process):
             return process
@@ -67,7 +69,7 @@ def replica(leader: int, deployment: str) -> psutil.Process | None:
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """CPU time that the process has used so far."""
+    """CPU seconds that the process has used so far."""
     times = process.cpu_times()
     return float(times.user + times.system)
 

@@ -16,7 +16,7 @@ from models import resolve
 from serve_app.serving.before_ray import prepared_for_ray
 
 REDEPLOYED = "redeployed"
-"""What is printed once a deployment is complete."""
+"""Printed when a deployment is complete."""
 
 _told: list[int] = []
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def transcriber_of(document: dict[str, Any]) -> dict[str, Any]:
-    """The options of that deployment in a Serve config."""
+    """The options of a deployment in a Serve config."""
     deployments: list[dict[str, Any]] = document["applications"][0]["deployments"]
     return next(one for one in deployments if one["name"] == "Transcriber")
 

@@ -26,7 +26,7 @@ from tests.resilience.processes import family
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1  # linux/sockios.h, linux/if.h
 
 ELSEWHERE = ("192.0.2.1", 443)
-"""An address of nobody (RFC 5737)."""
+"""An address that belongs to nobody (RFC 5737)."""
 
 LONG_SECONDS = 8_700
 """2.4 hours, 278 MB: more than the object store holds, and more than travels inside a call."""
@@ -104,7 +104,7 @@ def disk_bytes(server: Server) -> int:
 
 
 def open_files(server: Server) -> Iterator[Path]:
-    """What the server's processes hold open, removed files too."""
+    """The files that the server's processes hold open, including removed ones."""
     for process in family(server.process.pid):
         with suppress(OSError):
             yield from Path(f"/proc/{process.pid}/fd").iterdir()
@@ -121,7 +121,7 @@ def files_since(began: float) -> Iterator[Path]:
 
 
 def leaks(paths: Iterable[Path]) -> Iterator[str]:
-    """Those files on a disk that hold the marker, as samples of 16 bits or of float32."""
+    """Those of the files that are on a disk and hold the marker, as int16 or float32 samples."""
     needles = (MARKER.tobytes(), (MARKER / np.float32(32768)).astype("<f4").tobytes())
     for path in paths:
         with suppress(OSError):

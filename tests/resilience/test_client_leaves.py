@@ -10,7 +10,7 @@ import pytest
 from loadtest.server import Server
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
-from tests.resilience.conftest import hellos
+from tests.resilience.conftest import TRANSCRIBER, hellos
 from tests.resilience.processes import cpu_seconds, family, replica, title
 from tests.unit.bombs import comments
 
@@ -28,7 +28,7 @@ SEQUENTIAL = {"batch_size": 1, "vad_filter": False, "temperature": 0}
 def test_clients_that_leave_free_the_engine(
     server: Server, hello: bytes, clients: int, seconds: int
 ) -> None:
-    transcriber = eventually(lambda: replica(server.process.pid, "Transcriber"))
+    transcriber = eventually(lambda: replica(server.process.pid, TRANSCRIBER))
     before = cpu_seconds(transcriber)
     audio = hellos(seconds)
     connections = [send_without_waiting(server, audio) for _ in range(clients)]
@@ -54,7 +54,7 @@ def test_a_client_that_leaves_ends_the_decoding_of_its_file(server: Server) -> N
 
 
 def send_without_waiting(server: Server, audio: bytes) -> http.client.HTTPConnection:
-    """Upload a whole request; the answer is not read."""
+    """Upload a whole request without reading the answer."""
     request = httpx.Request(
         "POST",
         f"{server.url}/transcribe",

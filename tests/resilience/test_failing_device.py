@@ -1,4 +1,4 @@
-"""A device breaks: its replica is replaced, and its requests are answered all the same."""
+"""A device breaks: its replica is replaced, and its requests are still answered."""
 
 import tempfile
 from collections.abc import Iterator

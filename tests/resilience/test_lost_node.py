@@ -1,4 +1,4 @@
-"""A node with a model replica is lost under load: the other one goes on."""
+"""A node with a model replica is lost under load, and the other one continues."""
 
 import signal
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A process of the server dies: what its requests get, and that it comes back by itself."""
+"""A process of the server dies: what happens to its requests, and that it comes back."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,12 +11,12 @@ from loadtest.server import Server
 from tests.conditions import eventually
 from tests.contract.test_stream import plain, session
 from tests.contract.wire import post, words_of
-from tests.resilience.conftest import hellos
+from tests.resilience.conftest import TRANSCRIBER, hellos
 from tests.resilience.processes import READY, RETRIED, cpu_seconds, family, replica, title
 from tests.resilience.test_client_leaves import send_without_waiting
 
 WORK_CPU_SECONDS = 0.5
-"""CPU time that a replica uses for requests only: its probes need a hundredth of it a second."""
+"""CPU seconds that only requests cost a replica: its probes need a hundredth of this per second."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def is_ready(server: Server) -> bool:
 
 
 def n_started(server: Server) -> int:
-    """How often a Transcriber has said that it is ready."""
+    """How often a Transcriber has become ready."""
     return server.log.read_text().count(READY)
 
 
@@ -47,7 +47,7 @@ def n_retried(server: Server) -> int:
 
 
 def kill_at_work(server: Server, transcription: "Future[httpx.Response]") -> None:
-    transcriber = process_of(server, "Transcriber")
+    transcriber = process_of(server, TRANSCRIBER)
     before = cpu_seconds(transcriber)
     eventually(lambda: cpu_seconds(transcriber) > before + WORK_CPU_SECONDS)
     assert not transcription.done()
@@ -70,14 +70,14 @@ def test_no_final_text_of_a_live_session_is_lost_when_the_model_process_dies(
     with session(server, "partials=false") as client:
         client.speak(utterance)
         client.next("final")
-        process_of(server, "Transcriber").kill()
+        process_of(server, TRANSCRIBER).kill()
         client.speak(2 * utterance)
         finals = [event for event in client.finish() if event["type"] == "final"]
     assert [plain(final) for final in finals] == ["hello world"] * 2
     eventually(lambda: is_ready(server))
 
 
-def test_every_request_is_answered_when_the_model_process_dies(
+def test_every_request_is_answered_when_the_process_of_one_model_dies(
     server: Server, threads: ThreadPoolExecutor, hello: bytes
 ) -> None:
     url, speech = f"{server.url}/transcribe", hellos(60)
@@ -86,6 +86,7 @@ def test_every_request_is_answered_when_the_model_process_dies(
     kill_at_work(server, running[0])
     assert_not_ready(httpx.get(f"{server.url}/readyz", timeout=10))
     assert httpx.get(f"{server.url}/health").status_code == 200
+    assert words_of(post(url, hello, {"model": "base"})) == "hello world"
     answers = [request.result() for request in running]
     for answer in answers:
         if answer.status_code != 200:
@@ -126,7 +127,7 @@ def test_a_long_request_is_not_sent_to_a_second_model_process(
 @pytest.mark.long
 def test_a_request_whose_client_has_left_is_not_tried_again(server: Server) -> None:
     eventually(lambda: is_ready(server))
-    transcriber = process_of(server, "Transcriber")
+    transcriber = process_of(server, TRANSCRIBER)
     before, logged, retried = cpu_seconds(transcriber), n_logged(server), n_retried(server)
     connection = send_without_waiting(server, hellos(600))
     eventually(lambda: cpu_seconds(transcriber) > before + WORK_CPU_SECONDS)
@@ -153,7 +154,7 @@ def test_the_http_side_comes_back_by_itself(server: Server, hello: bytes) -> Non
 def test_a_request_whose_http_replica_dies_is_told_so(
     server: Server, threads: ThreadPoolExecutor
 ) -> None:
-    transcriber = process_of(server, "Transcriber")
+    transcriber = process_of(server, TRANSCRIBER)
     before = cpu_seconds(transcriber)
     headers = {"X-Request-ID": "call-17"}
     request = threads.submit(post, f"{server.url}/transcribe", hellos(600), headers=headers)

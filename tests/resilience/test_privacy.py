@@ -1,4 +1,4 @@
-"""A server that reaches nobody serves, and what it is sent stays in memory."""
+"""A server without a network works, and the audio that it receives stays in memory."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Deploying anew over a running application, under load, without a failed request."""
+"""Redeploying a running application under load, without a failed request."""
 
 import signal
 from collections.abc import Iterator

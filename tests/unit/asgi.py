@@ -24,7 +24,7 @@ Event = bytes | float | None
 
 @dataclass
 class Answer:
-    """What came back, ``seconds`` after the request began. ``status`` 0: nothing."""
+    """The answer, ``seconds`` after the request began. ``status`` 0: there was none."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ def edge_parts(
     sink: Sink = NO_METRICS,
     tracer: Tracer = NO_TRACER,
 ) -> dict[str, Any]:
-    """Arguments of an ``Edge`` besides its application; without a ``key`` it is open."""
+    """Arguments of an ``Edge``, except its application. Without a ``key`` it is open."""
     ring = KeyRing(ApiKey(key=key or "", header=key_header), QuotaSettings())
     return {
         "limits": limits or HttpSettings(),

@@ -1,4 +1,4 @@
-"""Small files that would cost a decoder without bounds much memory or time, each after its kind."""
+"""Small files that would cost an unlimited decoder much memory or time, sorted by kind."""
 
 import struct
 
@@ -45,7 +45,7 @@ def mp4(*sample_tables: bytes, n_samples: int, edits: bytes = b"") -> bytes:
 
 
 def edit_lists(n_samples: int = 100_000, n_edits: int = 400) -> bytes:
-    """Every edit has FFmpeg copy the index of all samples: 24 bytes each."""
+    """Every edit makes FFmpeg copy the index of all samples: 24 bytes each."""
     rows = struct.pack(">III", 2 * n_samples, 0, 0x10000) * n_edits
     edits = box(b"edts", table(b"elst", n_edits, rows=rows))
     return mp4(table(b"stsz", 1, n_samples), n_samples=n_samples, edits=edits)
@@ -59,7 +59,7 @@ def compact_sizes(n_bytes: int = 2_000_000) -> bytes:
 
 
 def sample_count(n_samples: int = 1_000_000_000) -> bytes:
-    """One size for all of more samples than any file has."""
+    """One size for more samples than any file has."""
     return mp4(table(b"stsz", 1, n_samples), n_samples=n_samples)
 
 

@@ -1,4 +1,4 @@
-"""Audio to give to an engine."""
+"""Audio for an engine."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -13,7 +13,7 @@ from serve_app.audio.limits import AudioLimits
 from serve_app.engine.coverage import Interval
 
 PAUSE_SECONDS = 0.7
-"""Between the utterances of a chunk."""
+"""Seconds between the utterances of a chunk."""
 
 
 def clip_of(samples: npt.NDArray[np.floating]) -> AudioClip:
@@ -22,7 +22,7 @@ def clip_of(samples: npt.NDArray[np.floating]) -> AudioClip:
 
 
 def noise(seconds: float) -> AudioClip:
-    """Something to hear: what is said in it is up to a scripted model."""
+    """Noise to hear. A scripted model decides what is said in it."""
     return clip_of(np.random.default_rng(7).normal(0, 0.1, round(seconds * SAMPLE_RATE_HZ)))
 
 
@@ -43,7 +43,7 @@ def utterance(clip_id: str) -> npt.NDArray[np.float32]:
 def chunk(
     clip_ids: Sequence[str], pause_seconds: float = PAUSE_SECONDS
 ) -> tuple[AudioClip, list[Interval]]:
-    """Utterances with pauses between them, and when each of them is spoken."""
+    """Utterances with pauses between them, and the times at which each is spoken."""
     pause = np.zeros(round(pause_seconds * SAMPLE_RATE_HZ), np.float32)
     spoken = [utterance(clip_id) for clip_id in clip_ids]
     pieces = [piece for one in spoken for piece in (one, pause)][:-1]

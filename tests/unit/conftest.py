@@ -1,4 +1,4 @@
-"""What unit tests share."""
+"""Fixtures of the unit tests."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ Printed = Callable[[], str]
 
 @pytest.fixture
 def printed(capsys: pytest.CaptureFixture[str]) -> Iterator[Printed]:
-    """What has been logged; loggers are as before once the test is over."""
+    """The log lines so far. Loggers are restored after the test."""
     kept = [
         (log, log.level, log.propagate, [*log.handlers], [*log.filters])
         for log in map(logging.getLogger, LOGGERS)

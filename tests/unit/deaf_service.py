@@ -1,4 +1,4 @@
-"""A service without an engine, for tests of what stands in front of it."""
+"""A service without an engine, to test what stands in front of it."""
 
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
@@ -9,7 +9,7 @@ from serve_app.transcript import Stretch, Tell, Transcript
 
 
 class DeafService:
-    """Hears nothing in any audio, or raises the ``error`` that it was given."""
+    """Hears nothing in any audio, or raises its ``error``."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error

@@ -30,11 +30,17 @@ class Decoding(logging.Handler):
 
     def decode(self, payload: bytes, hold: Hold = unbounded) -> AudioClip:
         """The clip, once the worker has ended as well."""
+        return self.channels(payload, hold, apart=False)[0]
 
-        async def decode() -> AudioClip:
+    def channels(
+        self, payload: bytes, hold: Hold = unbounded, *, apart: bool = True
+    ) -> list[AudioClip]:
+        """That of each channel."""
+
+        async def decode() -> list[AudioClip]:
             n_endings = len(self.endings)
             try:
-                return await self.pool.decode(bytearray(payload), hold)
+                return await self.pool.decode(bytearray(payload), hold, apart=apart)
             finally:
                 while len(self.endings) == n_endings:
                     await asyncio.sleep(0.001)

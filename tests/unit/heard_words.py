@@ -1,4 +1,4 @@
-"""Words as they are heard in a window."""
+"""Words as heard in a window."""
 
 from collections.abc import Sequence
 

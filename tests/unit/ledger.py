@@ -10,7 +10,7 @@ Series = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Ledger(Sink):
-    """Keeps everything in memory and insists on declared labels and sane values."""
+    """Keeps everything in memory, and insists on declared labels and plausible values."""
 
     def __init__(self) -> None:
         self.totals: dict[Series, float] = defaultdict(float)

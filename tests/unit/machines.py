@@ -1,4 +1,4 @@
-"""Machine profiles of made-up costs."""
+"""Machine profiles with invented costs."""
 
 import math
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def machine(
 
 
 def recipe(audio_seconds: float, calls: Sequence[Call]) -> Recipe:
-    """Of a single window."""
+    """The cost of a single window."""
     return Recipe(audio_seconds, ((tuple(calls),),))
 
 

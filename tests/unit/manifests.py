@@ -1,4 +1,4 @@
-"""Kubernetes manifests as kustomize builds them, and what may be in them."""
+"""Kubernetes manifests as kustomize builds them, and the schemas that they must meet."""
 
 import copy
 import functools
@@ -20,7 +20,7 @@ Manifest = dict[str, Any]
 
 @functools.cache
 def built(directory: Path) -> tuple[Manifest, ...]:
-    """What ``kustomize build`` makes of a directory. Skips where there is no kustomize."""
+    """The output of ``kustomize build`` for a directory. Skips if there is no kustomize."""
     if kustomize := shutil.which("kustomize"):
         command = [kustomize, "build"]
     elif kubectl := shutil.which("kubectl"):
@@ -44,7 +44,7 @@ def with_component(profile: str, component: str, directory: Path) -> tuple[Manif
 
 
 def of_kind(manifests: tuple[Manifest, ...], kind: str) -> list[Manifest]:
-    """Those of one kind."""
+    """The resources of one kind."""
     return [manifest for manifest in manifests if manifest["kind"] == kind]
 
 
@@ -89,7 +89,9 @@ def _close(schema: Any) -> None:
 
 @functools.cache
 def rayservice_schema() -> Manifest:
-    """The strict JSON schema of ``ray.io/v1`` RayService. Skips where KubeRay's CRD is not here."""
+    """The strict JSON schema of ``ray.io/v1`` RayService. Skips if KubeRay's CRD is not
+    available.
+    """
     if not CRD.is_file():
         pytest.skip("no CRD of KubeRay beside this checkout")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a megabyte of YAML

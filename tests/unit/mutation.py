@@ -1,4 +1,4 @@
-"""Ways to break bytes: what transfers, cut uploads, careless writers and attackers do to a file."""
+"""Ways to break bytes, as transfers, cut uploads, careless writers and attackers do."""
 
 from collections.abc import Callable, Sequence
 from random import Random

@@ -1,4 +1,4 @@
-"""An engine whose model says what a test tells it to, in no time."""
+"""An engine whose model says what a test tells it to, without taking time."""
 
 import copy
 import threading
@@ -17,7 +17,7 @@ from serve_app.engine.scheduler import Scheduler
 WORKERS = 2
 
 TIME_STEPS_PER_SECOND = 50
-"""In which CTranslate2 counts the times of an alignment."""
+"""Seconds of one unit of time in CTranslate2's alignments."""
 
 Detected = tuple[str, float]
 """A language's code and its probability."""
@@ -76,7 +76,7 @@ class ScriptedModel(Backend):
         return [self._align(step) for step in steps]
 
     def of(self, stage: Stage) -> list[Asked]:
-        """What was asked of one stage, in order."""
+        """The calls of one stage, in order."""
         return [one for one in self.asked if one.stage is stage]
 
     @property
@@ -113,7 +113,7 @@ def scripted(
     sink: metrics.Sink = metrics.NO_METRICS,
     limits: BatchLimits | None = None,
 ) -> Iterator[Engine]:
-    """``engine`` with ``model`` in place of its own."""
+    """``engine``, with ``model`` as its model."""
     view = copy.copy(engine)
     view.sink = sink
     view.scheduler = Scheduler(model, limits or BatchLimits(), WORKERS, sink)

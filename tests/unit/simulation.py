@@ -1,4 +1,4 @@
-"""A clockwork engine: the real queue and admission with simulated workers instead of a model."""
+"""A simulated engine: the real queue and admission, with simulated workers instead of a model."""
 
 from collections import defaultdict, deque
 from collections.abc import Hashable

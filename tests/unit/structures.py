@@ -1,4 +1,4 @@
-"""Strategies for files of sound structure and unlikely content: what a bomb for a decoder is."""
+"""Strategies for files of valid structure and unlikely content, such as decoder bombs."""
 
 import struct
 

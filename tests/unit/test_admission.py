@@ -1,4 +1,5 @@
-"""Who is queued and who is refused, alone and in a simulated server of known throughput."""
+"""Which requests are queued and which are refused, alone and in a simulated server of known
+speed."""
 
 import functools
 import random
@@ -19,7 +20,7 @@ TICKS_PER_WINDOW = (COST[Stage.ENCODE] + COST[Stage.GENERATE] / 8) / WORKERS
 """Of the simulated server under load: batches of 8 are decoded."""
 
 BOUND_WINDOWS = 54
-"""60 s on the two cores on which base does 27 window seconds per second (docs/benchmarks.md)."""
+"""60 s on two cores on which base does 27 window seconds per second."""
 
 BOUND = BOUND_WINDOWS * TICKS_PER_WINDOW
 
@@ -80,7 +81,7 @@ def waits(arrivals: Sequence[Arrival]) -> list[float]:
 
 @functools.cache
 def overloaded(seed: int) -> list[Arrival]:
-    """Half as much again as the simulated server can do, and what became of it."""
+    """One and a half times what the simulated server can do, and what happened to it."""
     arrivals = poisson(1.5, seed)
     simulate(arrivals)
     return arrivals

@@ -1,4 +1,4 @@
-"""The whole application over a service that hears nothing: what is open, documented and logged."""
+"""The whole application, over a service that hears nothing: what is open, documented and logged."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Whatever an upload is built like, decoding it ends within its bounds, with samples or a refusal.
+"""Decoding any upload ends within its limits, with samples or a refusal.
 
 ``WHISPER_OX_EXAMPLES=150000 pytest tests/unit/test_audio_bombs.py`` is the long run.
 """

@@ -1,4 +1,4 @@
-"""Pauses and late starts of a file's clock are silence, so that times are those of the file."""
+"""Pauses and late starts in a file's clock become silence, so that times are those of the file."""
 
 import numpy as np
 import pytest

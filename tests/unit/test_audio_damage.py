@@ -1,4 +1,4 @@
-"""Files that are cut, damaged, hostile or not audio at all get one of our errors, never another."""
+"""Files that are cut, damaged, hostile or not audio get one of our errors, and no other."""
 
 import gc
 import io
@@ -209,6 +209,18 @@ def test_damaged_packets_cost_only_themselves(name: str) -> None:
     middle = len(payload) // 2
     payload[middle : middle + 40] = bytes(40)
     assert decode(bytes(payload)).received_seconds == pytest.approx(SECONDS, abs=0.1)
+
+
+def test_a_track_of_which_few_packets_can_be_decoded_is_refused() -> None:
+    # FFmpeg writes AAC into WAV without what a decoder needs to know; a few packets pass by chance.
+    with pytest.raises(InvalidAudio, match="cannot be decoded"):
+        decode(muxed("wav", "aac"))
+
+
+def test_a_recording_in_segments_is_decoded() -> None:
+    segments = muxed("mp4", "aac", movflags="empty_moov+default_base_moof", frag_duration="300000")
+    styp = bytes.fromhex("00000010") + b"stypmsdh" + bytes(4)
+    assert decode(styp + segments).received_seconds == pytest.approx(SECONDS, abs=0.1)
 
 
 def test_damaged_packets_leave_no_codec_to_the_garbage_collector() -> None:

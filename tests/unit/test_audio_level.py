@@ -1,4 +1,4 @@
-"""However loud the speech and on whichever channel, the samples hold it at a level to be heard."""
+"""Speech of any loudness and on any channel reaches the samples at an audible level."""
 
 import struct
 
@@ -116,6 +116,13 @@ def test_a_voice_beside_hum_on_the_other_channels_is_heard(hum: float) -> None:
     tone = hum * np.sin(np.arange(len(VOICE)) / 20)
     sound = heard([tone, tone, VOICE])
     assert likeness(sound) > 0.99
+
+
+@pytest.mark.parametrize("kind", ["hum", "noise"])
+def test_a_channel_of_steady_sound_does_not_drown_the_voice_on_another(kind: str) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, len(VOICE))
+    steady = noise if kind == "noise" else 0.5 * np.sin(np.arange(len(VOICE)) / 50)
+    assert likeness(heard([steady, VOICE * 0.2])) > 0.99
 
 
 def test_two_people_of_whom_one_is_quiet_are_both_heard() -> None:

@@ -1,4 +1,4 @@
-"""What the inspection of an upload tells, and what it refuses, even by the first bytes alone."""
+"""What the inspection of an upload reports and refuses, even from the first bytes alone."""
 
 import struct
 
@@ -117,7 +117,7 @@ def test_a_flac_start_that_claims_more_than_the_limit_is_too_large() -> None:
         check(bytes(payload))
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04", b"%PDF-1.7\n", b"<html>", bytes(4)])
+@pytest.mark.parametrize("content", [b"PK\x03\x04", b"%PDF-1.7\n", b"<html>"])
 def test_a_start_that_is_not_audio_is_unsupported(content: bytes) -> None:
     with pytest.raises(UnsupportedAudio):
         check(content + bytes(HEAD_BYTES))
@@ -130,6 +130,12 @@ def test_the_start_of_every_container_goes_on(name: str) -> None:
 
 def test_an_mp3_behind_a_large_picture_goes_on() -> None:
     check(b"ID3\x04\0\0" + bytes([0, 2, 0, 0]) + bytes(32_768) + compressed("mp3"))
+
+
+@pytest.mark.parametrize("name", ["mp3", "adts"])
+def test_padding_longer_than_the_start_goes_on(name: str) -> None:
+    check_start(memoryview(bytes(HEAD_BYTES)), AudioLimits())
+    inspect(bytes(HEAD_BYTES + 20_000) + compressed(name))
 
 
 def test_an_mp3_that_begins_in_mid_frame_goes_on() -> None:

@@ -1,4 +1,4 @@
-"""Of several tracks of sound the right one is decoded, and the clip says which."""
+"""The right one of several tracks is decoded, and the clip says which."""
 
 import numpy as np
 import pytest

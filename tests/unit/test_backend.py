@@ -1,4 +1,4 @@
-"""On which instance of the model a batch runs."""
+"""Which instance of the model runs a batch."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ EOT = 9
 
 
 class Clock:
-    """It moves only when somebody works."""
+    """A clock that moves only when somebody works."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""What a request's trace says of the batches its windows were in."""
+"""What a request's trace says about the batches of its windows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -60,7 +60,7 @@ def test_each_request_of_a_batch_gets_it_with_a_link_to_the_others(
 
 
 class Echo(Backend):
-    """Returns what it gets."""
+    """A backend that returns its payloads."""
 
     def run(
         self, stage: Stage, key: object, payloads: Sequence[Any], *, alone: bool

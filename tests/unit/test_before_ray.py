@@ -1,4 +1,5 @@
-"""What is ready before Ray is imported: a proxy, ports and files of its own, no trace on a disk."""
+"""What is ready before Ray is imported: a proxy, ports and files of its own, and nothing on a
+disk."""
 
 import os
 import resource

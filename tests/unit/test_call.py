@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
 from serve_app.api.example import EXAMPLE_CLIP
-from serve_app.caller import Priority
+from serve_app.audio.clip import AudioClip
+from serve_app.caller import Caller, Priority
 from serve_app.errors import Overloaded
-from serve_app.options import OptionLimits
+from serve_app.options import OptionLimits, TranscribeOptions
 from serve_app.settings import ApiKey, AppSettings, HttpSettings
+from serve_app.transcript import Segment, Tell, Transcript
 from tests.unit.asgi import asked, http_scope
-from tests.unit.audio_files import SECONDS, compressed
+from tests.unit.audio_files import SECONDS, compressed, sweep, written
 from tests.unit.deaf_service import DeafService
 from tests.unit.test_form import field_part, file_part
 
@@ -86,6 +89,59 @@ def test_more_windows_than_allowed_are_refused_before_the_service_has_any_work()
     assert not service.callers
 
 
+@pytest.fixture
+def stereo() -> bytes:
+    return written(sweep(16_000, 2, seconds=40), 16_000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
+def test_each_channel_is_a_request_of_its_own(
+    site: Site, service: DeafService, stereo: bytes
+) -> None:
+    with site.client as client:
+        files, data = {"file": stereo}, {"multichannel": "true"}
+        answer = client.post("/transcribe", files=files, data=data)
+    assert (answer.json()["duration"], len(service.callers)) == (40, 2)
+
+
+class TimelyService(DeafService):
+    """Hears a word in each clip, in the second one earlier than in the first."""
+
+    async def transcribe(
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        tell: Tell | None = None,
+    ) -> Transcript:
+        heard = await super().transcribe(clip, options, caller, tell)
+        number = len(self.callers)
+        word = Segment(9.0 - number, 9.5 - number, f" {number}", -0.5, 0, 1, 0, 0, (), None)
+        return replace(heard, segments=(word,))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
+def test_segments_of_several_channels_are_told_in_order_of_time(stereo: bytes) -> None:
+    with Site(TimelyService()).client as client:
+        data = {"multichannel": "true", "stream": "true"}
+        answer = client.post("/v1/audio/transcriptions", files={"file": stereo}, data=data)
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line[:7] == "data: {"]
+    assert [one["delta"] for one in events if "delta" in one] == ["2", " 1"]
+    assert events[-1]["text"] == "2 1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
+def test_the_windows_of_all_channels_count(service: DeafService, stereo: bytes) -> None:
+    settings = AppSettings(options=OptionLimits(max_windows=3))
+    with Site(service, settings).client as client:
+        answers = [
+            client.post("/transcribe", files={"file": stereo}, data={"multichannel": flag})
+            for flag in ("false", "true")
+        ]
+    assert [answer.status_code for answer in answers] == [200, 413]
+    assert "80 s of audio would make 4 windows" in answers[1].json()["error"]["message"]
+
+
 def test_whatever_of_a_request_has_no_effect_is_named(site: Site) -> None:
     response = site.client.post(
         "/transcribe?language=en&lang=de",
@@ -151,5 +207,5 @@ def test_the_log_line_tells_of_the_audio_and_not_of_the_text(
     told = vars(caplog.records[-1])["fields"]
     assert told.items() >= {"audio_s": 1.14, "segments": 0, "ignored_options": "lang"}.items()
     assert set(told) <= {
-        *("body_bytes", "audio_s", "engine_s", "language", "segments", "ignored_options"),
+        *("body_bytes", "audio_s", "engine_s", "language", "segments", "ignored_options", "model"),
     }

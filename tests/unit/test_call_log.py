@@ -1,4 +1,4 @@
-"""What is logged of a call on its way through a model replica."""
+"""What is logged about a call on its way through a model replica."""
 
 import asyncio
 

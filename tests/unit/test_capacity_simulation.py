@@ -1,4 +1,4 @@
-"""The simulation against what queueing theory has in closed form, and against the real rules."""
+"""The simulation compared with closed forms of queueing theory and with the real rules."""
 
 import itertools
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The protocol in CONTRIBUTING.md works as it stands there."""
+"""The protocol in CONTRIBUTING.md works as printed."""
 
 import re
 from pathlib import Path
@@ -11,6 +11,7 @@ from serve_app.api.call import CallContext
 from serve_app.api.edge.edge import Edge
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.api.model_table import ModelTable
 from serve_app.audio.pool import DecodingPool
 from serve_app.live.sessions import Sessions
 from serve_app.metrics import NO_METRICS
@@ -29,9 +30,9 @@ def test_the_toy_protocol_of_the_page_answers() -> None:
     app = FastAPI()
     settings = AppSettings()
     decoding = DecodingPool(settings.audio, settings.decoding)
-    context = CallContext(
-        DeafService(), settings, Quotas(), NO_METRICS, decoding, Sessions(settings.live)
-    )
+    models = ModelTable(settings, DeafService())
+    sessions = Sessions(settings.live)
+    context = CallContext(models, settings, Quotas(), NO_METRICS, decoding, sessions)
     toy["install_lines"](app, context)
     app.add_middleware(Edge, **edge_parts())
     client = TestClient(app)

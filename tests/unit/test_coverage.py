@@ -1,4 +1,4 @@
-"""Speech against the words that cover it."""
+"""How much of the speech words cover."""
 
 import pytest
 from hypothesis import given

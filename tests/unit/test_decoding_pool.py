@@ -1,4 +1,4 @@
-"""Decoding in processes of their own: what it gives, what ends it, and what stays behind."""
+"""Decoding in separate processes: the results, what ends it, and what it leaves behind."""
 
 import asyncio
 import os
@@ -69,6 +69,26 @@ def test_samples_are_those_of_decoding_in_process(pool: Decoding, name: str) -> 
     clip, here = pool.decode(payload), decode_audio(payload, limits=AudioLimits())
     np.testing.assert_array_equal(clip.samples, here.samples)
     assert clip.received_seconds == here.received_seconds
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (1, 0.5), (1, -1), (0, 0, 1), (1, 0.001)])
+def test_channels_are_mixed_as_in_process(pool: Decoding, weights: tuple[float, ...]) -> None:
+    voice = sweep(16_000)[:, 0] * (np.arange(24_000) % 8_000 < 4_000)  # with pauses, as speech has
+    channels = [np.roll(voice, 4_000 * place) * weight for place, weight in enumerate(weights)]
+    payload = written(np.stack(channels, axis=1), 16_000)
+    here = decode_audio(payload, limits=AudioLimits())
+    np.testing.assert_array_equal(pool.decode(payload).samples, here.samples)
+
+
+def test_channels_that_are_kept_apart_are_clips_of_their_own(pool: Decoding) -> None:
+    sound, held = sweep(44_100, 2), list[int]()
+    payload = written(sound, 44_100)
+    clips = pool.channels(payload, held.append)
+    for clip, own in zip(clips, sound.T, strict=True):
+        alone = decode_audio(written(own[:, None], 44_100), limits=AudioLimits())
+        np.testing.assert_array_equal(clip.samples, alone.samples)
+        assert clip.received_seconds == alone.received_seconds
+    assert sum(held) == sum(clip.samples.nbytes for clip in clips) - len(payload)
 
 
 def test_the_upload_is_emptied_once_a_worker_has_it(pool: Decoding) -> None:
@@ -157,9 +177,7 @@ def test_what_is_killed_is_replaced(patient: Decoding, whom: str) -> None:
 
     with pytest.raises(NotReady):
         patient.loop.run_until_complete(kill())
-    assert patient.loop.run_until_complete(
-        patient.pool.decode(bytearray(compressed("mp3")))
-    ).seconds == pytest.approx(1.5, abs=0.1)
+    assert patient.decode(compressed("mp3")).seconds == pytest.approx(1.5, abs=0.1)
 
 
 def test_large_uploads_leave_workers_to_small_ones(patient: Decoding) -> None:

@@ -19,6 +19,7 @@ from serve_app.errors import Overloaded
 from serve_app.options import TranscribeOptions
 from serve_app.settings import ApiKey, AppSettings, RemoteSettings
 from serve_app.transcript import Segment, Tell, Transcript, Word
+from tests.unit.audio_files import sweep, written
 from tests.unit.deaf_service import DeafService
 
 AUDIO = EXAMPLE_CLIP.read_bytes()
@@ -126,6 +127,18 @@ def test_utterances_end_with_a_pause(
     assert " ".join(one["transcript"] for one in utterances) == heard(client)["transcript"]
 
 
+def test_channels_are_told_apart_on_request(service: Service) -> None:
+    stereo = written(sweep(16_000, 2), 16_000)
+    with TestClient(build_api(service, AppSettings(), ApiKey())) as client:
+        mixed = listen(client, "", stereo)
+        body = listen(client, "multichannel=true&utterances=true", stereo)
+    assert (mixed["metadata"]["channels"], body["metadata"]["channels"]) == (1, 2)
+    texts = [one["alternatives"][0]["transcript"] for one in body["results"]["channels"]]
+    assert texts == ['Grüezi mitenand. Isch "guet"? Ja!'] * 2
+    said = [(one["start"], one["channel"]) for one in body["results"]["utterances"]]
+    assert said == [(0, 0), (0, 1), (4.5, 0), (4.5, 1)]
+
+
 def test_paragraphs_hold_sentences(client: TestClient) -> None:
     paragraphs = heard(client, "paragraphs=true")["paragraphs"]
     assert paragraphs["transcript"] == 'Grüezi mitenand. Isch "guet"?\n\nJa!'
@@ -154,10 +167,10 @@ def test_parameters_become_options(
 
 
 def test_what_is_not_done_is_named(client: TestClient) -> None:
-    query = "model=nova-3&diarize=true&multichannel=true&numerals=false&search=a&search=b"
+    query = "model=nova-3&diarize=true&numerals=false&search=a&search=b"
     warnings = listen(client, query)["metadata"]["warnings"]
     named = {one["parameter"] for one in warnings}
-    assert named == {"diarize", "multichannel", "search", "model"}
+    assert named == {"diarize", "search", "model"}
     assert all(one["parameter"] in one["message"] for one in warnings)
 
 

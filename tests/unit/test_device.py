@@ -1,4 +1,4 @@
-"""What a batch that fails costs, and what is learned from it."""
+"""What a failing batch costs, and what the device learns from it."""
 
 import threading
 from collections.abc import Hashable, Sequence

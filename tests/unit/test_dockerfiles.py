@@ -1,4 +1,4 @@
-"""The images: pinned, complete and alike; `make lint` has hadolint read them as well."""
+"""The Dockerfiles are pinned, complete and alike. `make lint` runs hadolint on them as well."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Stopping a server: what runs ends, what comes is refused, and clients are told in time."""
+"""Shutting down: running requests finish, new ones are refused, and clients are told in time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

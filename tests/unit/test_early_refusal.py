@@ -1,4 +1,4 @@
-"""Ingress refuses before a body is read while every replica would, and no longer."""
+"""Ingress refuses a request before its body is read, but only while every replica would."""
 
 import asyncio
 from collections.abc import Sequence

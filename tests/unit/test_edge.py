@@ -1,4 +1,4 @@
-"""The edge: what a request may cost (its head, its body, its time), and what is told of it."""
+"""The edge: what a request may cost (its head, its body, its time), and what is recorded of it."""
 
 import asyncio
 from collections.abc import Iterable

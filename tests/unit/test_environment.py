@@ -1,4 +1,4 @@
-"""The environment variables: the operator's word first, names that Ray knows, and the images."""
+"""Environment variables: the operator's values win, Ray knows the names, and the images agree."""
 
 import os
 import re

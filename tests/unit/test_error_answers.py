@@ -1,4 +1,4 @@
-"""Errors over HTTP: one form per kind of path, whoever raised them."""
+"""Errors over HTTP have one form per kind of path, wherever they were raised."""
 
 import asyncio
 from typing import Annotated, Any

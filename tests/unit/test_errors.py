@@ -1,4 +1,4 @@
-"""Errors cross process borders whole."""
+"""Errors cross process borders without loss."""
 
 import pickle
 

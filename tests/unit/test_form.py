@@ -1,4 +1,4 @@
-"""Multipart forms: what is read of them, and how little memory a hostile one gets."""
+"""Multipart forms: what is read from them, and how little memory a hostile one gets."""
 
 import asyncio
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Every container and codec that docs/formats.md lists is decoded; what is known else is named."""
+"""Every container and codec in docs/formats.md is decoded, and other known ones are named."""
 
 from pathlib import Path
 
@@ -44,6 +44,9 @@ ENCODERS = {
     "WMA 1": "wmav1",
     "WMA 2": "wmav2",
     "DVD PCM": "pcm_dvd",
+    "Yamaha ADPCM": "adpcm_yamaha",
+    "G.722": "g722",
+    "G.726": "g726",
 }
 LIBSNDFILE = {
     ("WAV", "GSM 6.10"): ("GSM610", "WAV", 8_000),
@@ -61,6 +64,7 @@ def made(container: str, codec: str) -> bytes:
     if container in ("AIFF", "AU") and codec == "PCM":
         encoder = "pcm_s16be"
     is_slow = {"AMR": 8_000, "Flash ADPCM": 44_100, "Nellymoser": 44_100}
+    is_slow |= {"G.722": 16_000, "G.726": 8_000, "Yamaha ADPCM": 8_000}
     rate_hz = is_slow.get(codec, 44_100 if (container, codec) == ("FLV", "PCM") else 48_000)
     return muxed(muxer or container.lower(), encoder, rate_hz=rate_hz)
 
@@ -92,6 +96,12 @@ def test_the_table_lists_every_container() -> None:
         (b"\x0b\x77", "AC-3"),
         (b"NIST_1A\n   1024\n", "NIST SPHERE"),
         (b"MThd\0\0\0\6", "MIDI"),
+        (b"RIFX\0\0\0\0WAVE", r"Big-endian WAV \(RIFX\)"),
+        (b"\x1f\x43\xb6\x75\x01", r"WebM \(without their beginning\)"),
+        (b"#EXTM3U\n", "Playlist"),
+        (b"\x1f\x8b\x08\0", "gzip"),
+        (b"PK\x03\x04", "ZIP"),
+        (b"<!DOCTYPE html><html>", "HTML"),
     ],
 )
 def test_a_known_format_that_is_not_read_is_named(head: bytes, name: str) -> None:

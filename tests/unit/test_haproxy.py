@@ -1,4 +1,4 @@
-"""HAProxy as our command starts it: real HAProxy, on configurations in Serve's form."""
+"""Real HAProxy, started by our command with configurations in Serve's form."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""How many CPUs may be used, read from the files that a container has, and what runs on them."""
+"""How many CPUs may be used, from the files of a container, and what runs on them."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 
 from serve_app.engine.hardware import (
     available_cpus,
+    available_memory,
     bind_to_numa_node,
     numa_nodes,
     pick_compute_type,
@@ -150,3 +151,21 @@ def test_a_replica_is_bound_to_its_node_only_where_there_are_several() -> None:
         assert os.sched_getaffinity(0) == expected
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("memory.max", "max\n", None),
+        ("memory.max", "1073741824\n", 2**30),
+        ("memory/memory.limit_in_bytes", "1073741824\n", 2**30),
+        ("memory/memory.limit_in_bytes", "9223372036854771712\n", None),
+    ],
+)
+def test_a_containers_limit_cuts_the_memory(
+    tmp_path: Path, file: str, text: str, expected: int | None
+) -> None:
+    machine = available_memory(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text)
+    assert available_memory(tmp_path) == (expected or machine)

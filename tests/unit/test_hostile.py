@@ -1,4 +1,4 @@
-"""Hostile options and forms are read or refused, and take little time and memory either way."""
+"""Hostile options and forms are read or refused, and take little time and memory."""
 
 import asyncio
 import json
@@ -23,7 +23,8 @@ CPU_SECONDS = 1.0
 """Far more than any of them takes, on the slowest machine and under the tracing of memory."""
 
 MEBIBYTES_FOR_EACH, MEBIBYTES = 12, 16
-"""For each byte of the input, and besides: parsed JSON takes tens of bytes for two of text."""
+"""Bytes for each byte of the input, and a constant part: parsed JSON takes tens of bytes for two of
+text."""
 
 MODELS = (
     ModelFacts("tiny.en", False, ("en",), 51_864),

@@ -20,7 +20,7 @@ KEY = "open-sesame"
 
 
 async def who(request: Request) -> JSONResponse:
-    """Whose request this is."""
+    """The name of the request's key."""
     return JSONResponse({"key": RequestState.of(request.scope).key_name})
 
 
@@ -82,11 +82,26 @@ def test_everything_else_is_closed(client: TestClient, method: str, path: str) -
         {"Authorization": f"bearer  {KEY} "},
         {"Authorization": f"Token {KEY}"},
         {"api-key": KEY},
+        {"xi-api-key": KEY},
+        {"Ocp-Apim-Subscription-Key": KEY},
         {"X-API-Key": "dummy", "Authorization": f"Bearer {KEY}"},
     ],
 )
 def test_a_key_opens_in_each_of_its_forms(client: TestClient, headers: dict[str, str]) -> None:
     assert client.post("/transcribe", headers=headers).json() == {"key": "default"}
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        (f"Ocp-Apim-Subscription-Key={KEY}", 200),
+        (f"language=de-CH&ocp-apim-subscription-key={KEY}", 200),
+        (f"Ocp-Apim-Subscription-Key=wrong&Ocp-Apim-Subscription-Key={KEY}", 401),
+        (f"X-API-Key={KEY}", 401),
+    ],
+)
+def test_a_key_opens_in_azures_query(client: TestClient, query: str, status: int) -> None:
+    assert client.post(f"/transcribe?{query}").status_code == status
 
 
 @pytest.mark.parametrize(

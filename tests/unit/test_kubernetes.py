@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: what kustomize builds is valid and agrees with code and profiles."""
+"""The Kubernetes manifests are valid and agree with code and profiles."""
 
 from importlib.metadata import version
 from pathlib import Path

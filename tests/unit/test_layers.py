@@ -1,4 +1,4 @@
-"""Imports go downward only, and each of the large libraries has one room that knows it."""
+"""Imports go only downward, and only one package knows each of the large libraries."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The log: its two formats, whose line it is, and what it keeps to itself."""
+"""The log: its two formats, the ids on its lines, and what it leaves out."""
 
 import contextvars
 import json
@@ -23,7 +23,7 @@ logger = logging.getLogger("whisper_ox.test")
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of whoever runs the tests."""
+    """None of the environment variables of the person who runs the tests."""
     monkeypatch.delenv("LOG_LEVEL", raising=False)
     monkeypatch.delenv("LOG_FORMAT", raising=False)
 

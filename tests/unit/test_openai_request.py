@@ -1,6 +1,7 @@
 """OpenAI's parameters as options of ours, and its answers over a service that hears nothing."""
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -9,11 +10,11 @@ from starlette.testclient import TestClient
 from serve_app.api.app import build_api
 from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.api.facades.openai_request import AudioRequest, read_request
-from serve_app.api.model_names import is_known
+from serve_app.api.model_table import ModelTable
 from serve_app.api.sources.form import Form
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
-from serve_app.errors import InvalidOption, NotReady, Overloaded, WhisperOxError
+from serve_app.errors import InvalidOption, InvalidRequest, NotReady, Overloaded, WhisperOxError
 from serve_app.options import OptionLimits, TranscribeOptions, VadParameters
 from serve_app.settings import ApiKey, AppSettings, HttpSettings
 from serve_app.transcript import Segment, Tell, Transcript
@@ -146,7 +147,9 @@ def test_a_wrong_value_is_told_under_its_parameter(
     ],
 )
 def test_a_name_of_a_whisper_model_is_known(name: str, known: bool) -> None:
-    assert is_known(name, ("my-deployment",)) is known
+    settings = AppSettings(http=HttpSettings(model_aliases=("my-deployment",)))
+    with nullcontext() if known else pytest.raises(InvalidRequest, match="does not exist"):
+        ModelTable(settings, DeafService()).named(name)
 
 
 def post(service: DeafService | None = None, path: str = "/v1/audio/", **fields: str) -> Any:

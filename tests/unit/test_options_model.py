@@ -1,4 +1,4 @@
-"""Options against the model that is to carry them out."""
+"""Options checked against a model."""
 
 import pickle
 

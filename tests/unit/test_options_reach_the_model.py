@@ -1,4 +1,4 @@
-"""Every option that a caller may give reaches what it is for."""
+"""Every option that a caller may give has its effect."""
 
 import asyncio
 from typing import Any
@@ -50,7 +50,10 @@ SEQUENTIAL = {
     "language_detection_threshold": 0.6,
     "language_detection_segments": 2,
 }
-OURS = {"batch_size", "recover", "vad_filter", "vad_parameters", "clip_timestamps"}
+OURS = {
+    *("batch_size", "recover", "vad_filter", "vad_parameters", "clip_timestamps"),
+    "multichannel",
+}
 """Options that are spent before faster-whisper's sequential pipeline begins."""
 
 

@@ -1,4 +1,4 @@
-"""Ports of a local server: free, and no other server's."""
+"""A local server's ports are free and belong to no other server."""
 
 import socket
 from contextlib import closing

@@ -1,6 +1,7 @@
-"""Profiles: those in ``configs/`` are sound, and no key passes unread."""
+"""The profiles in ``configs/`` are valid, and every key is checked."""
 
 import copy
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +12,6 @@ import yaml
 
 from serve_app.serving import deployments
 from serve_app.serving.profile import (
-    USER_CONFIGS,
     InvalidProfile,
     Profile,
     load_profile,
@@ -20,6 +20,7 @@ from serve_app.serving.profile import (
 from serve_app.settings import AppSettings
 
 PROFILES = sorted(path.stem for path in profile_path("dev").parent.glob("*.yaml"))
+SEVERAL_MODELS = Path(__file__).parents[2] / "docs" / "several-models.md"
 DEV: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
 
 Change = Callable[[dict[str, Any]], object]
@@ -73,21 +74,26 @@ def test_every_deployment_is_configured(name: str) -> None:
     assert set(load_profile(name).deployment_options) == {"Ingress", "Transcriber"}
 
 
-def test_the_deployments_that_profiles_may_configure_exist() -> None:
-    application = deployments.build_app(AppSettings())
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        ([], ["Transcriber"]),
+        (
+            ["base", "Systran/faster-whisper-small"],
+            ["Transcriber-base", "Transcriber-Systran-faster-whisper-small"],
+        ),
+    ],
+)
+def test_each_model_is_deployed_with_its_own_settings(models: list[str], names: list[str]) -> None:
+    own = [{"model": model, "cores": number} for number, model in enumerate(models, start=1)]
+    application = deployments.build_app(AppSettings.model_validate({"models": own}))
     ingress = application._bound_deployment
-    inner = [
-        bound._bound_deployment
-        for bound in ingress.init_args
-        if hasattr(bound, "_bound_deployment")
-    ]
-    assert {ingress.name, *(deployment.name for deployment in inner)} == set(USER_CONFIGS)
-
-
-def test_only_deployments_with_reconfigure_take_a_user_config() -> None:
-    for name, tunables in USER_CONFIGS.items():
-        kind = getattr(deployments, name)
-        assert hasattr(kind, "reconfigure") == (tunables is not None)
+    _, bound = ingress.init_args
+    transcribers = [one._bound_deployment for one in bound.values()]
+    assert [ingress.name, *(one.name for one in transcribers)] == ["Ingress", *names]
+    engines = [one.init_args[0].engine for one in transcribers]
+    found = [{"model": engine.model, "cores": engine.cores} for engine in engines]
+    assert found == (own or [{"model": "base", "cores": 0}])
 
 
 @pytest.mark.parametrize(
@@ -172,6 +178,39 @@ def test_a_file_that_is_no_profile_is_refused_in_one_line(tmp_path: Path, text: 
 def test_a_profile_that_is_not_there_is_named() -> None:
     with pytest.raises(InvalidProfile, match=r"there is no profile .*no-such\.yaml"):
         load_profile("no-such")
+
+
+def test_models_of_the_command_line_are_deployed_as_the_profiles_first_one_is() -> None:
+    dev = load_profile("dev")
+    two = dev.changed(models=["base", "tiny.en"])
+    assert [*two.settings.served] == ["base", "tiny.en"]
+    expected = dev.deployment_options["Transcriber"]
+    assert two.deployment_options == {
+        "Ingress": dev.deployment_options["Ingress"],
+        "Transcriber-base": expected,
+        "Transcriber-tiny.en": expected,
+    }
+    assert [*two.changed(models=["small"]).deployment_options] == ["Ingress", "Transcriber"]
+    with pytest.raises(InvalidProfile, match="more than once"):
+        dev.changed(models=["base", "base"])
+
+
+def test_the_profile_of_the_page_on_several_models_loads(tmp_path: Path) -> None:
+    [text] = re.findall(r"```yaml\n(proxy_location.*?)```", SEVERAL_MODELS.read_text(), re.DOTALL)
+    path = tmp_path / "two.yaml"
+    path.write_text(text)
+    profile = load_profile(str(path))
+    assert profile.replicas == {"small": 1, "tiny.en": 1}
+    options = profile.deployment_options
+    assert options["Transcriber-small"] == options["Transcriber-tiny.en"]
+    ours = load_profile("dev").deployment_options["Transcriber"]["ray_actor_options"]
+    assert options["Transcriber-small"]["ray_actor_options"] == ours
+    path.write_text(text.replace("name: Transcriber-tiny.en", "name: Transcriber-tiny"))
+    with pytest.raises(InvalidProfile, match="there is no deployment Transcriber-tiny;"):
+        load_profile(str(path))
+    path.write_text(text[: text.index("      - <<: *model")])
+    with pytest.raises(InvalidProfile, match=r"deployments: Transcriber-tiny\.en is missing"):
+        load_profile(str(path))
 
 
 def test_what_a_profile_sets_arrives(load: Callable[[Change], Profile]) -> None:

@@ -1,4 +1,4 @@
-"""What the caller wants said before leaves room for the text, or is refused beforehand."""
+"""A caller's prompt leaves room for the text, or is refused beforehand."""
 
 import asyncio
 from typing import Any

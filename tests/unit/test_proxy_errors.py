@@ -1,4 +1,4 @@
-"""What a caller gets when Ray Serve answers instead of the application."""
+"""What a caller receives when Ray Serve answers instead of the application."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Ray Serve takes of a body what the application reads, behind either proxy."""
+"""Ray Serve reads only as much of a body as the application asks for, behind either proxy."""
 
 import asyncio
 import inspect

@@ -1,6 +1,7 @@
 """SRT and WebVTT, read back by libraries of others."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -123,6 +124,50 @@ def test_arabic_stays_in_logical_order() -> None:
     cues = cues_of(transcript_of(said(text)), DEFAULTS)
     assert " ".join(line for cue in cues for line in cue.lines) == text
     assert [c.content.replace("\n", " ") for c in srt_reader.parse(srt(cues))] == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("Python هي لغة برمجة", True),
+        ("هي Python لغة برمجة", False),
+        ("The word is سلام", False),
+        ("2026 שנה טובה", False),
+        ("123 ...", False),
+    ],
+)
+def test_a_line_of_arabic_or_hebrew_that_begins_in_latin_is_marked(text: str, marked: bool) -> None:
+    expected = f"\u200f{text}" if marked else text
+    [subtitle] = srt_reader.parse(srt([Cue(0, 1000, (text,))]))
+    [caption] = webvtt.from_string(vtt([Cue(0, 1000, (text,))])).captions
+    assert (subtitle.content, caption.text) == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("It costs 3|.5 well|-known euros", ("It costs", "3.5", "well-known", "euros")),
+        ("그는 3|월|에 떠났다", ("그는 3월에", "떠났다")),
+        ("データ|ー|を「|見る|」", ("データー", "を「見る」")),
+        ("ภาษาของเร|า|ไ|ทย", ("ภาษาของเรา", "ไทย")),
+        ("我用|Open|AI|写", ("我用", "OpenAI写")),
+    ],
+)
+def test_a_line_breaks_only_where_the_script_allows_it(text: str, lines: tuple[str, ...]) -> None:
+    assert lines_of(text, line_characters=10, lines=4) == [lines]
+
+
+def test_text_without_words_is_broken_as_well_and_shares_its_time() -> None:
+    [word] = said("x")
+    segment = replace(transcript_of([word]).segments[0], text=" one two six ten", end=1.6, words=())
+    cues = cues_of(
+        Transcript((segment,), "en", 1.0, 9.0, 9.0),
+        SubtitleSettings(line_characters=10, lines=1, characters_per_second=100),
+    )
+    assert [(cue.start, cue.end, cue.lines) for cue in cues] == [
+        (0, 800, ("one two",)),
+        (800, 1600, ("six ten",)),
+    ]
 
 
 def test_a_word_longer_than_a_line_is_not_cut() -> None:

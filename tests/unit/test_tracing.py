@@ -37,7 +37,7 @@ Exported = InMemorySpanExporter
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of whoever runs the tests."""
+    """None of the environment variables of the person who runs the tests."""
     for name in (
         *(DISABLED_VARIABLE, EXPORTER_VARIABLE),
         *(*ENDPOINT_VARIABLES, *PROTOCOL_VARIABLES),

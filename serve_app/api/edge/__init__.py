@@ -1,1 +1,1 @@
-"""What every request passes before any facade: id, records, drain, keys, quotas, bounds."""
+"""What every request passes before a facade: id, records, drain, keys, quotas, limits."""

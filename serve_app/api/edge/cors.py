@@ -1,4 +1,4 @@
-"""Answers that pages of other origins may read, as the Fetch standard has it (CORS)."""
+"""Lets pages of other origins read answers, as the Fetch standard defines it (CORS)."""
 
 from collections.abc import Collection
 
@@ -11,10 +11,11 @@ from serve_app.api.edge.state import METHODS, REQUEST_ID_HEADER
 def readable_by(
     origins: Collection[str], app: ASGIApp, exposed_headers: Collection[str]
 ) -> ASGIApp:
-    """``app`` whose answers and ``exposed_headers`` pages of ``origins`` may read; "*": all pages.
+    """Wrap ``app`` so that pages of ``origins`` may read its answers and ``exposed_headers``.
 
-    Preflights, which browsers send without a key, are answered before ``app``. Any header may be
-    sent, because the clients' libraries have their own; cookies play no part.
+    "*" allows all pages. Preflights, which browsers send without a key, are answered before
+    ``app``. A page may send any header, because the clients' libraries have their own. Cookies are
+    not used.
     """
     if not origins:
         return app

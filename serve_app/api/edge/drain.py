@@ -1,4 +1,4 @@
-"""Stopping without a failed request: running requests end, new ones are sent elsewhere."""
+"""Shuts down without a failed request: running requests finish, new ones are refused."""
 
 import time
 from collections.abc import Iterator
@@ -17,14 +17,16 @@ class DrainStage(IntEnum):
 
     SERVING = 0
     LEAVING = 1
-    """``/readyz`` answers 503, so that load balancers turn away; requests are still served."""
+    """``/readyz`` answers 503, so that load balancers stop sending requests. Requests are still
+    served.
+    """
     CLOSED = 2
     """New requests are answered with 503."""
 
 
 @dataclass(frozen=True)
 class InProgress:
-    """Requests that an HTTP replica is working on, uploads included.
+    """The requests that an HTTP replica works on, uploads included.
 
     ``idle_seconds`` is the time since the last one ended: 0 while there are any, infinity before
     the first.
@@ -43,14 +45,14 @@ class Drain:
         self._last_ended = float("-inf")
 
     def advance(self, stage: DrainStage) -> InProgress:
-        """Go on to ``stage``, never back; returns what is still in progress."""
+        """Move on to ``stage``, never back. Returns what is still in progress."""
         self.stage = max(self.stage, stage)
         idle = 0.0 if self._requests else time.monotonic() - self._last_ended
         return InProgress(self._requests, idle)
 
     @contextmanager
     def counting(self, scope: Scope, state: RequestState) -> Iterator[None]:
-        """Let a request in for the length of the block, or raise ``NotReady``."""
+        """Admit a request for the length of the block, or raise ``NotReady``."""
         counts = scope["type"] == "websocket" or scope["method"] == "POST"
         refused_from = DrainStage.CLOSED if counts else DrainStage.LEAVING
         if self.stage >= refused_from and (counts or state.path == "/readyz"):

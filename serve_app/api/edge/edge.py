@@ -1,9 +1,8 @@
 """The edge: what every request passes before a facade sees it.
 
-In this order, it gets an id and a record (metrics, span, log line); its head is checked, then
-whether the server still takes requests, then its API key; its body is counted and timed as it
-comes. Whatever is raised meanwhile becomes an answer here, which pages of the allowed origins may
-read (CORS).
+The request gets an id and a record (metrics, span, log line). Then the edge checks its head,
+whether the server still accepts requests, and its API key. It counts and times the body as it
+arrives. Errors on the way become answers here, which pages of the allowed origins may read (CORS).
 """
 
 from collections.abc import Collection
@@ -22,7 +21,7 @@ from serve_app.errors import WhisperOxError
 from serve_app.settings import HttpSettings
 
 _WEBSOCKET_STATUSES = {"websocket.accept": 101, "websocket.close": 403}
-"""How servers answer the handshake of a WebSocket that is accepted, or closed before that."""
+"""How servers answer a WebSocket's handshake: accepted, or closed before that."""
 
 
 class Edge:
@@ -47,7 +46,7 @@ class Edge:
         self._held = HeldBytes(limits.max_held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry."""
+        """Serve one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -78,8 +77,8 @@ class Edge:
                 await refuse(scope, receive, send, error)
 
     def _noting(self, send: Send, state: RequestState) -> Send:
-        """``send`` that notes the answer's status and, while the server is leaving, asks the client
-        to connect anew, which may lead to another server.
+        """A ``send`` that notes the status. While the server shuts down, it also asks the client to
+        connect again, which may lead to another server.
         """
 
         async def noting(message: Message) -> None:

@@ -1,11 +1,12 @@
-"""Who may come in: where API keys are set, all paths except the open ones need one."""
+"""Checks who may use the server: if API keys are set, all paths except the open ones need one."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from serve_app.api.dialects import KEY_HEADERS, KEY_SCHEMES
+from serve_app.api.dialects import KEY_HEADERS, KEY_PARAMETER, KEY_SCHEMES
 from serve_app.api.edge.key_ring import KeyRing
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.state import PROBES, RequestState
@@ -15,13 +16,15 @@ OPEN_PATHS = PROBES | {"/"}
 
 _HEADERS = tuple(name.encode() for name in KEY_HEADERS)
 _SCHEMES = tuple(scheme.encode() for scheme in KEY_SCHEMES)
+_PARAMETER = KEY_PARAMETER.encode()
 _AUTHORIZATION = b"authorization"
 _READING = frozenset({"GET", "HEAD"})
 
 
 class KeyCheck:
-    """Finds the API key of a request and holds it to its quota. Anyone may read ``OPEN_PATHS`` and,
-    with everything below them, ``open_trees``.
+    """Finds the API key of a request and applies its quota.
+
+    Everyone may read ``OPEN_PATHS``, and ``open_trees`` with everything below them.
     """
 
     def __init__(self, ring: KeyRing, quotas: Quotas, open_trees: Collection[str] = ()) -> None:
@@ -37,14 +40,14 @@ class KeyCheck:
 
     @contextmanager
     def holding(self, scope: Scope, state: RequestState) -> Iterator[None]:
-        """Let a request in for the length of the block, and note its key in ``state``.
+        """Admit a request for the length of the block, and note its key in ``state``.
 
         Raises ``Unauthorized``, and ``QuotaExceeded`` while the key has enough requests running.
         """
         if self._ring.is_open or self._is_open(scope, state.path):
             yield
             return
-        key = self._ring.find(sent_keys(scope["headers"], self._header))
+        key = self._ring.find(sent_keys(scope, self._header))
         if key is None:
             raise Unauthorized(self._message, field=self._ring.header)
         state.key = key
@@ -59,14 +62,14 @@ class KeyCheck:
         )
 
 
-def sent_keys(headers: Iterable[tuple[bytes, bytes]], configured: bytes) -> list[bytes]:
+def sent_keys(scope: Scope, configured: bytes) -> list[bytes]:
     """What a request sends as its key, best guess first: at most two readings of each header.
 
-    ``configured`` is the lower-case name of the header that the operator has chosen; it is read
-    besides ``KEY_HEADERS``. If a header is sent twice, only the first counts.
+    ``configured`` is the lower-case name of the operator's header, which is read in addition to
+    ``KEY_HEADERS`` and ``KEY_PARAMETER``. If one is sent twice, only the first counts.
     """
     first: dict[bytes, bytes] = {}
-    for name, value in headers:
+    for name, value in scope["headers"]:
         first.setdefault(name.lower(), value)
     found: list[bytes] = []
     for name in dict.fromkeys((configured, *_HEADERS)):
@@ -76,4 +79,7 @@ def sent_keys(headers: Iterable[tuple[bytes, bytes]], configured: bytes) -> list
             found.append(rest.strip())
         if name != _AUTHORIZATION or name == configured:
             found.append(value)
+    if _PARAMETER in scope["query_string"].lower():
+        pairs = parse_qsl(scope["query_string"])
+        found += [value for name, value in pairs if name.lower() == _PARAMETER][:1]
     return [key for key in found if key]

@@ -1,4 +1,4 @@
-"""The API keys that open the server: one from the environment, named ones from a mounted secret."""
+"""The API keys of the server: one from the environment, and named ones from a mounted secret."""
 
 import hmac
 import logging
@@ -16,18 +16,18 @@ from serve_app.settings import ApiKey, QuotaSettings
 logger = logging.getLogger("whisper_ox.keys")
 
 LOOK_SECONDS = 1.0
-"""The least time between two readings of the keys file, which is read when a request comes."""
+"""Least time between two readings of the keys file, in seconds. A request triggers the reading."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 """RFC 9110, section 5.1: a token."""
 
 
 class KeyRing:
-    """Every valid key. Not thread-safe: for one event loop.
+    """Every valid key. Not thread-safe: it belongs to one event loop.
 
-    The server is open while neither ``WHISPER_API_KEY`` nor a keys file is set; a file that loses
-    its last key closes it. Raises ``InvalidSetting`` for keys or a file that cannot be used. A file
-    that changes later is read again; while that fails, the keys read before stay valid.
+    The server is open if neither ``WHISPER_API_KEY`` nor a keys file is set. A file that loses its
+    last key closes it. Raises ``InvalidSetting`` for keys or a file that cannot be used. A file
+    that changes is read again; if that fails, the keys read before stay valid.
     """
 
     def __init__(
@@ -60,9 +60,10 @@ class KeyRing:
         return self._path is None and not self._keys
 
     def find(self, candidates: Iterable[bytes]) -> NamedKey | None:
-        """The valid key among ``candidates``: the first if there are several, None without one.
+        """The valid key among ``candidates``, the first if there are several; None if there is
+        none.
 
-        All digests are compared, each in constant time, so how long this takes tells nothing about
+        All digests are compared, each in constant time. So the time that this takes does not tell
         how much of a key was guessed.
         """
         self._look()
@@ -91,7 +92,7 @@ class KeyRing:
                 self._problem = error.message
 
     def _read(self, path: Path) -> bool:
-        """Take over the keys of the file; returns whether its content is new."""
+        """Read the keys of the file. Returns whether its content is new."""
         content = _content(path)
         digest = digest_of(content)
         if digest == self._digest:

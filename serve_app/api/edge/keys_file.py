@@ -1,8 +1,8 @@
 """The keys file: ``name KEY_OR_sha256:<64 hex> [concurrent=N] [audio_seconds_per_minute=N]``.
 
-There is one key on each line. Blank lines are skipped, and a word that starts with ``#`` ends its
-line. ``docs/keys.md`` explains how to write one. A message names the line of a problem and never
-quotes it, since any word of a line may be somebody's key.
+Each line holds one key. Blank lines are skipped, and a word that starts with ``#`` ends its line.
+``docs/keys.md`` explains how to write one. A message names the line of a problem and never quotes
+it, because any word of a line may be somebody's key.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from serve_app.metrics import NO_KEY
 from serve_app.settings import QuotaSettings
 
 OWN_VARIABLE, OWN_NAME = "WHISPER_API_KEY", "default"
-"""The one key that the environment holds itself, and its name."""
+"""The name of the key that comes from the environment."""
 
 HASH_PREFIX = "sha256:"
 MAX_FILE_BYTES = 1024 * 1024
@@ -28,7 +28,7 @@ _NO_BOUND = "none"
 
 @dataclass(frozen=True)
 class NamedKey:
-    """An API key. ``digest`` is its SHA-256, 32 bytes; ``quota`` is what its holder may use."""
+    """An API key. ``digest`` is its SHA-256, 32 bytes. ``quota`` is what its holder may use."""
 
     name: str
     digest: bytes = field(repr=False)
@@ -36,7 +36,7 @@ class NamedKey:
 
 
 def digest_of(key: bytes) -> bytes:
-    """SHA-256 of ``key``. Digests are compared instead of keys, since all have the same length."""
+    """SHA-256 of ``key``. Digests are compared instead of keys, because they have equal length."""
     return hashlib.sha256(key).digest()
 
 
@@ -46,10 +46,10 @@ _EMPTY_KEY = digest_of(b"")
 def parse_keys(
     content: bytes, source: str, defaults: QuotaSettings, own: tuple[NamedKey, ...] = ()
 ) -> tuple[NamedKey, ...]:
-    """``own``, which come from the environment, and the keys of a file, in order.
+    """``own``, which come from the environment, and then the keys of a file.
 
-    ``defaults`` is the quota of a key whose line does not set its own. Raises ``InvalidSetting``
-    with ``source``, the line and the problem.
+    ``defaults`` is the quota of a key whose line sets none. Raises ``InvalidSetting`` with
+    ``source``, the line and the problem.
     """
     if len(content) > MAX_FILE_BYTES:
         raise InvalidSetting(f"{source}: larger than {MAX_FILE_BYTES} bytes")
@@ -134,4 +134,5 @@ _OPTIONS = {
         "a number above 0",
     ),
 }
-"""For each option: the field of ``QuotaSettings``, a pattern of its value, and that in words."""
+"""For each option: the field of ``QuotaSettings``, a pattern of its value, and the pattern in
+words."""

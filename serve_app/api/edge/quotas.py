@@ -11,17 +11,15 @@ from serve_app.errors import Overloaded, QuotaExceeded
 
 MINUTE_SECONDS = 60.0
 ROUNDING_SECONDS = 0.001
-"""Tolerance for rounding errors: six times 10 s must fit into a minute."""
+"""Tolerance for rounding errors, in seconds: six times 10 s must fit into a minute."""
 
 
 class Quotas:
-    """What one replica has let each key use. Not thread-safe: for one event loop.
+    """What each key has used on one replica. Not thread-safe: it belongs to one event loop.
 
-    Requests without a key (None) have no quota. ``clock`` is in seconds.
-
-    Audio is a token bucket with room for a minute's worth. One number per key describes it: the
-    time at which it is full again (the virtual scheduling form of the generic cell rate algorithm,
-    ITU-T I.371).
+    Requests without a key (None) have no quota. ``clock`` is in seconds. Audio is a token bucket
+    with room for a minute's worth. One number per key describes it: the time at which it is full
+    again (the virtual scheduling form of the generic cell rate algorithm, ITU-T I.371).
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -48,9 +46,9 @@ class Quotas:
 
     @contextmanager
     def charging(self, key: NamedKey | None, audio_seconds: float) -> Iterator[None]:
-        """Charge audio that the block transcribes, and pay it back if the block is ``Overloaded``.
+        """Charge audio that the block transcribes, and refund it if the block is ``Overloaded``.
 
-        Only then has nothing been done for it: any other error, or a caller who leaves, may have
+        Only then has nothing been done for it. Any other error, or a caller who leaves, may have
         cost all the work. Raises ``QuotaExceeded`` as :meth:`charge` does.
         """
         cost = self.charge(key, audio_seconds)
@@ -62,7 +60,7 @@ class Quotas:
             raise
 
     def charge(self, key: NamedKey | None, audio_seconds: float) -> float:
-        """Take audio from the key's minute; returns its cost, the seconds until that flows back.
+        """Take audio from the key's minute. Returns its cost, in seconds until it is restored.
 
         Audio longer than the whole bucket needs a full one and is paid off afterwards. Charging 0 s
         only asks whether earlier audio has been paid off. Raises ``QuotaExceeded`` with the time

@@ -1,7 +1,8 @@
-"""What is told of every request, whatever its protocol: metrics, a span and one line in the log.
+"""Records every request, whatever its protocol: metrics, a span and one line in the log.
 
-The span follows OpenTelemetry's semantic conventions (HTTP, stable). Other spans of the request
-hang on it: in this process by ``RequestState.span``, in others by ``Caller.traceparent``.
+The span follows OpenTelemetry's semantic conventions (HTTP, stable). It is the parent of the
+request's other spans: in this process by ``RequestState.span``, in others by
+``Caller.traceparent``.
 """
 
 import logging
@@ -19,14 +20,15 @@ from serve_app.tracing.span import AUDIO_SECONDS, NO_SPAN, NO_TRACER, REQUEST_ID
 logger = logging.getLogger("whisper_ox.access")
 
 OTHER = "other"
-"""Label for paths without a route and for unusual methods: clients can make up any number."""
+"""The label of paths without a route and of unusual methods, of which clients can invent any
+number."""
 
 CLIENT_LEFT = 499
-"""Status in the log of a request whose client left before an answer; the number is nginx's."""
+"""The logged status of a request whose client left before the answer; the number is nginx's."""
 
 
 class Recorder:
-    """Records the requests of one replica. Not thread-safe: for one event loop."""
+    """Records the requests of one replica. Not thread-safe: it belongs to one event loop."""
 
     def __init__(self, sink: metrics.Sink, tracer: Tracer) -> None:
         self._sink = sink
@@ -58,7 +60,7 @@ class Recorder:
         self._sink.set(metrics.REQUESTS_IN_FLIGHT, self._in_flight)
 
     def _span(self, scope: Scope, state: RequestState, method: str) -> Span:
-        """A span under the caller's, if it sent one; probes are not traced."""
+        """A span under the caller's, if there is one. Probes are not traced."""
         if self._tracer is NO_TRACER or state.path in PROBES:
             return NO_SPAN
         # W3C Trace Context says that a malformed value is ignored.

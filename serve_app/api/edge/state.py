@@ -1,4 +1,4 @@
-"""What is known of one request, from its arrival until its log line."""
+"""What is known about one request, from its arrival to its log line."""
 
 import re
 import time
@@ -14,30 +14,30 @@ from serve_app.caller import REQUEST_ID_PATTERN
 from serve_app.tracing.span import NO_SPAN, Span
 
 REQUEST_ID_HEADER = "X-Request-ID"
-"""Ray Serve, behind either proxy, adds one to a request that has none, and to the answer."""
+"""The header with the request id. Ray Serve adds one to a request without it, and to the answer."""
 
 PROBES = frozenset({"/health", "/readyz"})
 """Paths that an orchestrator asks every few seconds."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""The methods of HTTP that are told apart and that routes may answer."""
+"""The HTTP methods that metrics distinguish and that routes may answer."""
 
 SHOWN_CHARACTERS = 200
-"""The most that is logged or returned of any text that a caller sent."""
+"""Most characters of a caller's text that are logged or returned."""
 
 _STATE = "whisper_ox"
 
 
 @dataclass
 class RequestState:
-    """One HTTP request or WebSocket. The edge makes it; whoever learns something adds it.
+    """One HTTP request or WebSocket. The edge makes it, and others add what they learn.
 
-    ``path`` is the one that routes are written with, without the prefix that Serve gives the
-    application and without slashes at its end. ``hold`` accounts for memory that the request takes
-    besides its body of ``body_bytes``. The caller wrote ``bare_options`` without the prefix that
-    the dialect gives options. ``log`` holds further fields of its log line. ``status``, of a
-    WebSocket its handshake's, is 0 until the answer begins, ``first_byte_seconds`` after the
-    request's head.
+    ``path`` is written as in the routes: without the prefix that Serve gives the application and
+    without slashes at its end. ``hold`` reserves memory that the request needs besides its body of
+    ``body_bytes``. The caller wrote ``bare_options`` without the prefix that the dialect gives
+    options. ``log`` holds further fields of the log line. ``status`` is 0 until the answer begins,
+    and ``first_byte_seconds`` is the time from the request's head to that; for a WebSocket both are
+    about its handshake.
     """
 
     request_id: str
@@ -55,10 +55,10 @@ class RequestState:
 
     @classmethod
     def begin(cls, scope: Scope) -> "RequestState":
-        """The state of a new request, which keeps the caller's request id if that is harmless.
+        """The state of a new request. It keeps the caller's request id if that is harmless.
 
-        Slashes at the end of the path are cut off in ``scope`` too: a redirect would lose a POST's
-        body, or take it to another host.
+        Slashes at the end of the path are removed in ``scope`` as well, because a redirect would
+        lose a POST's body or take it to another host.
         """
         sent = dict(scope["headers"]).get(REQUEST_ID_HEADER.lower().encode(), b"").decode("latin-1")
         request_id = sent if re.fullmatch(REQUEST_ID_PATTERN, sent) else uuid.uuid4().hex
@@ -70,16 +70,16 @@ class RequestState:
 
     @classmethod
     def of(cls, scope: Scope) -> "RequestState":
-        """The state of a request that has begun."""
+        """The state of a request that :meth:`begin` has seen."""
         state: RequestState = scope["state"][_STATE]
         return state
 
     @property
     def key_name(self) -> str:
-        """The name of the request's API key; "" without one."""
+        """The name of the request's API key; "" if there is none."""
         return "" if self.key is None else self.key.name
 
     @property
     def seconds(self) -> float:
-        """How long ago the request's head came."""
+        """Seconds since the request's head arrived."""
         return time.perf_counter() - self.began

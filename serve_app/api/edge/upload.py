@@ -1,4 +1,4 @@
-"""Bounds on what a request may cost: its head, its body, its time. Ray Serve sets none of them."""
+"""Limits on what a request may cost: its head, its body, its time. Ray Serve has none of them."""
 
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +21,7 @@ _SHOWN_ENCODING = 40
 
 
 def check_head(scope: Scope, limits: HttpSettings) -> None:
-    """Refuse a request whose head alone shows that it cannot be taken.
+    """Refuse a request that its head alone shows to be unacceptable.
 
     Raises ``HeadersTooLarge``, ``InvalidRequest`` for a malformed Content-Length, ``BodyTooLarge``
     for one that is too large, and ``UnsupportedEncoding`` for a compressed body.
@@ -57,7 +57,7 @@ def _check_body(n_bytes: int, limits: HttpSettings) -> None:
 
 
 class HeldBytes:
-    """Memory that one replica's requests in progress hold together, of at most ``most`` bytes."""
+    """The memory that one replica's requests in progress hold together, at most ``most`` bytes."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -65,14 +65,14 @@ class HeldBytes:
 
 
 class Share:
-    """The part of ``HeldBytes`` that one request takes. Leaving its block gives everything back."""
+    """The part of ``HeldBytes`` that one request takes. Leaving its block frees all of it."""
 
     def __init__(self, held: HeldBytes) -> None:
         self._held = held
         self._n_bytes = 0
 
     def __call__(self, n_bytes: int) -> None:
-        """Hold ``n_bytes`` more, or fewer. Raises ``Overloaded`` if there is no room for them."""
+        """Hold ``n_bytes`` more, or fewer. Raises ``Overloaded`` if there is no room."""
         if n_bytes > 0 and self._held.n_bytes + n_bytes > self._held.most:
             raise Overloaded(
                 "The server holds as much audio of requests in progress as it may; send this "
@@ -89,7 +89,7 @@ class Share:
 
 
 class Upload:
-    """Counts and times the body of one request on its way in, and times the work on it."""
+    """Counts and times the body of one request as it arrives, and times the work on it."""
 
     def __init__(
         self, receive: Receive, limits: HttpSettings, held: HeldBytes, state: RequestState
@@ -107,8 +107,8 @@ class Upload:
     async def serve(self, app: ASGIApp, scope: Scope, send: Send) -> None:
         """Let ``app`` serve the request.
 
-        When time is up, cancels ``app`` and raises ``UploadTimeout`` if that was waiting for the
-        body, else ``RequestTimeout``. Inside ``app``, ``receive`` raises
+        When time is up, this cancels ``app``. It raises ``UploadTimeout`` if ``app`` was waiting
+        for the body, or else ``RequestTimeout``. Inside ``app``, ``receive`` raises
         ``BodyTooLarge`` and ``Overloaded``.
         """
         began = anyio.current_time()

@@ -7,15 +7,19 @@ Deepgram's own describes it.
 import asyncio
 import hashlib
 import json
-from pathlib import PurePath
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import JSONResponse
 
-from serve_app.api.call import Call, CallContext, Source
+from serve_app.api.call import MODEL_HEADER, Call, CallContext, Source
 from serve_app.api.edge.state import RequestState
-from serve_app.api.facades.deepgram_request import CALLERS_NAMES, ListenRequest, read_query
+from serve_app.api.facades.deepgram_request import (
+    CALLERS_NAMES,
+    DEEPGRAMS_MODEL,
+    ListenRequest,
+    read_query,
+)
 from serve_app.api.render.deepgram import metadata, results
 from serve_app.api.sources.raw_body import OnHead, read_raw_body
 from serve_app.api.sources.remote import RemoteAudio
@@ -28,13 +32,17 @@ def install_deepgram(app: FastAPI, context: CallContext) -> None:
     """Answer Deepgram's requests for a transcript of one file."""
     settings = context.settings
     remote = RemoteAudio(settings.remote, settings.http.max_body_bytes)
-    served = PurePath(settings.engine.model).name
     router = APIRouter(include_in_schema=False)
 
     @router.post(PATH)
     async def listen(request: Request) -> JSONResponse:
         call = Call(request, context)
         asked = read_query(request.query_params.multi_items(), settings.options)
+        try:
+            call.choose_model(asked.model)
+        except InvalidRequest as unknown:
+            if not DEEPGRAMS_MODEL.fullmatch(asked.model):
+                raise InvalidOption(f"model: {unknown.message}", field="model") from None
         audio = await call.receive(_source(remote, asked))
         sha256 = await asyncio.to_thread(lambda: hashlib.sha256(audio).hexdigest())
         if asked.pcm_header and not audio.startswith(b"RIFF"):
@@ -44,8 +52,9 @@ def install_deepgram(app: FastAPI, context: CallContext) -> None:
         except InvalidOption as wrong:
             raise wrong.renamed(CALLERS_NAMES) from None
         state = RequestState.of(request.scope)
+        served = call.headers[MODEL_HEADER]
         body = {
-            "metadata": metadata(state.request_id, sha256, transcript.duration_seconds, served)
+            "metadata": metadata(state.request_id, sha256, transcript, served)
             | _noted(asked, served),
             "results": results(transcript, asked.parts),
         }
@@ -100,7 +109,8 @@ def _noted(asked: ListenRequest, served: str) -> dict[str, Any]:
         _warning(name, "unsupported", "this server does not support it and has ignored it")
         for name in asked.options.ignored
     ]
-    if asked.model not in ("whisper", served, f"whisper-{served.removesuffix('.en')}"):
+    named = asked.model.lower()
+    if named not in ("whisper", served.lower(), f"whisper-{served.lower().removesuffix('.en')}"):
         warnings.append(_warning("model", "unsupported_model", f"{served} is served instead"))
     noted = {"tags": asked.tags, "extra": asked.extra, "warnings": warnings}
     return {name: value for name, value in noted.items() if value}

@@ -1,15 +1,14 @@
-"""Deepgram's query: what it asks of the answer, and the options that it asks for."""
+"""Deepgram's query: what it wants in the answer, and the options that it sets."""
 
 import re
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel
-from typing_extensions import override
 
 from serve_app.api.render.deepgram import Parts
+from serve_app.api.sources.bare_samples import wav_header
 from serve_app.errors import InvalidOption
 from serve_app.options import (
     OptionLimits,
@@ -18,32 +17,31 @@ from serve_app.options import (
     build_options,
     read_values,
 )
-from serve_app.options.kinds import Flag, Kind, Number, Whole
+from serve_app.options.kinds import Flag, Number, Whole
 
 CALLERS_NAMES = {"hotwords": "keyterm"}
-"""Our options and the parameters that Deepgram's callers give them by."""
+"""Our options, and the parameters by which Deepgram's callers set them."""
 
 _REFUSED = {
     "callback": "this server answers with the transcript itself and calls nobody",
     "redact": "this server hides nothing in a transcript",
 }
-"""Parameters that do harm if they are ignored: the result is awaited elsewhere, or not safe."""
+"""Parameters that do harm if they are ignored: the result goes elsewhere, or is not safe."""
 
 _OFF = frozenset({"", "0", "false"})
 
-_MODEL = re.compile(
+DEEPGRAMS_MODEL = re.compile(
     r"(whisper|nova|flux|enhanced|general|tiny|base|small|medium|large|turbo|distil)([-_.]\w+)*",
-    re.ASCII,
+    re.ASCII | re.IGNORECASE,
 )
-"""Names of Deepgram's models and of Whisper's sizes. Each means the one that is served here."""
+"""Names of Deepgram's models and of Whisper's sizes: one that is not served here leaves the choice
+to the server."""
 
 _WEIGHT = re.compile(r":[+-]?\d+(\.\d+)?$")
-"""After a keyword: how much more likely it is."""
+"""The weight after a keyword: how much likelier it is."""
 
 _PCM = {"linear16": (1, 16), "mulaw": (7, 8), "alaw": (6, 8)}
 """Encodings of audio without a header: the tag that WAV has for each, and the bits of a sample."""
-
-_UNKNOWN_LENGTH = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def read_query(query: Iterable[tuple[str, str]], limits: OptionLimits) -> Listen
     except InvalidOption as wrong:
         raise wrong.renamed(CALLERS_NAMES) from None
     return ListenRequest(
-        model=fields.model,
+        model=fields.model.strip(),
         options=parsed,
         parts=Parts(
             punctuated_words=fields.punctuate or fields.smart_format or fields.paragraphs,
@@ -111,31 +109,9 @@ def _is_off(texts: Iterable[str]) -> bool:
 
 
 def _pcm_header(fields: "_Fields") -> bytes:
-    """A WAV header (see :mod:`serve_app.audio.wav`) for samples of any number."""
     if fields.encoding not in _PCM or fields.sample_rate is None:
         return b""
-    tag, bits = _PCM[fields.encoding]
-    block = fields.channels * bits // 8
-    form = (tag, fields.channels, fields.sample_rate, fields.sample_rate * block, block, bits)
-    return (
-        struct.pack("<4sI4s", b"RIFF", _UNKNOWN_LENGTH, b"WAVE")
-        + struct.pack("<4sIHHIIHH", b"fmt ", 16, *form)
-        + struct.pack("<4sI", b"data", _UNKNOWN_LENGTH)
-    )
-
-
-class _Model(Kind):
-    """A model."""
-
-    @override
-    def read(self, value: object, limits: OptionLimits) -> str:
-        if isinstance(value, str) and _MODEL.fullmatch(value.strip().lower()):
-            return value.strip().lower()
-        raise ValueError
-
-    @override
-    def allowed(self, limits: OptionLimits) -> str:
-        return "whisper, and in its place Deepgram's other models and Whisper's sizes"
+    return wav_header(*_PCM[fields.encoding], fields.channels, fields.sample_rate)
 
 
 _FLAG = Flag()
@@ -144,7 +120,7 @@ _FLAG = Flag()
 class _Fields(BaseModel):
     """Deepgram's parameters that mean something here, besides ``language``."""
 
-    model: Annotated[str, _Model()] = "whisper"
+    model: str = "whisper"
     detect_language: tuple[str, ...] = ()
     punctuate: Annotated[bool, _FLAG] = False
     smart_format: Annotated[bool, _FLAG] = False

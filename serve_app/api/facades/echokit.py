@@ -1,7 +1,7 @@
 """EchoKit's voice activity detection: a form with a WAV in, the places of speech out.
 
-The protocol is that of its silero_vad_server. Its errors are ``{"error": message}``; EchoKit reads
-the body and ignores the status. docs/echokit.md says how EchoKit is pointed here.
+The protocol is that of its silero_vad_server. Errors are ``{"error": message}``; EchoKit reads the
+body and ignores the status. docs/echokit.md says how to point EchoKit here.
 """
 
 from fastapi import APIRouter, FastAPI, Request
@@ -20,13 +20,14 @@ PARAMETERS = VadParameters(
     min_silence_duration_ms=100,
     speech_pad_ms=30,
 )
-"""Silero's own, with which that server runs; ours for transcripts cut more generously."""
+"""Silero's own parameters, which EchoKit's server uses. Ours for transcripts cut more
+generously."""
 
 
 def install_echokit(app: FastAPI, context: CallContext) -> None:
-    """Answer EchoKit's question for speech; places are samples at 16 kHz, whatever the file's rate.
+    """Answer where a file holds speech, in samples at 16 kHz, whatever the file's rate.
 
-    The audio may come in a part of any name; EchoKit calls it ``audio``.
+    The audio may be in a part of any name; EchoKit calls it ``audio``.
     """
     router = APIRouter(include_in_schema=False)
 

@@ -1,4 +1,4 @@
-"""The contract's options: ``generate_kwargs``, and options beside it in the form and the query."""
+"""The contract's options: ``generate_kwargs``, and options in the form and the query."""
 
 import json
 from collections.abc import Iterable
@@ -12,11 +12,12 @@ from serve_app.api.sources.json_object import read_json_object
 from serve_app.errors import InvalidOption, InvalidRequest
 from serve_app.options import OptionLimits, ParsedOptions, TranscribeOptions, build_options
 from serve_app.options.kinds import Kind
-from serve_app.options.parse import short_name
+from serve_app.options.parse import short_name, shown
 
 OPTIONS_FIELD = "generate_kwargs"
+MODEL_FIELD = "model"
 TEXT_NAMES = frozenset({OPTIONS_FIELD, *TranscribeOptions.model_fields})
-"""Parts that are text whatever their headers say: web pages send JSON as a file, a ``Blob``."""
+"""Parts that are text, whatever their headers say. Web pages send JSON as a file, a ``Blob``."""
 
 _LISTS = frozenset(
     name
@@ -29,13 +30,20 @@ _NOTHING = frozenset({"", "null", "undefined"})
 
 
 def read_options(
-    request: Request, form: Form, limits: OptionLimits, *, strict: bool, is_complete: bool
+    request: Request,
+    form: Form,
+    limits: OptionLimits,
+    *,
+    strict: bool,
+    is_complete: bool,
+    with_model: bool = False,
 ) -> ParsedOptions:
     """The options in the query and in ``form``, of which only the first parts may have come.
 
     Of an option's values, that in ``generate_kwargs`` counts, else the last in the form, else the
     last in the query; ``ignored`` has the others as ``form.name`` and ``query.name``. If the form
-    ``is_complete``, its file parts besides the audio count as unknown options.
+    ``is_complete``, its file parts besides the audio count as unknown options. ``model`` is one as
+    well unless it is read ``with_model``.
 
     The request's state learns which options stand beside ``generate_kwargs``, so that errors name
     them right. Raises ``InvalidRequest`` if ``generate_kwargs`` is not a JSON object or, if
@@ -52,6 +60,11 @@ def read_options(
     beside = [name for name in given.values if given.places[name] != OPTIONS_FIELD]
     RequestState.of(request.scope).bare_options = [*map(short_name, beside)]
     values = given.values | {name: _decoded(name, given.values[name], limits) for name in beside}
+    model = values.pop(MODEL_FIELD, None) if with_model else None
+    if not (model is None or isinstance(model, str)):
+        raise InvalidOption(
+            f"model: got {shown(model)}; allowed: the name of a model", field=MODEL_FIELD
+        )
     parsed = build_options(values, limits=limits, strict=strict)
     if strict and given.outdone:
         place, _, name = given.outdone[0].partition(".")
@@ -61,7 +74,7 @@ def read_options(
             status=422,
             field=name,
         )
-    return ParsedOptions(parsed.options, tuple(sorted({*parsed.ignored, *given.outdone})))
+    return ParsedOptions(parsed.options, tuple(sorted({*parsed.ignored, *given.outdone})), model)
 
 
 class _Given:
@@ -73,7 +86,7 @@ class _Given:
         self.outdone: list[str] = []
 
     def add(self, place: str, values: Iterable[tuple[str, object]]) -> None:
-        """Let ``values`` win over those that are there; None is none."""
+        """Let ``values`` replace those that are there. None does not count."""
         for name, value in values:
             before = self.values.get(name)
             if before is not None and value is None:
@@ -84,7 +97,7 @@ class _Given:
 
 
 def _texts(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str | None]]:
-    """Each name and value, except that the values of a list come as one, joined by commas."""
+    """Each name and value, but the values of a list come as one, joined by commas."""
     lists: dict[str, list[str]] = {}
     for name, text in pairs:
         is_set = text.strip() not in _NOTHING
@@ -103,7 +116,7 @@ def _alike(text: str, other: object) -> bool:
 
 
 def _decoded(name: str, text: str | None, limits: OptionLimits) -> object:
-    """The value of an option that came as text; a list or an object may be JSON."""
+    """The value of an option that came as text. A list or an object may be JSON."""
     if text is None or name not in TEXT_NAMES:
         return text
     if len(text) > limits.max_json_characters:

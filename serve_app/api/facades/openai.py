@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from serve_app.api.call import Call, CallContext
+from serve_app.api.call import Call, CallContext, Source
 from serve_app.api.edge.state import RequestState
 from serve_app.api.facades.openai_request import (
     CALLERS_NAMES,
@@ -19,10 +19,10 @@ from serve_app.api.facades.openai_request import (
     read_request,
 )
 from serve_app.api.facades.openai_stream import stream
-from serve_app.api.model_names import OPENAIS_NAME, require_model
+from serve_app.api.model_table import OPENAIS_NAME
 from serve_app.api.render.subtitles import cues_of, srt, vtt
 from serve_app.api.render.verbose import short_body, text_of, verbose_body
-from serve_app.api.sources.form import read_form
+from serve_app.api.sources.form import Form, read_form
 from serve_app.errors import InvalidOption
 from serve_app.transcript import Transcript
 
@@ -42,23 +42,27 @@ def install_audio(
     app: FastAPI,
     context: CallContext,
     base: str,
+    *,
     more: More = lambda state: {},
     unknown_model: str = "model_not_found",
+    source: Source[Form] = read_form,
 ) -> None:
-    """Answer transcriptions and translations under ``base``.
+    """Answer transcriptions and translations under ``base``, whose bodies ``source`` reads.
 
     A part ``{deployment}`` of ``base`` names the model. ``more`` is added to JSON answers;
     ``unknown_model`` is the code of the error for a name of no model.
     """
     router = APIRouter(include_in_schema=False)
-    aliases = context.settings.http.model_aliases
 
     async def answer(request: Request, task: Task) -> Response:
         call = Call(request, context)
-        form = await call.receive(read_form)
+        deployment = request.path_params.get("deployment")
+        if deployment is not None:
+            call.choose_model(deployment, unknown_model)
+        form = await call.receive(source)
         asked = read_request(form, task, context.settings.options)
-        model = request.path_params.get("deployment", asked.model)
-        await require_model(model, context.service, aliases, unknown_model)
+        if deployment is None:
+            call.choose_model(asked.model, unknown_model)
         try:
             if asked.is_streamed:
                 return await stream(request, call, form.audio(), asked)
@@ -84,17 +88,17 @@ def install_audio(
 def install_models(app: FastAPI, context: CallContext, base: str) -> None:
     """Answer which models there are, under ``base``."""
     router = APIRouter(include_in_schema=False)
-    aliases = context.settings.http.model_aliases
 
     @router.get(f"{base}/models")
     async def models() -> JSONResponse:
-        served = (await context.service.model()).name
-        names = dict.fromkeys((served, OPENAIS_NAME, *aliases))
+        served = [model.name for model in context.models]
+        aliases = [alias for model in context.models for alias in model.aliases]
+        names = dict.fromkeys((*served, OPENAIS_NAME, *aliases))
         return JSONResponse({"object": "list", "data": [_model(name) for name in names]})
 
     @router.get(f"{base}/models/{{name:path}}")
     async def model(name: str) -> JSONResponse:
-        await require_model(name, context.service, aliases)
+        context.models.named(name)
         return JSONResponse(_model(name))
 
     app.include_router(router)

@@ -1,4 +1,4 @@
-"""OpenAI's audio requests: their form's fields, and the options that these ask for."""
+"""OpenAI's audio requests: the fields of their form, and the options that these set."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel
 from typing_extensions import override
 
-from serve_app.api.model_names import OPENAIS_NAME
+from serve_app.api.model_table import OPENAIS_NAME
 from serve_app.api.sources.form import Form
 from serve_app.api.sources.form_values import Choices, Texts, Unserved, form_values, from_json
 from serve_app.errors import InvalidOption
@@ -25,7 +25,7 @@ CALLERS_NAMES = {
     "vad_parameters.speech_pad_ms": "chunking_strategy.prefix_padding_ms",
     "vad_parameters.min_silence_duration_ms": "chunking_strategy.silence_duration_ms",
 }
-"""Our options and the parameters that OpenAI's callers give them by."""
+"""Our options, and the parameters by which OpenAI's callers set them."""
 
 SERVER_VAD_SILENCE_MS = "200"
 """OpenAI's default for ``silence_duration_ms`` of ``server_vad``."""
@@ -105,7 +105,9 @@ class _Format(Choice):
 
 @dataclass(frozen=True)
 class _Strategy(Kind):
-    """How audio is cut: "auto", as Whisper OX does it, or by voice activity as the caller says."""
+    """How audio is cut: "auto", as Whisper OX does it, or by voice activity with the caller's
+    values.
+    """
 
     @override
     def read(self, value: object, limits: OptionLimits) -> dict[str, object] | None:

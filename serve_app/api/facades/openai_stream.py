@@ -26,10 +26,9 @@ END = b"data: [DONE]\n\n"
 async def stream(
     request: Request, call: Call, audio: Any, asked: AudioRequest
 ) -> StreamingResponse:
-    """An answer whose events come while the audio is being heard.
+    """An answer whose events are sent while the audio is being heard.
 
-    It begins with the first segment, so what goes wrong before that is raised and answered as for
-    any other request.
+    It begins with the first segment, so errors before that are answered as for any other request.
     """
     told = as_told(lambda tell: call.transcribe(audio, asked.options, tell))
     first = await anext(told)
@@ -63,7 +62,7 @@ async def _events(
 
 
 def _of_segment(number: int, segment: Segment, asked: AudioRequest) -> list[bytes]:
-    """A segment's text, and its times. Nobody knows the speaker, whom OpenAI's type demands."""
+    """A segment's text and its times. OpenAI's type demands a speaker, whom nobody knows."""
     name = f"seg_{number}"
     delta: dict[str, Any] = {
         "type": "transcript.text.delta",

@@ -75,7 +75,10 @@ def install_stream(app: FastAPI, context: CallContext) -> None:
         call = LiveCall(socket, context)
         query = dict(socket.query_params)
         session_id, after = query.pop("session", None), query.pop("after", "0")
+        model = query.pop("model", None)
         try:
+            if model is not None:
+                call.choose_model(model)
             if session_id is None:
                 options = await call.check(_options(query))
                 held = _Stream(call, options)

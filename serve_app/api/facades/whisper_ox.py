@@ -16,19 +16,28 @@ from serve_app.api.sources.form import MAX_FIELD_BYTES, Form, read_form
 from serve_app.options import ParsedOptions
 
 BYTES_PER_CHARACTER = 4
-"""The most in UTF-8."""
+"""Most bytes of a character in UTF-8."""
 
 
 def install_whisper_ox(app: FastAPI, context: CallContext) -> None:
-    """Answer the contract's POST under every configured path of ``app``."""
+    """Answer the contract's POST under every configured path."""
     http, limits = context.settings.http, context.settings.options
     field_bytes = max(MAX_FIELD_BYTES, BYTES_PER_CHARACTER * limits.max_json_characters)
     source = functools.partial(read_form, field_bytes=field_bytes, text_names=TEXT_NAMES)
 
     async def transcribe(request: Request) -> JSONResponse:
         def options(form: Form, *, is_complete: bool = False) -> ParsedOptions:
-            strict = http.strict_options
-            return read_options(request, form, limits, strict=strict, is_complete=is_complete)
+            parsed = read_options(
+                request,
+                form,
+                limits,
+                strict=http.strict_options,
+                is_complete=is_complete,
+                with_model=context.models.has_several,
+            )
+            if parsed.model is not None:
+                call.choose_model(parsed.model)
+            return parsed
 
         call = Call(request, context)
         # A wrong option is not worth the upload of the file after it.
@@ -76,9 +85,10 @@ _DOCUMENTED: dict[str, Any] = {
                         OPTIONS_FIELD: {
                             "type": "string",
                             "contentMediaType": "application/json",
-                            "description": "JSON object of options; see docs/options.md. An "
-                            "option may also be a field of its own or a query parameter. What is "
-                            "not an option is ignored and named in X-Ignored-Options.",
+                            "description": "A JSON object with options; docs/options.md "
+                            "describes them. An option may also be a form field or a query "
+                            "parameter of its own. The server ignores unknown options and names "
+                            "them in X-Ignored-Options.",
                             "default": json.dumps(CONTRACT_OPTIONS),
                         },
                     },

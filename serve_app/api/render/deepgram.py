@@ -1,4 +1,4 @@
-"""Transcripts as Deepgram's answers to ``/v1/listen``, one channel of audio.
+"""Transcripts as Deepgram's answers to ``/v1/listen``.
 
 Words are grouped here: utterances by the pauses between them, paragraphs by sentences.
 """
@@ -32,8 +32,21 @@ class Parts:
 
 
 def results(transcript: Transcript, parts: Parts) -> dict[str, Any]:
-    """The ``results`` of an answer."""
-    words = [word for segment in transcript.segments for word in segment.words or ()]
+    """The ``results`` of an answer: one channel, or each of those that were transcribed apart."""
+    channels = transcript.channels or (transcript,)
+    body: dict[str, Any] = {"channels": [_channel(one, parts) for one in channels]}
+    if parts.utterances:
+        utterances = [
+            utterance
+            for number, one in enumerate(channels)
+            for utterance in _utterances(_words(one), number, parts)
+        ]
+        body["utterances"] = sorted(utterances, key=lambda one: float(one["start"]))
+    return body
+
+
+def _channel(transcript: Transcript, parts: Parts) -> dict[str, Any]:
+    words = _words(transcript)
     alternative: dict[str, Any] = {
         "transcript": "".join(segment.text for segment in transcript.segments).strip(),
         "confidence": _confidence(transcript, words),
@@ -45,15 +58,10 @@ def results(transcript: Transcript, parts: Parts) -> dict[str, Any]:
     if parts.detected_language:
         channel["detected_language"] = transcript.language
         channel["language_confidence"] = round(transcript.language_probability, 6)
-    body: dict[str, Any] = {"channels": [channel]}
-    if parts.utterances:
-        pause = parts.utterance_pause_seconds
-        groups = _split(words, lambda n: words[n + 1].start - words[n].end >= pause)
-        body["utterances"] = [_utterance(group, parts) for group in groups]
-    return body
+    return channel
 
 
-def metadata(request_id: str, sha256: str, duration_seconds: float, model: str) -> dict[str, Any]:
+def metadata(request_id: str, sha256: str, transcript: Transcript, model: str) -> dict[str, Any]:
     """The ``metadata`` of an answer that is made now; ``sha256`` is the audio's, in hex."""
     model_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"whisper-ox:{model}"))
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
@@ -62,11 +70,15 @@ def metadata(request_id: str, sha256: str, duration_seconds: float, model: str) 
         "request_id": request_id,
         "sha256": sha256,
         "created": now.replace("+00:00", "Z"),
-        "duration": round(duration_seconds, 3),
-        "channels": 1,
+        "duration": round(transcript.duration_seconds, 3),
+        "channels": len(transcript.channels) or 1,
         "models": [model_id],
         "model_info": {model_id: {"name": model, "version": "whisper", "arch": "whisper"}},
     }
+
+
+def _words(transcript: Transcript) -> list[Word]:
+    return [word for segment in transcript.segments for word in segment.words or ()]
 
 
 def _word(word: Word, parts: Parts) -> dict[str, Any]:
@@ -95,12 +107,18 @@ def _confidence(transcript: Transcript, words: Sequence[Word]) -> float:
     return round(exp(transcript.segments[0].avg_logprob), 6)
 
 
-def _utterance(words: Sequence[Word], parts: Parts) -> dict[str, Any]:
+def _utterances(words: Sequence[Word], channel: int, parts: Parts) -> Iterator[dict[str, Any]]:
+    pause = parts.utterance_pause_seconds
+    for group in _split(words, lambda n: words[n + 1].start - words[n].end >= pause):
+        yield _utterance(group, channel, parts)
+
+
+def _utterance(words: Sequence[Word], channel: int, parts: Parts) -> dict[str, Any]:
     return {
         "start": words[0].start,
         "end": words[-1].end,
         "confidence": _mean(words),
-        "channel": 0,
+        "channel": channel,
         "transcript": _text(words),
         "words": [_word(word, parts) for word in words],
         "id": str(uuid.uuid4()),

@@ -1,9 +1,9 @@
-"""The contract's transcript: the renderer and, by its types, the schema of the documentation."""
+"""The contract's transcript: its renderer and, by its types, its schema in the documentation."""
 
 from typing import Annotated
 
 from pydantic import Field
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from serve_app.transcript import Segment, Transcript
 
@@ -11,7 +11,7 @@ Seconds = Annotated[float, Field(description="seconds from the start of the audi
 
 
 class WordBody(TypedDict):
-    """A word as it stands in the text, often with a space in front."""
+    """A word as in the text, often with a space before it."""
 
     start: Seconds
     end: Seconds
@@ -30,10 +30,13 @@ class SegmentBody(TypedDict):
         Field(description="average log-probability of the segment's tokens, at most 0"),
     ]
     words: Annotated[list[WordBody] | None, Field(description="only with word_timestamps")]
+    channel: NotRequired[
+        Annotated[int, Field(description="counted from 0; there only with multichannel")]
+    ]
 
 
 class TranscriptBody(TypedDict):
-    """What is heard in one file."""
+    """The transcript of one file."""
 
     segments: list[SegmentBody]
     language: Annotated[str, Field(description="Whisper's code, such as en")]
@@ -56,10 +59,13 @@ def _segment(segment: Segment) -> SegmentBody:
             {"start": w.start, "end": w.end, "word": w.word, "probability": round(w.probability, 6)}
             for w in segment.words
         ]
-    return {
+    body: SegmentBody = {
         "start": segment.start,
         "end": segment.end,
         "text": segment.text.strip(),
         "sequence_confidence": round(segment.avg_logprob, 6),
         "words": words,
     }
+    if segment.channel is not None:
+        body["channel"] = segment.channel
+    return body

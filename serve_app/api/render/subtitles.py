@@ -3,10 +3,11 @@
 A subtitle, or cue, holds neighbouring words of one segment, so that none stays over a pause. It
 begins with its first word and ends with its last one, to the millisecond, unless that leaves too
 little time to read it. Text stays in logical order: players themselves set Arabic and Hebrew from
-right to left.
+right to left, and a mark tells them where they could not know.
 """
 
 import html
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,21 @@ from serve_app.transcript import Segment, Transcript, Word
 
 SENTENCE_ENDS = tuple(".?!…。！？؟।")
 CLAUSE_ENDS = tuple(",;:、，；：،؛—–")
+
+NEVER_FIRST = frozenset(
+    "、。，．・：；？！…‥”’」』）〕】》〉］｝ー々ヽヾゝゞぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ"
+    ",.;:?!)]}%％"
+    "ะาำๅๆฯະາຳໆ"
+)
+NEVER_LAST = frozenset("“‘「『（〔【《〈［｛([{$￥¥เแโใไເແໂໃໄ")
+"""What a line does not begin or end with in scripts without spaces: for Japanese JIS X 4051 has it,
+and some vowels of Thai and Lao belong to the letter before or after them."""
+
+SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+"""Thai, Lao, Burmese and Khmer; besides these, the wide scripts but Korean's have no spaces."""
+HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff]")
+
+RIGHT_TO_LEFT_MARK = "\u200f"
 
 
 @dataclass(frozen=True)
@@ -31,7 +47,7 @@ def srt(cues: Sequence[Cue]) -> str:
     """A SubRip file. The format has no escapes, so its arrow becomes another one in a text."""
     return "".join(
         f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n"
-        + "\n".join(cue.lines).replace("-->", "→")
+        + _text(cue).replace("-->", "→")
         + "\n\n"
         for number, cue in enumerate(cues, start=1)
     )
@@ -41,16 +57,31 @@ def vtt(cues: Sequence[Cue]) -> str:
     """A WebVTT file."""
     return "WEBVTT\n\n" + "".join(
         f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n"
-        + html.escape("\n".join(cue.lines), quote=False)
+        + html.escape(_text(cue), quote=False)
         + "\n\n"
         for cue in cues
     )
 
 
+def _text(cue: Cue) -> str:
+    return "\n".join(map(_directed, cue.lines))
+
+
+def _directed(line: str) -> str:
+    """``line`` with a mark in front if a player would else set it in the wrong direction.
+
+    Players take the direction from the first letter (WebVTT, section 6.3), which may be that of a
+    Latin name in a line of Arabic.
+    """
+    letters = [kind for kind in map(unicodedata.bidirectional, line) if kind in ("L", "R", "AL")]
+    is_mostly_left = letters.count("L") * 2 >= len(letters)
+    return line if is_mostly_left or letters[0] != "L" else RIGHT_TO_LEFT_MARK + line
+
+
 def cues_of(transcript: Transcript, settings: SubtitleSettings) -> list[Cue]:
     """The subtitles of a transcript with words, in order; none overlaps the next one."""
     groups = [
-        group for segment in transcript.segments for group in _groups(_words(segment), settings)
+        group for segment in transcript.segments for group in _groups(_whole(segment), settings)
     ]
     starts = [_milliseconds(group[0].start) for group in groups]
     ends = [*starts, _milliseconds(transcript.duration_seconds)][1:]
@@ -64,9 +95,50 @@ def cues_of(transcript: Transcript, settings: SubtitleSettings) -> list[Cue]:
     return cues
 
 
-def _words(segment: Segment) -> Sequence[Word]:
-    words = segment.words or [Word(segment.start, segment.end, segment.text, 1.0)]
-    return [word for word in words if word.word.strip()]
+def _whole(segment: Segment) -> Sequence[Word]:
+    """The segment's words, joined where no line may break between them.
+
+    Whisper ends a word at a point or a hyphen too, and Chinese and Thai ones almost anywhere.
+    """
+    whole: list[Word] = []
+    for word in _words(segment):
+        if not whole or _may_break(whole[-1].word, word.word):
+            whole.append(word)
+        else:
+            joined = whole[-1].word + word.word
+            whole[-1] = Word(whole[-1].start, word.end, joined, whole[-1].probability)
+    return whole
+
+
+def _words(segment: Segment) -> Iterator[Word]:
+    """The segment's words; without any, parts of its text that share its time by their length."""
+    if segment.words:
+        yield from (word for word in segment.words if word.word.strip())
+        return
+    parts = re.findall(r"\s*\S+", segment.text)
+    n_characters, at, each = sum(map(len, parts)), segment.start, segment.end - segment.start
+    for part in parts:
+        end = at + each * len(part) / n_characters
+        yield Word(at, end, part, 1.0)
+        at = end
+
+
+def _may_break(before: str, after: str) -> bool:
+    """Whether a line may end after ``before``: at a space, or where a script has none (after the
+    rules of Unicode's UAX 14).
+    """
+    if before[-1:].isspace() or after[:1].isspace():
+        return True
+    last, first = before[-1], after[0]
+    if unicodedata.category(first)[0] == "M" or first in NEVER_FIRST or last in NEVER_LAST:
+        return False
+    return _is_spaceless(last) or _is_spaceless(first)
+
+
+def _is_spaceless(character: str) -> bool:
+    """Whether it belongs to a script that is written without spaces between words."""
+    is_wide = unicodedata.east_asian_width(character) in "WF"
+    return bool(SPACELESS.match(character) or (is_wide and not HANGUL.match(character)))
 
 
 def _groups(words: Sequence[Word], settings: SubtitleSettings) -> Iterator[Sequence[Word]]:

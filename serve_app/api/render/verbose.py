@@ -1,6 +1,6 @@
-"""OpenAI's JSON of a transcript, short and verbose (their API reference, ``createTranscription``).
+"""OpenAI's JSON for a transcript, short and verbose (their API reference, ``createTranscription``).
 
-The verbose form is what ``whisper-1`` answers: Whisper's own figures for every segment.
+The verbose form is that of ``whisper-1``, with Whisper's own figures for every segment.
 """
 
 import math
@@ -15,7 +15,7 @@ LEAST_PROBABILITY = 1e-10
 
 
 def text_of(segments: Iterable[Segment]) -> str:
-    """All that is said."""
+    """The whole text."""
     return "".join(segment.text for segment in segments).strip()
 
 
@@ -51,13 +51,14 @@ def verbose_body(
 
 
 def usage(transcript: Transcript) -> dict[str, Any]:
-    """What a caller is billed for: the audio, in whole seconds."""
+    """What OpenAI bills a caller for: the audio, in whole seconds."""
     return {"type": "duration", "seconds": math.ceil(transcript.duration_seconds)}
 
 
 def logprobs(segments: Iterable[Segment]) -> list[dict[str, Any]]:
-    """A log-probability for every word, the mean over its tokens, where OpenAI has one for every
-    token: Whisper's probabilities come from the alignment, word by word.
+    """A log-probability for every word, the mean over its tokens.
+
+    OpenAI has one for every token. Whisper's come from the alignment, word by word.
     """
     return [
         {

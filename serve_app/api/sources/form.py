@@ -25,20 +25,21 @@ MAX_FILES = 4
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 256 * 1024
 MAX_FIELDS_BYTES = 1024 * 1024
-"""The most of all text fields together, names included, besides one of the longest."""
+"""Most bytes of all text fields together, names included, besides one of the longest."""
 
 MAX_FRAMING_BYTES = 64 * 1024
-"""The most of all boundaries and part headers together. python-multipart reads some of them byte by
-byte, such as the spaces after a boundary: 0.25 us a byte, where audio takes 2 ns."""
+"""Most bytes of all boundaries and part headers together. python-multipart reads some of them byte
+by byte, such as the spaces after a boundary. That takes 0.25 us a byte; audio takes 2 ns."""
 
 PIECE_BYTES = 32 * 1024
-"""What is parsed without a look at the time: it takes 8 ms at most."""
+"""Most bytes that are parsed without a look at the time. This takes 8 ms at most."""
 
 TURN_SECONDS = 0.005
-"""For so long a form is parsed before other requests have their turn on the event loop."""
+"""Seconds of parsing after which other requests have their turn on the event loop."""
 
 HEAD_BYTES = 16 * 1024
-"""What ``on_head`` sees of a file: enough for any header and for three frames of MPEG audio."""
+"""Bytes of a file that ``on_head`` sees: enough for any header and for three frames of MPEG
+audio."""
 
 _SHOWN_NAME = 40
 
@@ -54,7 +55,7 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)
 class Form:
     """The file parts and text fields of one form: names and raw bytes, in order.
 
-    A protocol tells its caller of :meth:`unread_files` and of text fields that it does not know.
+    A protocol reports :meth:`unread_files`, and text fields that it does not know, to its caller.
     """
 
     files: list[tuple[str, bytearray]] = field(default_factory=list)
@@ -63,7 +64,7 @@ class Form:
     def audio(self) -> bytearray:
         """The part named ``file``, or else the only file part, whatever its name.
 
-        Raises ``InvalidRequest`` if there is none, or if it is unclear which of several is meant.
+        Raises ``InvalidRequest`` if there is none, or if several could be meant.
         """
         named = [content for name, content in self.files if name == FILE_FIELD]
         candidates = named or [content for _, content in self.files]
@@ -94,16 +95,17 @@ async def read_form(
     field_bytes: int = MAX_FIELD_BYTES,
     *,
     text_names: Collection[str] = (),
+    file_name: str = FILE_FIELD,
     on_file: Callable[[Form], object] | None = None,
 ) -> Form:
     """Read a multipart body.
 
-    A part named ``file`` is a file, and one named in ``text_names`` is a text field, whatever its
-    headers say; any other is a file if it has a file name or a type of audio or bytes.
+    A part named ``file_name`` is a file, and one named in ``text_names`` is a text field, whatever
+    its headers say; any other is a file if it has a file name or a type of audio or bytes.
 
     ``on_file`` gets the form as it is when a file part begins, and ``on_head`` the first
-    ``HEAD_BYTES`` of the part named ``file`` while the rest of it is still on its way; what they
-    raise ends the upload. A text field may have ``field_bytes``.
+    ``HEAD_BYTES`` of the part named ``file_name`` while the rest of it is still on its way; what
+    they raise ends the upload. A text field may have ``field_bytes``.
 
     Raises ``InvalidRequest`` if the body is not a form or is broken, ``UnsupportedEncoding`` for an
     encoded part, and ``FormTooLarge`` if there are too many parts, or if a text field or all that
@@ -120,7 +122,9 @@ async def read_form(
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise _broken("its Content-Type names no boundary")
-    parts = _Parts(boundary, field_bytes, on_head, text_names, on_file)
+    parts = _Parts(
+        boundary, field_bytes, on_head, text_names=text_names, file_name=file_name, on_file=on_file
+    )
     try:
         parser = MultipartParser(boundary, parts.callbacks())
         began = time.perf_counter()
@@ -146,20 +150,23 @@ async def read_form(
 
 
 class _Parts:
-    """The parts that python-multipart's callbacks have gathered so far."""
+    """The parts that python-multipart's callbacks have collected so far."""
 
     def __init__(
         self,
         boundary: bytes,
         field_bytes: int,
         on_head: Callable[[memoryview], None],
+        *,
         text_names: Collection[str],
+        file_name: str,
         on_file: Callable[[Form], object] | None,
     ) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._field_bytes = field_bytes
         self._on_head = on_head
         self._text_names = text_names
+        self._file_name = file_name
         self._on_file = on_file
         self._most_fields_bytes = MAX_FIELDS_BYTES + field_bytes
         self._n_fields_bytes = 0
@@ -181,7 +188,7 @@ class _Parts:
         }
 
     def expect(self, piece: bytes) -> None:
-        """Raise ``FormTooLarge`` if the parser would take too long over what has come."""
+        """Raise ``FormTooLarge`` if the parser would need too long for these bytes."""
         if self._n_framing_bytes > MAX_FRAMING_BYTES:
             raise FormTooLarge(
                 f"The form has more than {MAX_FRAMING_BYTES} bytes of boundaries and part headers, "
@@ -212,7 +219,7 @@ class _Parts:
         self._header_name, self._header_value = b"", b""
 
     def _open(self) -> None:
-        """The part's headers are complete: is it a file or a text field?"""
+        """The part's headers are complete: decide whether it is a file or a text field."""
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
         if b"name" not in options:
             raise _broken("a part has no name in its Content-Disposition")
@@ -220,7 +227,7 @@ class _Parts:
         self._check_encoding()
         kind = self._headers.get(b"content-type", b"").lower()
         is_binary = kind.startswith((b"audio/", b"application/octet-stream"))
-        looks_like_file = self._name == FILE_FIELD or b"filename" in options or is_binary
+        looks_like_file = self._name == self._file_name or b"filename" in options or is_binary
         self._is_file = looks_like_file and self._name not in self._text_names
         files, fields = self.form.files, self.form.fields
         kept, most = (files, MAX_FILES) if self._is_file else (fields, MAX_FIELDS)
@@ -259,7 +266,7 @@ class _Parts:
                 )
         self._content += memoryview(chunk)[start:end]
         has = len(self._content)
-        if had < HEAD_BYTES <= has and self._is_file and self._name == FILE_FIELD:
+        if had < HEAD_BYTES <= has and self._is_file and self._name == self._file_name:
             self._on_head(memoryview(bytes(self._content[:HEAD_BYTES])))
 
     def _count(self, n_bytes: int) -> None:
@@ -275,7 +282,7 @@ class _Parts:
 
 
 def _text(raw: bytes | bytearray) -> str:
-    """UTF-8, as RFC 7578 has it; anything else is taken for Latin-1, as Starlette does."""
+    """Decode UTF-8, as in RFC 7578. Anything else is read as Latin-1, as Starlette does."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

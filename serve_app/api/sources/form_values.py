@@ -1,4 +1,4 @@
-"""Lists and objects in a form's text fields, and the kinds of parameter that they are."""
+"""Lists and objects in a form's text fields, and the kinds of parameter that they hold."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def form_values(form: Form) -> dict[str, Any]:
 
 
 def from_json(value: object) -> object:
-    """``value``, from JSON if that is what it is: hand-written requests have it so."""
+    """``value``, decoded if it is JSON, which hand-written requests contain."""
     if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
         try:
             return json.loads(value)
@@ -48,7 +48,7 @@ def from_json(value: object) -> object:
 
 @dataclass(frozen=True)
 class Texts(Kind):
-    """Texts, as a list or with commas between them."""
+    """Texts, as a list or separated by commas."""
 
     @override
     def read(self, value: object, limits: OptionLimits) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Choices(Texts):
 
 @dataclass(frozen=True)
 class Unserved(Kind):
-    """What this server has not got."""
+    """A parameter that this server does not support."""
 
     reason: str
 

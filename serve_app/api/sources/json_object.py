@@ -9,12 +9,11 @@ _ALLOWED = 'allowed: a JSON object such as {"language": "en"}'
 
 
 def read_json_object(text: str | None, field: str, most_characters: int) -> dict[str, object]:
-    """The object in ``text``, which is empty for None, blanks and ``null``.
+    """The object in ``text``; an empty one for None, blanks and ``null``.
 
-    A string of JSON is decoded once more, as some clients encode what is encoded already.
-
-    Raises ``InvalidRequest`` (``invalid_option``, 422) with ``field``, the name under which the
-    text came, if it is too long, is not JSON or is not an object.
+    A string of JSON is decoded once more, because some clients encode twice. Raises
+    ``InvalidRequest`` (``invalid_option``, 422) with ``field``, the name of the text, if it is too
+    long, is not JSON or is not an object.
     """
     text = (text or "").strip().removeprefix("\ufeff").strip()
     if len(text) > most_characters:

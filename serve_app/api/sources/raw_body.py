@@ -8,7 +8,7 @@ from serve_app.api.sources.form import HEAD_BYTES
 from serve_app.errors import InvalidRequest
 
 OnHead = Callable[[memoryview], None]
-"""Gets the first ``HEAD_BYTES`` of the audio while the rest is on its way, and may raise."""
+"""Gets the first ``HEAD_BYTES`` of the audio while the rest is arriving, and may raise."""
 
 
 async def read_raw_body(request: Request, on_head: OnHead) -> bytearray:
@@ -25,7 +25,7 @@ async def read_raw_body(request: Request, on_head: OnHead) -> bytearray:
 
 
 def add(audio: bytearray, chunk: bytes, on_head: OnHead) -> None:
-    """Add the next bytes that came, and show ``on_head`` the first of all once they are there."""
+    """Add the next bytes. Once there are enough, show the first of all to ``on_head``."""
     had = len(audio)
     audio += chunk
     if had < HEAD_BYTES <= len(audio):

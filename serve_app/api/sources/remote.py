@@ -1,9 +1,9 @@
-"""Audio that is fetched from a URL which the caller sends.
+"""Fetches audio from a URL that the caller sends.
 
-A URL can make a server ask others on the caller's behalf (server-side request forgery). So nothing
-is fetched unless the operator has named its host, and each address that the host's name has must be
-public. A name is resolved once, and the connection goes to the address that was checked, so that
-its owner cannot change it in between (DNS rebinding). All of this applies to each redirect as well.
+A URL can make a server send requests to others on the caller's behalf (server-side request
+forgery). So the operator must have named the host, and every address of the host must be public. A
+name is resolved once, and the connection goes to the address that was checked, so that its owner
+cannot change it in between (DNS rebinding). All of this applies to each redirect as well.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from serve_app.settings import RemoteSettings
 
 MAX_REDIRECTS = 3
 MAX_ADDRESSES = 4
-"""The most that are tried of one name."""
+"""Most addresses of one name that are tried."""
 
 CONNECT_SECONDS = 5.0
-"""After this long, the next address is tried."""
+"""Seconds after which the next address is tried."""
 
 PORTS = {"https": 443, "http": 80}
 
@@ -32,7 +32,7 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host's name and a port. Raises ``OSError``."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-"""RFC 6052: the last 32 bits are an IPv4 address, to which a gateway leads."""
+"""RFC 6052: the last 32 bits are an IPv4 address, to which a gateway translates."""
 
 
 async def resolve(host: str, port: int) -> list[str]:
@@ -43,7 +43,7 @@ async def resolve(host: str, port: int) -> list[str]:
 
 
 class RemoteAudio:
-    """Fetches files of at most ``most_bytes`` from where ``settings`` allow it."""
+    """Fetches files of at most ``most_bytes`` from the places that ``settings`` allow."""
 
     def __init__(
         self, settings: RemoteSettings, most_bytes: int, resolve: Resolve = resolve
@@ -54,10 +54,10 @@ class RemoteAudio:
         self._tls = httpx.create_ssl_context() if settings.allowed_hosts else False
 
     async def fetch(self, url: str, on_head: OnHead, hold: Hold) -> bytearray:
-        """The file at ``url``; ``hold`` is told of its memory.
+        """Fetch the file at ``url``. ``hold`` reserves memory for it.
 
-        Raises ``RemoteAudioRefused`` where fetching is not allowed, ``RemoteAudioUnavailable``
-        where it fails or takes too long, ``BodyTooLarge``, and what ``on_head`` and ``hold`` raise.
+        Raises ``RemoteAudioRefused`` if fetching is not allowed, ``RemoteAudioUnavailable`` if it
+        fails or takes too long, ``BodyTooLarge``, and what ``on_head`` and ``hold`` raise.
         """
         if not self._settings.allowed_hosts:
             raise RemoteAudioRefused(
@@ -77,7 +77,7 @@ class RemoteAudio:
         )
 
     def _parsed(self, url: str | httpx.URL) -> httpx.URL:
-        """Raises ``RemoteAudioRefused`` unless it is a URL of an allowed host and port."""
+        """Raise ``RemoteAudioRefused`` unless this is a URL of an allowed host and port."""
         try:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, TypeError):
@@ -107,7 +107,7 @@ class RemoteAudio:
     async def _ask(
         self, url: httpx.URL, addresses: list[str], on_head: OnHead, hold: Hold
     ) -> bytearray | httpx.URL:
-        """The file, or where it has moved to."""
+        """The file, or the URL to which it has moved."""
         # The certificate has to be that of the name, although the connection is to an address.
         more = {"sni_hostname": _host(url)}
         headers = {"Host": url.netloc.decode(), "Accept-Encoding": "identity"}
@@ -145,7 +145,7 @@ class RemoteAudio:
 
 
 def _host(url: httpx.URL) -> str:
-    """In lower case and ASCII (IDNA), without the dot that ends an absolute name."""
+    """The host in lower case and ASCII (IDNA), without the dot that ends an absolute name."""
     return url.raw_host.decode().removesuffix(".")
 
 
@@ -156,7 +156,7 @@ def _matches(names: set[str], allowed: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, IPv4 inside of IPv6 included."""
+    """Whether an IP address is public, including IPv4 addresses inside IPv6."""
     ip = ipaddress.ip_address(address.partition("%")[0])  # without the interface
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour

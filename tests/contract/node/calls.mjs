@@ -1,15 +1,18 @@
 // Every call path of the Node clients against one server; prints {path: what was heard} as JSON.
-// usage: node calls.mjs URL AUDIO_FILE
+// usage: node calls.mjs URL AUDIO_FILE STEREO_FILE
 
 import fs from "node:fs";
 import { createAzure } from "@ai-sdk/azure";
+import { createDeepgram } from "@ai-sdk/deepgram";
 import { createGroq } from "@ai-sdk/groq";
 import { createOpenAI } from "@ai-sdk/openai";
+import { DeepgramClient } from "@deepgram/sdk";
+import { OpenRouter } from "@openrouter/sdk";
 import { experimental_transcribe as transcribe } from "ai";
 import Groq from "groq-sdk";
 import OpenAI, { AzureOpenAI, toFile } from "openai";
 
-const [url, path] = process.argv.slice(2);
+const [url, path, stereo] = process.argv.slice(2);
 const audio = fs.readFileSync(path);
 const apiKey = "any";
 const model = "whisper-1";
@@ -24,8 +27,32 @@ const azure = new AzureOpenAI({
   maxRetries: 0,
 });
 const groq = new Groq({ baseURL: url, apiKey, maxRetries: 0 });
+const ws = url.replace("http", "ws");
+const deepgram = new DeepgramClient({
+  apiKey,
+  environment: { base: url, production: ws, agent: ws, agentRest: url },
+  maxRetries: 0,
+});
+const listen = (file, more) =>
+  deepgram.listen.v1.media.transcribeFile(file, { model: "whisper", ...more });
+const texts = (answer) => answer.results.channels.map((one) => one.alternatives[0].transcript);
+const router = new OpenRouter({
+  serverURL: `${url}/api/v1`,
+  apiKey,
+  retryConfig: { strategy: "none" },
+});
+const base64 = (more) =>
+  router.stt.createTranscription({
+    sttRequest: {
+      model: "openai/whisper-1",
+      inputAudio: { data: audio.toString("base64"), format: "wav" },
+      ...more,
+    },
+  });
 const ask = (more) =>
   openai.audio.transcriptions.create({ file: fs.createReadStream(path), model, ...more });
+const routed = (error) =>
+  `${error.constructor.name} ${error.error.code} ${error.error.metadata.field}`;
 const name = (error) => `${error.constructor.name} ${error.status} ${error.code} ${error.param}`;
 
 const calls = {
@@ -102,10 +129,57 @@ const calls = {
     });
     return (await transcribe({ model: provider.transcription("whisper-1"), audio })).text;
   },
+  "deepgram: fs.ReadStream": async () => texts(await listen(fs.createReadStream(path))).join(),
+  "deepgram: Buffer": async () => texts(await listen(audio, { smart_format: true })).join(),
+  "deepgram: utterances and paragraphs": async () => {
+    const { results } = await listen(audio, { utterances: true, paragraphs: true });
+    const { sentences } = results.channels[0].alternatives[0].paragraphs.paragraphs[0];
+    return `${results.utterances.length} ${sentences[0].text}`;
+  },
+  "deepgram: multichannel": async () => {
+    const file = fs.createReadStream(stereo);
+    const answer = await listen(file, { multichannel: true, utterances: true });
+    const order = answer.results.utterances.map((one) => one.channel);
+    const said = texts(answer).map((text) => text.replace(/[.!]/g, "").toLowerCase());
+    return `${said} ${order} ${answer.metadata.channels}`;
+  },
+  "deepgram: not audio": async () =>
+    listen(Buffer.from("not audio")).catch(
+      (error) => `${error.constructor.name} ${error.statusCode} ${error.body.err_code}`,
+    ),
+  "ai: deepgram": async () => {
+    // It has no option for another address.
+    const there = (asked, init) => fetch(String(asked).replace("https://api.deepgram.com", url), init);
+    const provider = createDeepgram({ apiKey, fetch: there });
+    const answer = await transcribe({ model: provider.transcription("nova-3"), audio });
+    return `${answer.segments.length} ${answer.text}`;
+  },
   "ai: groq": async () => {
     const provider = createGroq({ baseURL: `${url}/openai/v1`, apiKey });
     return (await transcribe({ model: provider.transcription(groqModel), audio })).text;
   },
+  "openrouter: JSON": async () => (await base64({ sessionId: "s", temperature: 0 })).text,
+  "openrouter: verbose_json, words and segments": async () => {
+    const answer = await base64({
+      responseFormat: "verbose_json",
+      timestampGranularities: ["word", "segment"],
+    });
+    const words = answer.words.map((w) => w.word);
+    return `${answer.usage.seconds}: ${answer.segments.length} ${words}`;
+  },
+  "openrouter: multipart": async () => {
+    const requestBody = {
+      model: "openai/whisper-1",
+      file: new File([audio], "speech.wav"),
+      responseFormat: "verbose_json",
+      timestampGranularities: ["word", "segment"],
+    };
+    return (await router.stt.createTranscriptionMultipart({ requestBody })).words
+      .map((one) => one.word)
+      .join(" ");
+  },
+  "openrouter: unknown model": async () => base64({ model: "no/such" }).catch(routed),
+  "openrouter: wrong parameter": async () => base64({ temperature: 7 }).catch(routed),
 };
 
 const heard = {};

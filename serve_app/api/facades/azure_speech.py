@@ -1,0 +1,148 @@
+"""Azure Speech: fast transcription of a form's file, and the REST API for short audio.
+
+docs/azure-speech.md says what each parameter does here. The routes are not in our OpenAPI document:
+Microsoft's own describes them.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Request
+from pydantic import BaseModel
+from starlette.responses import JSONResponse
+from typing_extensions import override
+
+from serve_app.api.call import Call, CallContext
+from serve_app.api.dialects import KEY_PARAMETER
+from serve_app.api.edge.state import RequestState
+from serve_app.api.render.azure_speech import recognition, transcription
+from serve_app.api.sources.form import read_form
+from serve_app.api.sources.form_values import Texts
+from serve_app.api.sources.json_object import read_json_object
+from serve_app.api.sources.raw_body import OnHead, read_raw_body
+from serve_app.api.sources.remote import RemoteAudio
+from serve_app.errors import InvalidOption
+from serve_app.options import OptionLimits, ParsedOptions, build_options, read_values
+from serve_app.options.kinds import Choice, Kind
+from serve_app.options.language import language_code
+
+AUDIO, DEFINITION = "audio", "definition"
+"""The parts of a form. Microsoft's client sends both without a file name or a type."""
+
+CALLERS_NAMES = {"language": "locales", "hotwords": "phraseList", "task": "enhancedMode"}
+"""Our options and the members of the definition that ask for them."""
+
+_OFF: tuple[object, ...] = (None, "", "None", [], {})
+
+
+def install_azure_speech(app: FastAPI, context: CallContext) -> None:
+    """Answer Azure Speech's requests that are not WebSockets, with any ``api-version``."""
+    limits = context.settings.options
+    remote = RemoteAudio(context.settings.remote, context.settings.http.max_body_bytes)
+    router = APIRouter(include_in_schema=False)
+
+    async def read(request: Request, on_head: OnHead) -> tuple[bytearray, dict[str, Any]]:
+        """The audio and the definition, which may say where the audio is."""
+        form = await read_form(request, on_head, text_names=(DEFINITION,), file_name=AUDIO)
+        text = dict(form.texts()).get(DEFINITION)
+        definition = read_json_object(text, DEFINITION, limits.max_json_characters)
+        url = definition.pop("audioUrl", None)
+        if form.files or not isinstance(url, str):
+            return form.audio(), definition
+        return await remote.fetch(url, on_head, RequestState.of(request.scope).hold), definition
+
+    @router.post("/speechtotext/transcriptions:transcribe")
+    async def transcribe(request: Request) -> JSONResponse:
+        call = Call(request, context)
+        audio, definition = await call.receive(read)
+        try:
+            locales, options = _asked(definition, limits)
+            transcript = await call.transcribe(audio, options)
+        except InvalidOption as wrong:
+            raise wrong.renamed(CALLERS_NAMES) from None
+        heard = "en" if options.options.task == "translate" else transcript.language
+        locale = next((one for one in locales if language_code(one) == heard), heard)
+        return JSONResponse(transcription(transcript, locale), headers=call.headers)
+
+    @router.post("/speech/recognition/{mode}/cognitiveservices/v1")
+    async def recognise(request: Request) -> JSONResponse:
+        call = Call(request, context)
+        query = dict(request.query_params)
+        is_detailed = read_values(_Query, query, limits).format == "detailed"
+        hidden = {*_Query.model_fields, KEY_PARAMETER}
+        values = {name: text for name, text in query.items() if name.lower() not in hidden}
+        options = build_options({**values, "word_timestamps": True}, limits=limits)
+        transcript = await call.transcribe(await call.receive(read_raw_body), options)
+        return JSONResponse(recognition(transcript, is_detailed=is_detailed), headers=call.headers)
+
+    app.include_router(router)
+
+
+def _asked(
+    definition: Mapping[str, Any], limits: OptionLimits
+) -> tuple[tuple[str, ...], ParsedOptions]:
+    """The locales and the options that a definition asks for.
+
+    Members that Azure does not have are options of our own (docs/options.md) or ignored.
+    """
+    fields = read_values(_Definition, definition, limits)
+    values = {
+        name: value
+        for name, value in definition.items()
+        if name not in _Definition.model_fields and value not in _OFF
+    }
+    values |= {
+        "task": fields.enhancedMode,
+        # Whisper takes no candidates: of several the language is detected.
+        "language": fields.locales[0] if len(fields.locales) == 1 else None,
+        "hotwords": ", ".join(fields.phraseList) or None,
+        "word_timestamps": True,
+    }
+    return fields.locales, build_options(values, limits=limits)
+
+
+class _Phrases(Texts):
+    """Words to expect."""
+
+    @override
+    def read(self, value: object, limits: OptionLimits) -> tuple[str, ...]:
+        if not isinstance(value, dict):
+            raise ValueError
+        return super().read(value.get("phrases") or [], limits)
+
+    @override
+    def allowed(self, limits: OptionLimits) -> str:
+        return 'an object with "phrases", a list of texts'
+
+
+class _Enhanced(Kind):
+    """What Azure gives a language model to do; Whisper can translate into English."""
+
+    @override
+    def read(self, value: object, limits: OptionLimits) -> str:
+        if not isinstance(value, dict):
+            raise ValueError
+        task, target = value.get("task") or "transcribe", value.get("targetLanguage") or "en"
+        if task == "translate" and language_code(str(target)) != "en":
+            raise ValueError("Whisper translates into English only")
+        if task not in ("transcribe", "translate"):
+            raise ValueError
+        return str(task)
+
+    @override
+    def allowed(self, limits: OptionLimits) -> str:
+        return 'an object with "task": "transcribe" or "translate"'
+
+
+class _Definition(BaseModel):
+    """The members of a definition that mean something here, under Azure's names."""
+
+    locales: Annotated[tuple[str, ...], Texts()] = ()
+    phraseList: Annotated[tuple[str, ...], _Phrases()] = ()
+    enhancedMode: Annotated[str, _Enhanced()] = "transcribe"
+
+
+class _Query(BaseModel):
+    """The parameter of short audio besides ``language``."""
+
+    format: Annotated[str, Choice(("simple", "detailed"))] = "simple"
