@@ -242,7 +242,7 @@ class DraftDropped(WhisperOxError):
     """A draft of a live session is of no use any more. No client sees this."""
 
     code = "draft_dropped"
-    status = 503
+    status = 400
 
 
 class Overloaded(WhisperOxError):
