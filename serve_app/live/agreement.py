@@ -41,7 +41,9 @@ class Agreement:
 
     def add(self, draft: Sequence[Word]) -> None:
         """Take the words of the next draft, which may begin with some that are certain already."""
-        new = draft[self._n_known(draft) :]
+        new = draft
+        if self.certain:
+            new = draft[n_known(self.certain[-1], draft, self.certain[-1].end) :]
         agreed = [
             word
             for _, word in takewhile(
@@ -60,19 +62,20 @@ class Agreement:
         starts = [word.start for word in self.certain if word.start <= latest]
         return max([seconds, *starts])
 
-    def _n_known(self, draft: Sequence[Word]) -> int:
-        """How many words at the beginning of ``draft`` are certain already."""
-        if not self.certain:
-            return 0
-        last = self.certain[-1]
-        same = [
-            (abs(word.end - last.end), n + 1)
-            for n, word in enumerate(draft)
-            if _plain(word) == _plain(last) and abs(word.end - last.end) < SAME_WORD_SECONDS
-        ]
-        if same:
-            return min(same)[1]
-        return sum(_middle(word) < last.end for word in draft)
+
+def n_known(last: Word | None, words: Sequence[Word], until: float) -> int:
+    """How many words at the beginning of ``words`` have been told already, up to ``last``.
+
+    It is looked for by its text; if it is not there, what was said before ``until`` is known.
+    """
+    same = [
+        (abs(word.end - last.end), n + 1)
+        for n, word in enumerate(words)
+        if last is not None
+        and _plain(word) == _plain(last)
+        and abs(word.end - last.end) < SAME_WORD_SECONDS
+    ]
+    return min(same)[1] if same else sum(_middle(word) < until for word in words)
 
 
 def _middle(word: Word) -> float:

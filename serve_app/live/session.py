@@ -20,6 +20,7 @@ from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip, Samples
 from serve_app.caller import Caller
 from serve_app.engine.vad import SpeechProbability
 from serve_app.errors import DraftDropped, WhisperOxError
+from serve_app.live.agreement import n_known
 from serve_app.live.context import Context
 from serve_app.live.current import CurrentUtterance
 from serve_app.live.endpointing import Endpointer, Mark, SpeechBegan, SpeechStopped, Utterance
@@ -37,7 +38,7 @@ from serve_app.live.options import LiveOptions
 from serve_app.live.tape import Tape
 from serve_app.service import SpeechService
 from serve_app.settings import LiveSettings
-from serve_app.transcript import Transcript
+from serve_app.transcript import Transcript, Word
 
 logger = logging.getLogger("whisper_ox.live")
 
@@ -53,8 +54,14 @@ MOST_STEP_SECONDS = 2.0
 TOLD_LANGUAGE_SECONDS = 3.0
 """A shorter utterance is taken to be in the language of the one before."""
 
+LONGEST_GAP_SECONDS = 1.2
+"""An utterance begins and ends with speech, so that a longer gap to its words is speech lost."""
+
 MOST_UNREAD = 100
 """Events that a reader may be behind before the session takes no more audio."""
+
+
+Words = tuple[Word, ...]
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,7 @@ class LiveSession:
         self._ended: asyncio.Queue[_Ended | None] = asyncio.Queue()
         self._unheard_samples = 0
         self._language: str | None = None
+        self._last_word: Word | None = None
         self._context = Context(settings.context_seconds)
         self._round_trip_seconds = 0.0
         self._has_changed = asyncio.Event()
@@ -283,7 +291,7 @@ class LiveSession:
         """Hear the utterances that have ended, one after the other."""
         while (ended := await self._ended.get()) is not None:
             try:
-                event: Event = self._final(ended, await self._hear(ended))
+                event: Event = self._final(ended, *await self._hear(ended))
             except WhisperOxError as error:
                 logger.warning("an utterance of a live session was not heard: %s", error.code)
                 event = ended.failed(error)
@@ -294,20 +302,27 @@ class LiveSession:
             self._unheard_samples -= ended.utterance.end - ended.utterance.start
             self._has_changed.set()
 
-    async def _hear(self, ended: _Ended) -> Transcript:
+    async def _hear(self, ended: _Ended) -> tuple[Transcript, Words]:
+        """What is heard, and the words of it that have not been told yet."""
         known = self._language if ended.clip.seconds < TOLD_LANGUAGE_SECONDS else None
-        return await self._model.final(ended.clip, ended.options, known)
+        transcript = await self._model.final(ended.clip, ended.options, known)
+        words = words_from(transcript, ended.start)
+        start = ended.utterance.start
+        if ended.start == start:
+            return transcript, words
+        words = words[n_known(self._last_word, words, _seconds(start)) :]
+        if _reach_over(words, ended.utterance):
+            return transcript, words
+        # Where one utterance ends and the next one begins, Whisper stops now and then.
+        alone = AudioClip.of(ended.clip.samples[start - ended.start :])
+        transcript = await self._model.final(alone, ended.options, known)
+        return transcript, max(words, words_from(transcript, start), key=len)
 
-    def _final(self, ended: _Ended, transcript: Transcript) -> Final:
+    def _final(self, ended: _Ended, transcript: Transcript, words: Words) -> Final:
         place = ended.utterance
-        words = tuple(
-            word
-            for word in words_from(transcript, ended.start)
-            if (word.start + word.end) / 2 >= _seconds(place.start)
-        )
         text = "".join(word.word for word in words).strip()
-        if text:
-            self._language = transcript.language
+        if words:
+            self._language, self._last_word = transcript.language, words[-1]
         lag = _seconds(self._tape.end - place.end)
         self._sink.observe(metrics.LIVE_LAG_SECONDS, lag, kind="final")
         return Final(
@@ -322,6 +337,14 @@ class LiveSession:
             is_flushed=ended.is_flushed,
             lag_seconds=lag,
         )
+
+
+def _reach_over(words: Words, utterance: Utterance) -> bool:
+    """Whether words are said from the beginning of an utterance to its end."""
+    return bool(words) and (
+        words[0].start < _seconds(utterance.start) + LONGEST_GAP_SECONDS
+        and words[-1].end > _seconds(utterance.end) - LONGEST_GAP_SECONDS
+    )
 
 
 def _seconds(n_samples: int) -> float:

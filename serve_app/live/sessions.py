@@ -1,7 +1,6 @@
 """Every live session of one process: how many there may be, and who may come back to one."""
 
 import asyncio
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -50,28 +49,39 @@ class Sessions:
         self._note()
 
     def check(self, key: str, load: LiveLoad) -> None:
-        """Raise ``Overloaded`` or ``QuotaExceeded`` if ``key`` may not begin another session."""
-        n_connected = sum(place.expiry is None for place in self._places.values())
-        n_open = max(n_connected, load.sessions)
+        """Raise ``Overloaded`` or ``QuotaExceeded`` if ``key`` may not begin another session.
+
+        Sessions that wait for their clients do not count.
+        """
+        connected = [place for place in self._places.values() if place.expiry is None]
+        n_open = max(len(connected), load.sessions)
         if n_open and n_open + 1 > load.capacity:
             raise Overloaded(
                 f"{n_open} live sessions are open, and the model can follow about "
                 f"{load.capacity:.0f} people who speak at once. Begin this one later.",
                 retry_after_seconds=RETRY_SECONDS,
             )
-        if len(self._places) >= self._settings.sessions:
+        if len(connected) >= self._settings.sessions:
             raise Overloaded(
-                f"{len(self._places)} live sessions are open, the most that this server takes. "
-                "Begin this one later."
+                f"{len(connected)} live sessions are open, the most that this server takes. "
+                "Begin this one later.",
+                retry_after_seconds=RETRY_SECONDS,
             )
-        n_of_key = Counter(place.key for place in self._places.values())[key]
+        n_of_key = sum(place.key == key for place in connected)
         if key and n_of_key >= self._settings.sessions_per_key:
             raise QuotaExceeded(
                 f"Live sessions of this API key at once: at most {n_of_key}. End another one first."
             )
 
     def open(self, session_id: str, key: str, held: Held) -> Place[Held]:
-        """Give a session its place, after :meth:`check`."""
+        """Give a session its place, after :meth:`check`.
+
+        If there is none left, the one that has waited longest for its client ends.
+        """
+        waiting = [place for place in self._places.values() if place.expiry is not None]
+        if waiting and len(self._places) >= self._settings.sessions:
+            longest = min(waiting, key=lambda place: place.expiry.when() if place.expiry else 0.0)
+            self._expire(longest)
         place = Place(session_id, key, held)
         self._places[session_id] = place  # type: ignore[assignment]  # invariant
         self._note()
@@ -110,9 +120,13 @@ class Sessions:
             await place.held.close()
 
     def _expire(self, place: Place[Held]) -> None:
-        ending = asyncio.get_running_loop().create_task(self.end(place))
-        self._closing.add(ending)
-        ending.add_done_callback(self._closing.discard)
+        if self._places.pop(place.id, None) is not None:
+            if place.expiry is not None:
+                place.expiry.cancel()
+            self._note()
+            closing = asyncio.get_running_loop().create_task(place.held.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def _note(self) -> None:
         self._sink.set(metrics.LIVE_SESSIONS, len(self._places))

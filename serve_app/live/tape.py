@@ -22,7 +22,7 @@ class Tape:
         """The audio from ``start`` to ``end``, in samples of the stream; it has to be there."""
         [whole] = self._pieces = [np.concatenate([np.zeros(0, np.int16), *self._pieces])]
         samples = whole[start - self._start : end - self._start].copy()
-        return AudioClip(samples, len(samples) / SAMPLE_RATE_HZ)
+        return AudioClip.of(samples)
 
     def forget(self, before: int) -> None:
         """Drop the audio before a sample of the stream, in whole pieces."""

@@ -82,6 +82,20 @@ def test_a_session_waits_for_its_client_and_ends_if_nobody_comes() -> None:
     scene(act)
 
 
+def test_who_waits_for_a_client_makes_room_for_a_new_one() -> None:
+    async def act() -> None:
+        sessions = Sessions(LiveSettings(sessions=2))
+        first, second = opened(sessions, "a"), opened(sessions, "b")
+        sessions.leave(first)
+        await asyncio.sleep(1)
+        sessions.leave(second)
+        opened(sessions, "c")
+        await asyncio.sleep(0)
+        assert (first.held.is_closed, second.held.is_closed) == (True, False)
+
+    scene(act)
+
+
 def test_a_connection_that_was_replaced_cannot_end_the_session() -> None:
     async def act() -> None:
         sessions = Sessions(LiveSettings(resume_seconds=1))

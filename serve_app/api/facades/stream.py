@@ -125,7 +125,7 @@ class _Connection:
             if error is not None:
                 await self._tell(error)
             self._call.note(session)
-            if is_over:
+            if is_over or not session.seconds:
                 await self._sessions.end(self._place)
             else:
                 self._sessions.leave(self._place)
