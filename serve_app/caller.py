@@ -36,14 +36,33 @@ class Priority(Enum):
 
 
 @dataclass(frozen=True)
+class Live:
+    """The part of a live session that a request is.
+
+    ``session`` is the session's id. With ``draft_seconds`` it asks for a draft of speech that goes
+    on: a newer draft of the session replaces it while it waits, and after so long it is dropped.
+    """
+
+    session: str
+    draft_seconds: float | None = None
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether the text is of no use once there is a newer one."""
+        return self.draft_seconds is not None
+
+
+@dataclass(frozen=True)
 class Caller:
     """On whose behalf the server works, for log lines, quotas and the order of work.
 
     ``key`` is the name of the API key, "" if the server needs none. ``traceparent`` is the span of
-    the request in the form of W3C Trace Context, "" if it is not traced.
+    the request in the form of W3C Trace Context, "" if it is not traced. ``live`` is None unless a
+    live session asks.
     """
 
     request_id: str
     key: str = ""
     priority: Priority = Priority.AUTO
     traceparent: str = ""
+    live: Live | None = None

@@ -210,6 +210,41 @@ class DeviceFailed(NotReady):
     code = "device_failed"
 
 
+class MessageTooLarge(WhisperOxError):
+    """A message on a WebSocket is larger than the configured limit."""
+
+    code = "message_too_large"
+    status = 413
+
+
+class IdleTimeout(WhisperOxError):
+    """Nothing has come on a WebSocket for too long."""
+
+    code = "idle_timeout"
+    status = 408
+
+
+class SessionLimit(WhisperOxError):
+    """A live session has lasted for as long as it may."""
+
+    code = "session_limit"
+    status = 413
+
+
+class SessionGone(WhisperOxError):
+    """There is no live session to come back to."""
+
+    code = "session_gone"
+    status = 400
+
+
+class DraftDropped(WhisperOxError):
+    """A draft of a live session is of no use any more. No client sees this."""
+
+    code = "draft_dropped"
+    status = 400
+
+
 class Overloaded(WhisperOxError):
     """The queue is longer than the configured limit."""
 

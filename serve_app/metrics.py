@@ -148,6 +148,16 @@ MODEL_RETRIES = Counter(
     "Ingress",
     "Requests sent again because the Transcriber replica that held them died.",
 )
+LIVE_SESSIONS = Gauge("live_sessions", "Ingress", "Live sessions that this replica holds.")
+LIVE_LAG_SECONDS = Histogram(
+    "live_lag_seconds",
+    "Ingress",
+    "Audio of a live session that came after what a text covers, when that is told, in seconds, by "
+    "the kind of text.",
+    ("kind",),
+    ("partial", "final"),
+    buckets=_REQUEST_BUCKETS,
+)
 
 MODEL_INFO = Gauge(
     "model_info",
@@ -270,6 +280,11 @@ RECOVERY_WINDOWS = Counter(
     "recovery_windows",
     "Transcriber",
     "Windows cut from speech that no word covered, to be heard again.",
+)
+DRAFTS_DROPPED = Counter(
+    "drafts_dropped",
+    "Transcriber",
+    "Drafts of live sessions that were not heard, because a newer one came first or time was up.",
 )
 FALLBACKS = Counter(
     "fallbacks", "Transcriber", "Attempts to decode a window at a temperature above 0."

@@ -1,13 +1,27 @@
 """What the protocol adapters see of the engine. They know neither Ray nor CTranslate2."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.options import ModelFacts, TranscribeOptions, VadParameters
 from serve_app.transcript import Segment, Stretch, Tell, Transcript
+
+
+@dataclass(frozen=True)
+class LiveLoad:
+    """What the model's replicas know of live sessions.
+
+    ``sessions`` have asked for something lately, through whichever process. People in about
+    ``capacity`` of them may speak at once; infinity while nobody knows.
+    """
+
+    sessions: int = 0
+    capacity: float = math.inf
 
 
 class SpeechService(Protocol):
@@ -42,6 +56,9 @@ class SpeechService(Protocol):
 
         Raises ``NotReady`` while no replica serves. Cancelling the call ends the search.
         """
+
+    async def live_load(self) -> LiveLoad:
+        """How many live sessions there are and may be. Raises ``NotReady``."""
 
     async def model(self) -> ModelFacts:
         """The model being served. Raises ``NotReady`` until a replica has transcribed a clip."""

@@ -123,6 +123,21 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         _panel("Decoding of uploads", "s", *_quantiles(metrics.AUDIO_DECODE_SECONDS)),
         _panel("Voice activity detection", "s", *_quantiles(metrics.VAD_SECONDS)),
     ),
+    "Live": (
+        _panel(
+            "Live sessions",
+            "short",
+            Query(f"sum ({metrics.LIVE_SESSIONS.exported_name})", "held"),
+        ),
+        _panel(
+            "Lag of live text, p95",
+            "s",
+            Query(quantile(0.95, metrics.LIVE_LAG_SECONDS, "kind"), "{{kind}}"),
+        ),
+        _panel(
+            "Partial texts dropped", "ops", Query(rate(metrics.DRAFTS_DROPPED), "replaced or late")
+        ),
+    ),
     "Engine": (
         _panel(
             "RTFx",

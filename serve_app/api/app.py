@@ -25,10 +25,12 @@ from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
 from serve_app.api.facades.openrouter import install_openrouter
 from serve_app.api.facades.status import install_status
+from serve_app.api.facades.stream import install_stream
 from serve_app.api.facades.whisper_ox import install_whisper_ox
 from serve_app.api.model_table import ModelTable
 from serve_app.api.openapi import complete_openapi
 from serve_app.audio.pool import DecodingPool
+from serve_app.live.sessions import Sessions
 from serve_app.metrics import NO_METRICS, Sink
 from serve_app.service import SpeechService
 from serve_app.settings import ApiKey, AppSettings
@@ -69,7 +71,8 @@ def build_api(
     install_error_handlers(app)
     models = ModelTable(settings, service, others)
     install_status(app, models, with_docs=with_docs)
-    context = CallContext(models, settings, quotas, sink, decoding)
+    sessions = Sessions(settings.live, sink)
+    context = CallContext(models, settings, quotas, sink, decoding, sessions)
     for install in (
         install_whisper_ox,
         install_openai,
@@ -80,6 +83,7 @@ def build_api(
         install_echokit,
         install_elevenlabs,
         install_azure_speech,
+        install_stream,
     ):
         install(app, context)
     complete_openapi(app, key_header=None if ring.is_open else ring.header)

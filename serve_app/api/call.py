@@ -21,6 +21,7 @@ from serve_app.caller import Caller, Priority
 from serve_app.engine.tasks import Tasks
 from serve_app.engine.work import check_windows, least_work_seconds
 from serve_app.errors import InvalidRequest
+from serve_app.live.sessions import Sessions
 from serve_app.logs import fields
 from serve_app.metrics import AUDIO_DECODE_SECONDS, Sink
 from serve_app.options import ParsedOptions, TranscribeOptions, VadParameters
@@ -74,6 +75,7 @@ class CallContext:
     quotas: Quotas
     sink: Sink
     decoding: DecodingPool
+    sessions: Sessions
 
 
 class Call:

@@ -36,6 +36,11 @@ class AudioClip:
     received_seconds: float
     track: str | None = None
 
+    @classmethod
+    def of(cls, samples: Samples) -> "AudioClip":
+        """A clip that was received at 16 kHz."""
+        return cls(samples, len(samples) / SAMPLE_RATE_HZ)
+
     @property
     def seconds(self) -> float:
         """Length at 16 kHz, in seconds."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from serve_app.caller import Priority
+from serve_app.engine.live_cost import LiveCost
 from serve_app.engine.queue import Job, Stage
 from serve_app.engine.request import WINDOW_SECONDS, Demand, Request
 from serve_app.engine.throughput import FadingRate, Throughput
@@ -50,6 +51,8 @@ class Load:
     same in window seconds; both are 0.0 until it has done some work. ``wait_seconds`` and
     ``bulk_wait_seconds`` are the estimated waits of a short and of a bulk request that arrives now.
     ``refusal`` and ``bulk_refusal`` are what the smallest request of either kind would be told.
+    ``live_sessions`` have asked for something lately; people in ``live_capacity`` of them may speak
+    at once, None while that is not known.
     """
 
     open_requests: int
@@ -60,6 +63,8 @@ class Load:
     bulk_wait_seconds: float
     refusal: Refusal | None
     bulk_refusal: Refusal | None
+    live_sessions: int = 0
+    live_capacity: float | None = None
 
 
 _SHORTEST = Demand(0.0, WINDOW_SECONDS, Priority.INTERACTIVE)
@@ -74,6 +79,7 @@ class Admission:
 
     def __init__(self, bounds: AdmissionSettings, max_requests: int, workers: int) -> None:
         self.throughput = Throughput(workers)
+        self.live = LiveCost(workers)
         self._bounds = bounds
         self._max_requests = max_requests
         self._open: set[Request] = set()
@@ -103,6 +109,7 @@ class Admission:
     def begin(self, worker: int, batch: Sequence[Job], now: float) -> None:
         """A worker takes a batch. ``now`` is in seconds, here and below, of any monotonic clock."""
         self.throughput.resume(worker, now)
+        self.live.begin(worker, now)
         bulk = sum(job.seconds for job in batch if not job.request.is_interactive)
         self._bulk_in_service[worker] = bulk
 
@@ -124,6 +131,7 @@ class Admission:
         else:
             throughput.done(worker, now, decoded=seconds)
         self._bulk_in_service.pop(worker, None)
+        self.live.finish(worker, batch, now)
 
     def rest(self, worker: int, now: float) -> None:
         """A worker has nothing to do, now or still."""
@@ -132,11 +140,12 @@ class Admission:
     def close(self, request: Request) -> None:
         """Forget a request, whether it is done or not."""
         self._open.discard(request)
-        if request.done_seconds > 0:
+        self.live.close(request)
+        if request.done_seconds > 0 and not request.demand.is_draft:
             audio = request.demand.audio_seconds - request.audio_left_seconds
             self._audio_per_work.add(audio, request.done_seconds, fading=request.done_seconds)
 
-    def load(self, is_overdue: IsOverdue) -> Load:
+    def load(self, is_overdue: IsOverdue, now: float) -> Load:
         """Everything held now."""
         return Load(
             open_requests=len(self._open),
@@ -147,6 +156,8 @@ class Admission:
             bulk_wait_seconds=self.wait_seconds(_SHORTEST_BULK, is_overdue),
             refusal=self._refusal(_SHORTEST, is_overdue),
             bulk_refusal=self._refusal(_SHORTEST_BULK, is_overdue),
+            live_sessions=self.live.sessions(now),
+            live_capacity=self.live.capacity,
         )
 
     def _seconds(self, work: float) -> float:

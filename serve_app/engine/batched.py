@@ -76,7 +76,8 @@ class BatchedPipeline:
         # What is lost is told from the text by alignment, which knows no translations.
         self._speech = speech if recovers and options.task == "transcribe" else None
         self._recovers = recovers
-        self._partial_context = recovers and engine.tunables.partial_context
+        self._is_draft = request.demand.is_draft
+        self._partial_context = self._is_draft or (recovers and engine.tunables.partial_context)
         self._slots = asyncio.Semaphore(options.batch_size)
         self._n_slots_to_come = 0
 
@@ -275,6 +276,7 @@ class BatchedPipeline:
             best_of=options.best_of,
             detection=detection,
             partial_context=self._partial_context,
+            widens=not self._is_draft,
             aligns=options.word_timestamps or self._speech is not None,
         )
 

@@ -164,6 +164,7 @@ class FairQueue:
             is_new = not job.seconds
             tag = self._charge(job.request, job.step.seconds, is_new=is_new)
             if is_new:
+                tag = min(tag, job.request.place)
                 job.tag = job.request.latest_tag if job.is_again else tag
                 job.request.latest_tag = job.tag
             job.seconds = job.work_left = job.step.seconds

@@ -4,9 +4,10 @@ Amounts of work are in *window seconds*: the audio that a window spans, padding 
 costs about the same whether or not it is full of speech.
 """
 
+import math
 from dataclasses import dataclass
 
-from serve_app.caller import Priority
+from serve_app.caller import Live, Priority
 from serve_app.tracing.span import NO_SPAN, Span
 
 WINDOW_SECONDS = 30.0
@@ -19,12 +20,18 @@ class Demand:
 
     ``audio_seconds`` is the length of the audio as received. ``work_seconds`` is the work in window
     seconds, as far as it is known before anyone has looked at the audio
-    (:mod:`serve_app.engine.work`).
+    (:mod:`serve_app.engine.work`). ``live`` is None unless it belongs to a live session.
     """
 
     audio_seconds: float = 0.0
     work_seconds: float = 0.0
     priority: Priority = Priority.AUTO
+    live: Live | None = None
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether it is a draft of speech that goes on."""
+        return self.live is not None and self.live.is_draft
 
     @property
     def is_short(self) -> bool:
@@ -46,7 +53,9 @@ class Request:
     """An open request. The scheduler's lock guards it.
 
     ``due_at`` is the virtual time at which its next window is due (:mod:`serve_app.engine.queue`),
-    ``latest_tag`` the one at which the latest that is queued was due.
+    ``latest_tag`` the one at which the latest that is queued was due. ``place`` is the tag of the
+    draft that it replaces: its first window is due no later.
+    A draft is of no use after ``expires_at``, in seconds of the scheduler's clock.
     ``expected_seconds`` is all the work that it is thought to bring, ``queued_seconds`` the work of
     the windows queued so far, ``done_seconds`` the part of that which is done.
     """
@@ -55,6 +64,8 @@ class Request:
     span: Span = NO_SPAN
     due_at: float = 0.0
     latest_tag: float = 0.0
+    place: float = math.inf
+    expires_at: float = math.inf
     expected_seconds: float = 0.0
     queued_seconds: float = 0.0
     done_seconds: float = 0.0

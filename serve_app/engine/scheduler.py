@@ -16,6 +16,7 @@ from serve_app import metrics
 from serve_app.engine.admission import Admission, Load
 from serve_app.engine.batch_record import record_batch
 from serve_app.engine.device import Backend, Device
+from serve_app.engine.drafts import Drafts
 from serve_app.engine.health import Health
 from serve_app.engine.queue import BatchLimits, FairQueue, Hearing, Job
 from serve_app.engine.request import NO_DEMAND, Demand, Request
@@ -48,6 +49,7 @@ class Scheduler:
         self.device = Device(backend)
         self._sink = sink
         self._queue = FairQueue(limits)
+        self._drafts = Drafts()
         self._admission = admission or Admission(AdmissionSettings(), MAX_REQUESTS, workers)
         self._health = health or Health(EngineSettings().stall_seconds)
         self._idle = workers
@@ -65,13 +67,23 @@ class Scheduler:
     def open_request(self, demand: Demand = NO_DEMAND, span: Span = NO_SPAN) -> Request:
         """Admit a request; its batches are added to ``span``.
 
-        Raises ``Overloaded`` if it would wait too long or too much is held already.
+        A draft of a live session closes an older one that has not begun. Raises ``Overloaded`` if
+        the request would wait too long or too much is held already. What belongs to a live session
+        is not refused, because the session as a whole has been admitted.
         """
         request = Request(demand, span)
+        dropped: list[Job] = []
         with self._wake:
-            self._admission.check(demand, self._queue.is_overdue)
+            if demand.live is None:
+                self._admission.check(demand, self._queue.is_overdue)
+            elif demand.live.draft_seconds is not None:
+                request.expires_at = time.perf_counter() + demand.live.draft_seconds
+                older = self._drafts.open(request, self._queue.jobs)
+                if older is not None:
+                    dropped = self._close(older)
             self._queue.open(request)
             self._admission.open(request)
+        _drop(dropped)
         return request
 
     def close_request(self, request: Request) -> None:
@@ -81,10 +93,7 @@ class Scheduler:
         Batches in service end without it.
         """
         with self._wake:
-            if not request.is_open:
-                return
-            dropped = self._queue.close(request)
-            self._admission.close(request)
+            dropped = self._close(request)
         _drop(dropped)
 
     def expect(self, request: Request, work_seconds: float) -> None:
@@ -117,7 +126,7 @@ class Scheduler:
     def load(self) -> Load:
         """What is queued and how long newcomers would wait."""
         with self._wake:
-            return self._admission.load(self._queue.is_overdue)
+            return self._admission.load(self._queue.is_overdue, time.perf_counter())
 
     def fault(self) -> str | None:
         """Why this scheduler cannot serve, or not as it should; None if nothing is wrong."""
@@ -146,6 +155,13 @@ class Scheduler:
         _drop(waiting)
         for thread in self._threads:
             thread.join()
+
+    def _close(self, request: Request) -> list[Job]:
+        if not request.is_open:
+            return []
+        self._admission.close(request)
+        self._drafts.close(request)
+        return self._queue.close(request)
 
     def _enqueue(self, jobs: Sequence[Job]) -> None:
         now = time.perf_counter()
@@ -183,6 +199,8 @@ class Scheduler:
     def _next_batch(self, worker: int) -> list[Job]:
         """Wait for work; [] if the scheduler stops."""
         while not self._is_stopping:
+            for draft in self._drafts.expired(time.perf_counter(), self._queue.jobs):
+                _drop(self._close(draft))
             batch = self._queue.take(self._idle)
             if batch:
                 # What is held back may be allowed now, or may not be allowed to this worker only.

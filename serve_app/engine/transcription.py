@@ -8,7 +8,7 @@ from faster_whisper.transcribe import Segment, restore_speech_timestamps
 
 from serve_app import metrics
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
-from serve_app.caller import Priority
+from serve_app.caller import Live, Priority
 from serve_app.engine.batched import BatchedPipeline, Language, Told
 from serve_app.engine.coverage import Coverage, Interval, uncovered
 from serve_app.engine.engine import Engine
@@ -32,6 +32,7 @@ from serve_app.engine.work import (
     is_batched,
     longest_window,
 )
+from serve_app.errors import DraftDropped
 from serve_app.options import TranscribeOptions
 from serve_app.tracing.span import NO_SPAN, Span
 from serve_app.transcript import Stretch, Tell, Transcript
@@ -44,27 +45,38 @@ async def transcribe(
     priority: Priority = Priority.AUTO,
     span: Span = NO_SPAN,
     *,
+    live: Live | None = None,
     tell: Tell | None = None,
 ) -> Transcript:
     """Transcribe one clip with options that fit the model. ``span`` gets the VAD and the batches.
 
-    ``tell`` gets the segments as they are heard; in sequence, only at the end. Raises
-    ``Overloaded`` if the request would wait too long, and ``InvalidOption`` if the prompt leaves
-    the decoder no room. Cancelling the call drops the request's queued windows at once.
+    ``live``: the clip is a part of a live session, whose drafts are heard once, as cheaply as
+    possible. ``tell`` gets the segments as they are heard; in sequence, only at the end.
+
+    Raises ``Overloaded`` if the request would wait too long, ``InvalidOption`` if the prompt leaves
+    the decoder no room, and ``DraftDropped``. Cancelling the call drops the request's queued
+    windows at once.
     """
     received = time.perf_counter()
     recovers = engine.tunables.recover_speech if options.recover is None else options.recover
     partial_context = recovers and engine.tunables.partial_context
     work_seconds = expected_work_seconds(options, clip.seconds, partial_context=partial_context)
-    demand = Demand(clip.seconds, work_seconds, priority)
+    demand = Demand(clip.seconds, work_seconds, priority, live)
     request = engine.scheduler.open_request(demand, span)
     try:
         told = tell and telling(clip, tell)
         work = _Transcription(engine, request, clip, options, told, recovers=recovers)
         transcript = await work.run()
+    except RequestClosed:
+        if demand.is_draft and not request.is_open:
+            engine.sink.count(metrics.DRAFTS_DROPPED)
+            raise DraftDropped("A newer draft replaced this one, or it came too late.") from None
+        raise
     finally:
         engine.scheduler.close_request(request)
     seconds = time.perf_counter() - received
+    if demand.is_draft:  # its audio is heard again
+        return replace(transcript, engine_seconds=seconds)
     engine.sink.count(metrics.AUDIO_TRANSCRIBED_SECONDS, clip.received_seconds)
     engine.sink.observe(metrics.ENGINE_SECONDS, seconds)
     return replace(transcript, engine_seconds=seconds)

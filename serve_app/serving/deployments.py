@@ -114,7 +114,13 @@ class Transcriber(_Replica):
             log_call(clip, fitted, self._engine.scheduler)
             try:
                 transcript = await transcribe(
-                    self._engine, clip, fitted, caller.priority, span, tell=tell
+                    self._engine,
+                    clip,
+                    fitted,
+                    caller.priority,
+                    span,
+                    live=caller.live,
+                    tell=tell,
                 )
             except DeviceFailed:
                 if self._engine.scheduler.fault() is None:

@@ -103,12 +103,14 @@ class _Pull:
 
     ``loop`` is that of the fetching side if the other side is on a different one. After the last
     piece of a body nobody asks any more, and the fetching side only waits for the client to leave.
+    A WebSocket has no last message, so its application always asks.
     """
 
     def __init__(self, scope: Any, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop
         self._was_asked = asyncio.Event()
-        self._is_over = scope["type"] != "http"
+        self._is_over = False
+        self._is_body = scope["type"] == "http"
 
     async def turn(self) -> None:
         """Wait until the other side has asked."""
@@ -123,7 +125,7 @@ class _Pull:
             self._loop.call_soon_threadsafe(self._was_asked.set)
 
     def took(self, message: Message) -> None:
-        if not message.get("more_body", False):
+        if self._is_body and not message.get("more_body", False):
             self._is_over = True
             self.ask()
 

@@ -21,6 +21,8 @@ docs/failures.md tells the same from the client's side; Serve restarts dead proc
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -40,8 +42,9 @@ from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.work import least_work_seconds
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.options import ModelFacts, TranscribeOptions, VadParameters
+from serve_app.service import LiveLoad
 from serve_app.serving import ray_internals
-from serve_app.serving.early_refusal import EarlyRefusal
+from serve_app.serving.early_refusal import FRESH_SECONDS, EarlyRefusal
 from serve_app.serving.proxy_errors import QUEUE_FULL
 from serve_app.tracing.span import NO_TRACER, Tracer
 from serve_app.transcript import Segment, Stretch, Tell, Transcript
@@ -75,6 +78,7 @@ class RemoteService:
         self._tracer = tracer
         self._early_refusal = EarlyRefusal(self._loads)
         self._is_known_to_live = False
+        self._live_load, self._live_load_as_of = LiveLoad(), -math.inf
 
     async def admit(self, caller: Caller, body_bytes: int | None) -> None:
         """See :class:`serve_app.service.SpeechService`.
@@ -99,9 +103,10 @@ class RemoteService:
         """
         telling = tell and _Telling(tell)
         key = caller.key or metrics.NO_KEY
-        self._sink.count(
-            metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key, model=self._model
-        )
+        if caller.live is None or not caller.live.is_draft:
+            self._sink.count(
+                metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key, model=self._model
+            )
         try:
             return await self._call(clip, options, caller, telling)
         except RayActorError as error:
@@ -136,6 +141,17 @@ class RemoteService:
             raise NotReady("The model process died. Send the request again.") from error
         except BackPressureError as error:
             raise Overloaded(QUEUE_FULL) from error
+
+    async def live_load(self) -> LiveLoad:
+        """See :class:`serve_app.service.SpeechService`. It asks the replicas once a second."""
+        if time.monotonic() - self._live_load_as_of > FRESH_SECONDS:
+            self._live_load_as_of = time.monotonic()
+            loads = await self._loads()
+            known = [one.live_capacity for one in loads if one.live_capacity is not None]
+            capacity = sum(known) if known and len(known) == len(loads) else math.inf
+            sessions = max((one.live_sessions for one in loads), default=0)
+            self._live_load = LiveLoad(sessions, capacity)
+        return self._live_load
 
     async def model(self) -> ModelFacts:
         """Facts from a live replica. Raises ``NotReady`` with the reason if there is none."""

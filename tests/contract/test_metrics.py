@@ -14,6 +14,7 @@ from tests.contract.conftest import API_KEY, API_KEY_HEADER, MAX_BODY_BYTES
 from tests.contract.prometheus import BINARY, prometheus_on
 from tests.contract.promql import alert_queries, needs, panel_queries
 from tests.contract.scrape import Scrape, endpoint, settled
+from tests.contract.test_stream import session
 from tests.contract.wire import post, silence
 from tests.resilience.processes import replica
 
@@ -42,6 +43,9 @@ def traffic(guarded: Server, hello: bytes) -> Traffic:
     """Two good requests, one too short to hold a word and four that are refused."""
     key = {API_KEY_HEADER: API_KEY}
     url = f"{guarded.url}/v1/transcribe"
+    with session(guarded, key=API_KEY) as live:
+        live.speak(hello)  # its header is a click
+        live.finish()
     before = settled(guarded)
     statuses = [
         post(url, hello, {"word_timestamps": True}, headers=key).status_code,

@@ -9,6 +9,7 @@ import pytest
 
 from loadtest.server import Server
 from tests.conditions import eventually
+from tests.contract.test_stream import plain, session
 from tests.contract.wire import post, words_of
 from tests.resilience.conftest import TRANSCRIBER, hellos
 from tests.resilience.processes import READY, RETRIED, cpu_seconds, family, replica, title
@@ -60,6 +61,20 @@ def assert_not_ready(response: httpx.Response) -> None:
     assert set(error) == {"code", "message", "field", "request_id"}
     assert "Traceback" not in response.text
     assert int(response.headers["Retry-After"]) > 0
+
+
+def test_no_final_text_of_a_live_session_is_lost_when_the_model_process_dies(
+    server: Server, hello: bytes
+) -> None:
+    utterance = hello[44:] + bytes(2 * 16_000)
+    with session(server, "partials=false") as client:
+        client.speak(utterance)
+        client.next("final")
+        process_of(server, TRANSCRIBER).kill()
+        client.speak(2 * utterance)
+        finals = [event for event in client.finish() if event["type"] == "final"]
+    assert [plain(final) for final in finals] == ["hello world"] * 2
+    eventually(lambda: is_ready(server))
 
 
 def test_every_request_is_answered_when_the_process_of_one_model_dies(

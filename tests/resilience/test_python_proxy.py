@@ -9,6 +9,7 @@ import pytest
 from loadtest.server import Server, proxy_environment, start_server
 from tests.contract.test_bad_requests import error_of
 from tests.contract.test_limits import outcome, upload
+from tests.contract.test_stream import plain, session
 from tests.contract.wire import post, words_of
 from tests.resilience.processes import family, title
 
@@ -25,6 +26,13 @@ def test_it_serves_without_haproxy(python_server: Server, hello: bytes) -> None:
     assert words_of(post(f"{python_server.url}/transcribe", hello)) == "hello world"
     titles = [title(process) for process in family(python_server.process.pid)]
     assert not any("haproxy" in words for words in titles)
+
+
+def test_people_can_speak_to_it(python_server: Server, hello: bytes) -> None:
+    with session(python_server, "partials=false") as client:
+        client.speak(hello[44:] + bytes(2 * 16_000))
+        assert plain(client.next("final")) == "hello world"
+        assert client.finish()[-1]["type"] == "done"
 
 
 def test_its_errors_are_ours(python_server: Server) -> None:

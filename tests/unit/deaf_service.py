@@ -4,6 +4,7 @@ from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.errors import NotReady
 from serve_app.options import ModelFacts, TranscribeOptions, VadParameters
+from serve_app.service import LiveLoad
 from serve_app.transcript import Stretch, Tell, Transcript
 
 
@@ -34,6 +35,9 @@ class DeafService:
         self, clip: AudioClip, parameters: VadParameters, caller: Caller
     ) -> list[Stretch]:
         return []
+
+    async def live_load(self) -> LiveLoad:
+        return LiveLoad()
 
     async def model(self) -> ModelFacts:
         raise NotReady("deaf")

@@ -57,7 +57,7 @@ def opened(admission: Admission, demand: Demand, queued: float = 0.0, done: floa
 
 
 def load_of(admission: Admission) -> Load:
-    return admission.load(never)
+    return admission.load(never, 0.0)
 
 
 def poisson(load: float, seed: int, n: int = 1_500) -> list[Arrival]:

@@ -13,6 +13,7 @@ from serve_app.api.edge.quotas import Quotas
 from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.api.model_table import ModelTable
 from serve_app.audio.pool import DecodingPool
+from serve_app.live.sessions import Sessions
 from serve_app.metrics import NO_METRICS
 from serve_app.settings import AppSettings
 from tests.unit.asgi import edge_parts
@@ -30,7 +31,9 @@ def test_the_toy_protocol_of_the_page_answers() -> None:
     settings = AppSettings()
     decoding = DecodingPool(settings.audio, settings.decoding)
     models = ModelTable(settings, DeafService())
-    toy["install_lines"](app, CallContext(models, settings, Quotas(), NO_METRICS, decoding))
+    sessions = Sessions(settings.live)
+    context = CallContext(models, settings, Quotas(), NO_METRICS, decoding, sessions)
+    toy["install_lines"](app, context)
     app.add_middleware(Edge, **edge_parts())
     client = TestClient(app)
     audio = {"file": EXAMPLE_CLIP.read_bytes()}

@@ -15,7 +15,7 @@ ABOVE = {
 INSIDE = (
     *("errors", "transcript", "environment", "caller"),
     *("audio", "options", "settings", "logs", "metrics", "tracing"),
-    *("engine", "service", "api", "serving", "client", "__main__"),
+    *("engine", "service", "live", "api", "serving", "client", "__main__"),
 )
 """The parts of ``serve_app``: each may import those before it."""
 

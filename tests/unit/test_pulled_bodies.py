@@ -106,6 +106,35 @@ def test_a_body_that_is_not_read_is_not_queued(serve: Any) -> None:
     assert asyncio.run(run()) <= 2 * READ_AHEAD_MESSAGES
 
 
+def test_a_websocket_is_read_as_the_application_asks(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> tuple[int, list[str]]:
+        connection = Connection()
+        read = [{"type": "websocket.connect"}, *[{"type": "websocket.receive"}] * N_PIECES]
+
+        async def receive_message() -> Message:
+            if connection.n_read == len(read):
+                return {"type": "websocket.disconnect", "code": 1000}
+            connection.n_read += 1
+            return read[connection.n_read - 1]
+
+        monkeypatch.setattr(connection, "receive", receive_message)
+        scope = {**http_scope(), "type": "websocket"}
+        monkeypatch.setitem(globals(), "http_scope", lambda: scope)
+        async with serve(connection) as (receive, _):
+            kinds = [(await receive())["type"] for _ in range(10)]
+            await everybody_else()
+            n_read = connection.n_read
+            while kinds[-1] != "websocket.disconnect":
+                kinds.append((await receive())["type"])
+        return n_read, kinds
+
+    n_read, kinds = asyncio.run(run())
+    assert n_read <= 10 + 2 * READ_AHEAD_MESSAGES
+    assert len(kinds) == N_PIECES + 2
+
+
 def test_the_whole_body_comes_in_order_and_the_clients_leaving_is_noticed(serve: Any) -> None:
     async def run() -> list[Message]:
         connection = Connection()

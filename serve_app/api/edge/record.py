@@ -49,7 +49,8 @@ class Recorder:
             finally:
                 self._note_in_flight(-1)
                 route: str | None = getattr(scope.get("route"), "path", None)
-                self._measure(state, method, route or OTHER)
+                is_http = scope["type"] == "http"
+                self._measure(state, method, route or OTHER, is_http=is_http)
                 if state.span.is_recorded:
                     _describe(state, method, route)
                 _log(scope, state)
@@ -71,10 +72,11 @@ class Recorder:
         }
         return self._tracer.span(_traced(method), parent, "server", known)
 
-    def _measure(self, state: RequestState, method: str, route: str) -> None:
+    def _measure(self, state: RequestState, method: str, route: str, *, is_http: bool) -> None:
         status, key = str(state.status or "gone"), state.key_name or metrics.NO_KEY
         self._sink.count(metrics.REQUESTS, method=method, route=route, status=status, key=key)
-        self._sink.observe(metrics.REQUEST_SECONDS, state.seconds, route=route)
+        if is_http:  # people speak on a WebSocket for as long as they like
+            self._sink.observe(metrics.REQUEST_SECONDS, state.seconds, route=route)
         if state.status:
             self._sink.observe(metrics.FIRST_BYTE_SECONDS, state.first_byte_seconds, route=route)
         if state.status >= 400:

@@ -1,0 +1,189 @@
+"""One live session over a WebSocket, whatever its protocol: what every live facade does alike."""
+
+import asyncio
+import math
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import anyio
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from serve_app.api.call import CallContext
+from serve_app.api.edge.state import RequestState
+from serve_app.api.error_answers import FAILED, POLICY_VIOLATION, TRY_AGAIN_LATER, refuse
+from serve_app.api.model_table import ServedModel
+from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples
+from serve_app.caller import Caller
+from serve_app.errors import (
+    IdleTimeout,
+    MessageTooLarge,
+    SessionLimit,
+    WhisperOxError,
+)
+from serve_app.live.options import LiveOptions
+from serve_app.live.session import LiveSession
+from serve_app.options import TranscribeOptions, check_against_model
+from serve_app.service import SpeechService
+
+NORMAL, MESSAGE_TOO_BIG, INTERNAL_ERROR = 1000, 1009, 1011
+"""WebSocket close codes (RFC 6455, section 7.4.1) besides those of a refused handshake."""
+
+MOST_REASON_BYTES = 123
+"""RFC 6455, section 5.5: a control frame holds 125 bytes, of which the code takes two."""
+
+
+Options = TypeVar("Options", bound=LiveOptions)
+
+
+class LiveCall:
+    """One WebSocket at a live facade.
+
+    The facade asks :meth:`check`, accepts the socket, has :meth:`begin` make the session, takes
+    each message by :meth:`receive` and passes the audio on by :meth:`feed`.
+    """
+
+    def __init__(self, socket: WebSocket, context: CallContext) -> None:
+        self.socket = socket
+        self._context = context
+        self._limits = context.settings.live
+        self._state = RequestState.of(socket.scope)
+        self._chosen: ServedModel | None = None
+        self._ends_at = anyio.current_time() + self._limits.session_seconds
+
+    @property
+    def key_name(self) -> str:
+        """The name of the API key, "" without one."""
+        return self._state.key_name
+
+    def choose_model(self, name: str) -> None:
+        """Note which model the caller names; see ``Call.choose_model``."""
+        self._chosen = self._context.models.named(name)
+
+    async def check(self, options: Options) -> Options:
+        """Ask before the socket is accepted whether a session with ``options`` may begin.
+
+        Returns them with the language of a model that knows only one.
+        Raises ``InvalidOption`` for what the model cannot do, ``QuotaExceeded``, ``NotReady`` and
+        ``Overloaded``.
+        """
+        service = self._service(options)
+        self._context.quotas.charge(self._state.key, 0.0)
+        await service.admit(self._caller(), None)
+        options = await self.fitted(options)
+        self._context.sessions.check(self.key_name, await service.live_load())
+        return options
+
+    async def fitted(self, options: Options) -> Options:
+        """``options`` with the language of a model that knows only one.
+
+        Raises ``InvalidOption`` for a language that the model does not know, and ``NotReady``.
+        """
+        facts = await self._service(options).model()
+        check_against_model(TranscribeOptions(language=options.language), facts)
+        return options if facts.multilingual else options.model_copy(update={"language": "en"})
+
+    def begin(self, options: LiveOptions) -> LiveSession:
+        """A new session. Whoever calls this closes it."""
+        service = self._service(options)
+        return LiveSession(service, self._caller(), options, self._limits, self._context.sink)
+
+    async def receive(self) -> bytes | str | None:
+        """The next message; None once the client has left.
+
+        Raises ``IdleTimeout``, ``MessageTooLarge`` and ``SessionLimit``.
+        """
+        left = self._ends_at - anyio.current_time()
+        message: dict[str, Any] | None = None
+        with anyio.move_on_after(min(self._limits.idle_seconds, left)):
+            message = dict(await self.socket.receive())
+        if message is None:
+            if left <= self._limits.idle_seconds:
+                raise self._too_long()
+            raise IdleTimeout(
+                f"Nothing has come for {self._limits.idle_seconds:g} s. Send audio, also of "
+                "silence, or keep-alive messages."
+            )
+        if message["type"] == "websocket.disconnect":
+            return None
+        data: bytes | str = message.get("bytes") or message.get("text") or b""
+        if len(data) > self._limits.message_bytes:
+            raise MessageTooLarge(
+                f"A message of {len(data)} bytes came; this server takes up to "
+                f"{self._limits.message_bytes}. Send audio in pieces of 20 to 250 ms."
+            )
+        return data
+
+    async def feed(self, session: LiveSession, samples: Samples) -> None:
+        """Charge audio to the key's quota and pass it on; waits while the session has enough.
+
+        Raises ``QuotaExceeded`` and ``SessionLimit``.
+        """
+        if session.seconds > self._limits.session_seconds:
+            raise self._too_long()
+        self._context.quotas.charge(self._state.key, len(samples) / SAMPLE_RATE_HZ)
+        await session.feed(samples)
+
+    def note(self, session: LiveSession) -> None:
+        """Tell the log line what the session was like."""
+        self._state.log = {"audio_s": round(session.seconds, 2), "session": session.id}
+
+    async def refuse(self, error: Exception) -> None:
+        """Answer the handshake with an error in HTTP."""
+        # A mistake in the code is logged there as well.
+        await refuse(self.socket.scope, self.socket._receive, self.socket._send, error)
+
+    async def close(self, error: WhisperOxError | None = None) -> None:
+        """Close the socket; ``error`` says why if it is not the usual end."""
+        code, reason = NORMAL, ""
+        if error is not None:
+            self._state.error_code = error.code
+            code, reason = close_code(error), error.message
+        if self.socket.application_state is WebSocketState.CONNECTED:
+            short = reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore")
+            with suppress(RuntimeError, WebSocketDisconnect, OSError):  # it may have left meanwhile
+                await self.socket.close(code, short)
+
+    def _service(self, options: LiveOptions) -> SpeechService:
+        """The model that hears the session, from its beginning to its end."""
+        if self._chosen is None:
+            self._chosen = self._context.models.fitting(
+                TranscribeOptions(language=options.language)
+            )
+        return self._chosen.service
+
+    def _caller(self) -> Caller:
+        state = self._state
+        return Caller(state.request_id, state.key_name, traceparent=state.span.traceparent)
+
+    def _too_long(self) -> SessionLimit:
+        return SessionLimit(
+            f"A live session lasts for at most {self._limits.session_seconds:g} s. Begin a new one."
+        )
+
+
+def close_code(error: WhisperOxError) -> int:
+    """The close code that tells a WebSocket's client of ``error``."""
+    if isinstance(error, MessageTooLarge):
+        return MESSAGE_TOO_BIG
+    if error.retry_after_seconds is not None:
+        return TRY_AGAIN_LATER
+    return INTERNAL_ERROR if error is FAILED else POLICY_VIOLATION
+
+
+def seconds_to_wait(error: WhisperOxError) -> int | None:
+    """After how many whole seconds to try again; None if that does not help."""
+    seconds = error.retry_after_seconds
+    return None if seconds is None else max(1, math.ceil(seconds))
+
+
+async def first_done(*tasks: "asyncio.Task[Any]") -> None:
+    """Wait until one of ``tasks`` has ended, cancel the others, and raise what it raised."""
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()

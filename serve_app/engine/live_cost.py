@@ -1,0 +1,67 @@
+"""What live sessions cost an engine, and how many it can serve: no threads and no clock.
+
+A session is charged by rate: while somebody speaks, it asks for a draft of every half second or so
+and for the final text of each utterance. The cost of a second of speech is measured, so it follows
+the model, the machine, the options and how many windows share a batch.
+"""
+
+from collections.abc import Sequence
+
+from serve_app.engine.queue import Job
+from serve_app.engine.request import Request
+
+MEMORY_SECONDS = 120.0
+"""Speech after which a measurement has faded to a third."""
+
+LEAST_SECONDS = 10.0
+"""Speech before which nothing is said about the cost."""
+
+SEEN_SECONDS = 30.0
+"""For how long after its latest request a session counts."""
+
+FULL_SHARE = 0.9
+"""The part of the workers' time that live sessions may take; the rest absorbs bursts."""
+
+
+class LiveCost:
+    """The live work of an engine with ``workers`` workers. Times are of any monotonic clock."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._began: dict[int, float] = {}
+        self._seen: dict[str, float] = {}
+        self._busy_seconds = 0.0
+        self._speech_seconds = 0.0
+
+    def begin(self, worker: int, now: float) -> None:
+        """A worker takes a batch."""
+        self._began[worker] = now
+
+    def finish(self, worker: int, batch: Sequence[Job], now: float) -> None:
+        """A worker's batch is over; each of its windows has cost the same."""
+        live = [job.request.demand.live for job in batch]
+        sessions = [one.session for one in live if one is not None]
+        seconds = now - self._began.pop(worker, now)
+        self._busy_seconds += seconds * len(sessions) / len(batch)
+        self._seen |= dict.fromkeys(sessions, now)
+
+    def close(self, request: Request) -> None:
+        """A request is over."""
+        if request.demand.live is None or request.demand.is_draft or not request.done_seconds:
+            return
+        seconds = request.demand.audio_seconds
+        kept = max(0.0, 1 - seconds / MEMORY_SECONDS)
+        self._busy_seconds *= kept
+        self._speech_seconds = kept * self._speech_seconds + seconds
+
+    @property
+    def capacity(self) -> float | None:
+        """How many people may speak at once; None until it has been measured."""
+        if self._speech_seconds < LEAST_SECONDS or not self._busy_seconds:
+            return None
+        return FULL_SHARE * self._workers * self._speech_seconds / self._busy_seconds
+
+    def sessions(self, now: float) -> int:
+        """The sessions that have asked for anything lately."""
+        self._seen = {one: at for one, at in self._seen.items() if now - at < SEEN_SECONDS}
+        return len(self._seen)

@@ -1,0 +1,132 @@
+"""Every live session of one process: how many there may be, and who may come back to one."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from serve_app import metrics
+from serve_app.errors import Overloaded, QuotaExceeded, SessionGone
+from serve_app.service import LiveLoad
+from serve_app.settings import LiveSettings
+
+
+class Closable(Protocol):
+    """What a protocol holds for one session."""
+
+    async def close(self) -> None:
+        """End the session at once."""
+
+
+RETRY_SECONDS = 10.0
+"""Sessions last for minutes, so there is no point in coming back at once."""
+
+Held = TypeVar("Held", bound=Closable)
+
+
+@dataclass(eq=False)
+class Place(Generic[Held]):
+    """One session's place.
+
+    ``taken_over`` is set once another connection has resumed it; ``expiry`` ends it, unless its
+    client comes back.
+    """
+
+    id: str
+    key: str
+    held: Held
+    taken_over: asyncio.Event = field(default_factory=asyncio.Event)
+    expiry: asyncio.TimerHandle | None = None
+
+
+class Sessions:
+    """The places of one process. Not thread-safe: for one event loop."""
+
+    def __init__(self, settings: LiveSettings, sink: metrics.Sink = metrics.NO_METRICS) -> None:
+        self._settings = settings
+        self._sink = sink
+        self._places: dict[str, Place[Closable]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._note()
+
+    def check(self, key: str, load: LiveLoad) -> None:
+        """Raise ``Overloaded`` or ``QuotaExceeded`` if ``key`` may not begin another session.
+
+        Sessions that wait for their clients do not count.
+        """
+        connected = [place for place in self._places.values() if place.expiry is None]
+        n_open = max(len(connected), load.sessions)
+        if n_open and n_open + 1 > load.capacity:
+            raise Overloaded(
+                f"{n_open} live sessions are open, and the model can follow about "
+                f"{load.capacity:.0f} people who speak at once. Begin this one later.",
+                retry_after_seconds=RETRY_SECONDS,
+            )
+        if len(connected) >= self._settings.sessions:
+            raise Overloaded(
+                f"{len(connected)} live sessions are open, the most that this server takes. "
+                "Begin this one later.",
+                retry_after_seconds=RETRY_SECONDS,
+            )
+        n_of_key = sum(place.key == key for place in connected)
+        if key and n_of_key >= self._settings.sessions_per_key:
+            raise QuotaExceeded(
+                f"Live sessions of this API key at once: at most {n_of_key}. End another one first."
+            )
+
+    def open(self, session_id: str, key: str, held: Held) -> Place[Held]:
+        """Give a session its place, after :meth:`check`.
+
+        If there is none left, the one that has waited longest for its client ends.
+        """
+        waiting = [place for place in self._places.values() if place.expiry is not None]
+        if waiting and len(self._places) >= self._settings.sessions:
+            longest = min(waiting, key=lambda place: place.expiry.when() if place.expiry else 0.0)
+            self._expire(longest)
+        place = Place(session_id, key, held)
+        self._places[session_id] = place  # type: ignore[assignment]  # invariant
+        self._note()
+        return place
+
+    def leave(self, place: Place[Held]) -> None:
+        """The connection has dropped: keep the session for a while for its client to come back."""
+        if place.taken_over.is_set() or place.id not in self._places:
+            return
+        loop = asyncio.get_running_loop()
+        place.expiry = loop.call_later(self._settings.resume_seconds, self._expire, place)
+
+    def resume(self, session_id: str, key: str, kind: type[Held]) -> Place[Held]:
+        """Take over a session. A connection that still serves it is told to stop.
+
+        Raises ``SessionGone`` if there is none with this id that ``key`` has begun.
+        """
+        old = self._places.get(session_id)
+        if old is None or old.key != key or not isinstance(old.held, kind):
+            raise SessionGone(
+                "There is no such live session here. It has ended, waited too long for its client, "
+                "or is held by another process of the server. Begin a new one.",
+                field="session",
+            )
+        old.taken_over.set()
+        if old.expiry is not None:
+            old.expiry.cancel()
+        place = Place(session_id, key, old.held)
+        self._places[session_id] = place  # type: ignore[assignment]  # invariant
+        return place
+
+    async def end(self, place: Place[Held]) -> None:
+        """Give the place up and close the session."""
+        if not place.taken_over.is_set() and self._places.pop(place.id, None) is not None:
+            self._note()
+            await place.held.close()
+
+    def _expire(self, place: Place[Held]) -> None:
+        if self._places.pop(place.id, None) is not None:
+            if place.expiry is not None:
+                place.expiry.cancel()
+            self._note()
+            closing = asyncio.get_running_loop().create_task(place.held.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def _note(self) -> None:
+        self._sink.set(metrics.LIVE_SESSIONS, len(self._places))

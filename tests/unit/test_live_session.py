@@ -1,0 +1,168 @@
+"""What a session does when the model is slow, busy or gone. Speech detection is the real one."""
+
+import asyncio
+import io
+import wave
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+
+from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.audio.clip import AudioClip, Samples
+from serve_app.caller import Caller
+from serve_app.errors import InvalidOption, NotReady, Overloaded, WhisperOxError
+from serve_app.live.events import Event, Failed, Final, Partial
+from serve_app.live.options import LiveOptions
+from serve_app.live.session import LiveSession
+from serve_app.options import TranscribeOptions
+from serve_app.settings import LiveSettings
+from serve_app.transcript import Segment, Tell, Transcript, Word
+from tests.unit.deaf_service import DeafService
+from tests.unit.virtual_time import run_at_once
+
+Answer = Callable[[], Awaitable[None]]
+
+
+class SlowService(DeafService):
+    """Hears one word in the middle of each clip, after ``answer`` has let it."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.clips: list[AudioClip] = []
+        self._answer = answer
+
+    async def transcribe(
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        tell: Tell | None = None,
+    ) -> Transcript:
+        self.callers.append(caller)
+        self.clips.append(clip)
+        await self._answer()
+        middle = clip.seconds / 2
+        word = Word(middle - 0.1, middle + 0.1, " hello", 0.9)
+        segment = Segment(word.start, word.end, " hello", -0.1, 0.0, 1.0, 0.0, 0, (1,), (word,))
+        return Transcript((segment,), "en", 1.0, clip.seconds, clip.seconds)
+
+
+@pytest.fixture(scope="module")
+def utterance() -> Samples:
+    """ "Hello world" and a second of silence."""
+    with wave.open(io.BytesIO(EXAMPLE_CLIP.read_bytes())) as file:
+        said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    return np.concatenate([said, np.zeros(16_000, np.int16)])
+
+
+def errors(*raised: BaseException) -> Answer:
+    left = list(raised)
+
+    async def answer() -> None:
+        if left:
+            raise left.pop(0)
+
+    return answer
+
+
+def heard(
+    service: DeafService, samples: Samples, settings: LiveSettings | None = None
+) -> list[Event]:
+    """Every event of a session that is fed ``samples`` and finished, without partials."""
+
+    async def run() -> list[Event]:
+        options = LiveOptions(language="en", partials=False)
+        session = LiveSession(service, Caller("1"), options, settings or LiveSettings())
+        await session.feed(samples)
+        await session.finish()
+        return [event async for event in session.events()]
+
+    return run_at_once(run())
+
+
+def finals(events: list[Event]) -> list[Final]:
+    return [event for event in events if isinstance(event, Final)]
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        [NotReady("Died.")] * 5,
+        [Overloaded("Busy.", retry_after_seconds=60)] * 5,
+        [asyncio.CancelledError()],  # the process that heard it is stopping
+    ],
+)
+def test_no_final_text_is_lost_while_the_model_is_away(
+    utterance: Samples, raised: list[BaseException]
+) -> None:
+    service = SlowService(errors(*raised))
+    (final,) = finals(heard(service, utterance))
+    assert final.text == "hello"
+    assert len(service.clips) == len(raised) + 1
+
+
+@pytest.mark.parametrize("error", [InvalidOption("prompt: too long"), NotReady("Gone.")])
+def test_an_utterance_that_cannot_be_heard_is_told_and_the_next_one_is_heard(
+    utterance: Samples, error: WhisperOxError
+) -> None:
+    n_errors = 1 if isinstance(error, InvalidOption) else 60
+    service = SlowService(errors(*[error] * n_errors))
+    settings = LiveSettings(final_seconds=100.0)
+    events = heard(service, np.tile(utterance, 2), settings)
+    (failed,) = (event for event in events if isinstance(event, Failed))
+    assert (failed.utterance, failed.error.code) == (0, error.code)
+    assert [final.utterance for final in finals(events)] == [1]
+
+
+def test_finals_come_in_order_and_a_word_of_the_context_is_not_told_again(
+    utterance: Samples,
+) -> None:
+    service = SlowService(errors())
+    events = finals(heard(service, np.tile(utterance, 3)))
+    assert [final.utterance for final in events] == [0, 1, 2]
+    # The second clip holds the first utterance as well; its only word is before the second one.
+    assert service.clips[1].seconds > service.clips[0].seconds
+    starts = [word.start for final in events for word in final.words]
+    assert starts == sorted(set(starts))
+
+
+def test_a_client_faster_than_the_model_is_held_back(utterance: Samples) -> None:
+    async def run() -> float:
+        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+        options = LiveOptions(language="en", partials=False)
+        session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=5.0))
+        feeding = asyncio.create_task(session.feed(np.tile(utterance, 100)))
+        await asyncio.sleep(1_000)
+        feeding.cancel()
+        await session.close()
+        return session.seconds
+
+    assert 5.0 < run_at_once(run()) < 15.0
+
+
+def test_partials_get_rarer_while_the_model_lags(utterance: Samples) -> None:
+    async def partials(round_trip_seconds: float) -> int:
+        service = SlowService(lambda: asyncio.sleep(round_trip_seconds))
+        options = LiveOptions(language="en", silence_seconds=None)
+        session = LiveSession(service, Caller("1"), options, LiveSettings())
+        speech = np.tile(utterance[:16_000], 9)
+        for start in range(0, len(speech), 1_600):
+            await session.feed(speech[start : start + 1_600])
+            await asyncio.sleep(0.1)
+        await session.close()
+        return sum(caller.live is not None and caller.live.is_draft for caller in service.callers)
+
+    quick, slow = (run_at_once(partials(seconds)) for seconds in (0.05, 1.0))
+    assert quick > 1.5 * slow > 0
+
+
+def test_a_partial_that_comes_after_its_utterance_has_ended_is_not_told(utterance: Samples) -> None:
+    async def run() -> list[Event]:
+        service = SlowService(lambda: asyncio.sleep(1.0))
+        session = LiveSession(service, Caller("1"), LiveOptions(language="en"), LiveSettings())
+        await session.feed(utterance)
+        await session.finish()
+        return [event async for event in session.events()]
+
+    assert not [event for event in run_at_once(run()) if isinstance(event, Partial)]
