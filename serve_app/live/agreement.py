@@ -14,11 +14,11 @@ SAME_WORD_SECONDS = 1.0
 """How far apart two drafts may place one word."""
 
 # tiny.en, 240 s read aloud: shown at once, 0.28 words are revised for every word, and half of the
-# words are there 0.1 s after they were said; held back like this, 0.10 and 0.36 s; all held back
-# until two drafts agree, 0.02 and 0.9 s.
-SHOWN_PROBABILITY = 0.8
-"""A last word that is less probable is held back until the next draft has it as well. It has often
-been heard in half."""
+# words are there 0.1 s after they were said; up to the first one below 0.5, 0.06 and 0.46 s; only
+# once two drafts agree, 0.02 and 0.9 s.
+LEAST_PROBABILITY, LAST_PROBABILITY = 0.5, 0.8
+"""A less probable word, and a last one that is less probable, are held back with what follows until
+the next draft has them as well. They have often been heard in half."""
 
 OVERLAP_SECONDS = 1.0
 """Certain audio that a draft hears again, so that it begins between words."""
@@ -34,10 +34,10 @@ class Agreement:
     @property
     def words(self) -> list[Word]:
         """The words so far, without those at the end that are likely to change."""
-        n_shown = len(self.uncertain)
-        while n_shown and self.uncertain[n_shown - 1].probability < SHOWN_PROBABILITY:
-            n_shown -= 1
-        return [*self.certain, *self.uncertain[:n_shown]]
+        shown = list(takewhile(lambda w: w.probability >= LEAST_PROBABILITY, self.uncertain))
+        while shown and shown[-1].probability < LAST_PROBABILITY:
+            shown.pop()
+        return [*self.certain, *shown]
 
     def add(self, draft: Sequence[Word]) -> None:
         """Take the words of the next draft, which may begin with some that are certain already."""
