@@ -7,7 +7,9 @@
 #
 # The base is pinned by its exact tag. For a build that repeats to the byte, add its digest
 # (`docker buildx imagetools inspect`): this file was written where no registry could be asked.
-FROM python:3.11.16-slim-bookworm AS packages
+ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm
+# hadolint ignore=DL3006
+FROM ${PYTHON_IMAGE} AS packages
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
@@ -24,7 +26,8 @@ COPY models models
 COPY configs configs
 RUN pip --python /opt/venv install --no-deps --no-build-isolation .
 
-FROM python:3.11.16-slim-bookworm
+# hadolint ignore=DL3006
+FROM ${PYTHON_IMAGE}
 
 # KubeRay's probes call wget. Debian serves only the latest version of a package, so none is pinned.
 # hadolint ignore=DL3008

@@ -25,7 +25,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.runtime ## Run the server (MODEL=base or MODELS=base,tiny.en HOST= PORT=8000 PROFILE=dev)
-	@exec $(PY) -m serve_app --config $(PROFILE) --host $(HOST) --port $(PORT) \
+	@exec $(VENV)/bin/whisper-ox serve --config $(PROFILE) --host $(HOST) --port $(PORT) \
 	  $(if $(SERVED),--model $(SERVED)) $(if $(METRICS_PORT),--metrics-port $(METRICS_PORT))
 
 # Unless somebody chose models, the profile's own are served.
@@ -33,7 +33,7 @@ SERVED = $(or $(MODELS),$(if $(filter-out file,$(origin MODEL)),$(MODEL)))
 
 transcribe: $(VENV)/.runtime ## Post FILE=x.wav to the running server and print the transcript
 	@test -n "$(FILE)" || { echo 'usage: make transcribe FILE=speech.wav' >&2; exit 2; }
-	@$(PY) -m serve_app.client "$(FILE)" --url http://$(HOST):$(PORT) $(ARGS)
+	@$(VENV)/bin/whisper-ox transcribe "$(FILE)" --output - --url http://$(HOST):$(PORT) $(ARGS)
 
 test: lint ## Check style and types, then run all tests but the long ones, in JOBS=2 processes
 	$(PYTEST) -m "not long" $(ARGS)

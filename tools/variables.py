@@ -76,6 +76,17 @@ RAYS = (
         "`http.max_header_bytes`. Ray's own default is 16384.",
     ),
     Variable(
+        "RAY_SERVE_HAPROXY_MAXCONN",
+        "The most connections that HAProxy takes at once. It opens two files for each, so the "
+        "hard limit of open files must be 2084 higher than twice this number.",
+        "4096",
+    ),
+    Variable(
+        "RAY_TMPDIR",
+        "The folder for Ray's logs and sockets. 100 MiB must be free there when a server starts.",
+        "/tmp",
+    ),
+    Variable(
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S",
         "When HTTP replicas change, HAProxy cuts off requests that run longer than this many "
         "seconds. Keep it at `http.request_seconds` or above. Ray's own default is 120.",

@@ -1,18 +1,11 @@
 """What the server adds to the engine's time on an idle machine, and what a facade adds to that.
 
-<<<<<<< HEAD
 ``python -m loadtest.bench.overhead --url http://127.0.0.1:8000 [--compare URL2] [--facades]
-[--output FILE]``: posts the same WAV of real speech one request at a time over a kept-alive
-connection; overhead is the wall time at the client minus the engine time of the ``Server-Timing``
-header. With ``--compare`` the two servers take turns, so that drift of the machine hits both; with
-``--facades`` every protocol takes turns with the native route, to whose median each may add up to
-``MOST_ADDED_MS``.
-=======
-``python -m loadtest.bench.overhead --url http://127.0.0.1:8000 [--compare URL2] [--output FILE]``
-posts the same WAV of real speech, one request at a time, over a connection that stays open.
-Overhead is the wall time at the client minus the engine time in the ``Server-Timing`` header. With
-``--compare`` the two servers take turns, so that a drift of the machine affects both.
->>>>>>> i21-docs
+[--output FILE]`` posts the same WAV of real speech, one request at a time, over a connection that
+stays open. Overhead is the wall time at the client minus the engine time in the ``Server-Timing``
+header. With ``--compare`` the two servers take turns, so that a drift of the machine affects both.
+With ``--facades`` every protocol takes turns with the native route, to whose median each may add up
+to ``MOST_ADDED_MS``.
 """
 
 import argparse

@@ -38,6 +38,7 @@ IGNORED_HEADER = "X-Ignored-Options"
 COVERAGE_HEADER = "X-Speech-Coverage"
 TRACK_HEADER = "X-Audio-Track"
 MODEL_HEADER = "X-Model"
+SECONDS_HEADER = "X-Audio-Seconds"
 TIMING_HEADER = "Server-Timing"
 
 MAX_NAMED = 20
@@ -57,6 +58,7 @@ CALL_HEADERS = {
         "Share of the speech found that segments cover.", "number", minimum=0, maximum=1
     ),
     TRACK_HEADER: header('Which of the file\'s several audio tracks was heard, such as "2 of 3".'),
+    SECONDS_HEADER: header("Length of the audio received.", "number", minimum=0),
     IGNORED_HEADER: header("Options, parts and parameters of the request that have no effect."),
 }
 
@@ -220,6 +222,7 @@ class Call:
                 else await self._context.decoding.decode(audio, self._state.hold, apart=apart)
             )
             span.note({AUDIO_SECONDS: round(clips[0].received_seconds, 3)})
+        self.headers[SECONDS_HEADER] = f"{clips[0].received_seconds:.3f}"
         if (track := clips[0].track) is not None:
             self.headers[TRACK_HEADER] = track
         return clips

@@ -33,7 +33,7 @@ _OPENAIS_NAMES = frozenset(
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One model: its name, its further names and the service that has it."""
+    """One model: its name, its other names and the service that has it."""
 
     name: str
     aliases: tuple[str, ...]
@@ -41,7 +41,7 @@ class ServedModel:
 
 
 class ModelTable:
-    """Every model that is served. ``service`` has the first one, ``others`` the rest by name."""
+    """Every served model. ``service`` has the first one, ``others`` the rest by name."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class ModelTable:
 
     @property
     def has_several(self) -> bool:
-        """Whether callers have a choice."""
+        """Whether callers can choose a model."""
         return len(self._models) > 1
 
     def named(self, name: str, code: str = "model_not_found") -> ServedModel | None:

@@ -1,4 +1,4 @@
-"""Where one pass over a file writes its samples: one line for the mix, or one for each channel."""
+"""Collects the samples of one pass over a file: one line for the mix, or one for each channel."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,8 +14,8 @@ _PIECE_BYTES = 131_072
 class Lines:
     """Lines of samples that stay in step with each other.
 
-    Those that are in use at the end, the first ``n_used``, are of one length: a channel that is
-    there only in a part of the file is silent in the rest of it.
+    The lines in use at the end, the first ``n_used``, have equal length. A channel that exists only
+    in a part of the file is silent in the rest.
     """
 
     def __init__(self, writes: Sequence[Write]) -> None:
@@ -27,13 +27,13 @@ class Lines:
         return len(self._writes)
 
     def first(self, count: int) -> list[Write]:
-        """Begin to write to the first ``count`` lines, from where the longest one ends."""
+        """Begin to write to the first ``count`` lines, where the longest one ends."""
         self.n_used = max(self.n_used, count)
         self.align()
         return [partial(self._write, number) for number in range(count)]
 
     def align(self) -> None:
-        """Bring the lines in use to the length of the longest one."""
+        """Extend the lines in use to the length of the longest one."""
         self.write_silence(0.0)
 
     def write_silence(self, seconds: float) -> None:

@@ -1,9 +1,8 @@
-"""The cores and the memory of each model on one machine, shared out and checked before the start.
+"""The cores and the memory of each model on one machine, divided and checked before the start.
 
-**Cores**: a model has those of its setting ``cores``. What is left of the machine is divided evenly
-among the replicas of the others, and the first of them get what remains.
-
-**Memory**: a model has its setting ``memory_mib``, else what it is estimated to take at most.
+**Cores**: a model has those of its setting ``cores``. The rest of the machine is divided evenly
+among the replicas of the others, and the first of them get the remainder. **Memory**: a model has
+its setting ``memory_mib``, or else what it is estimated to need at most.
 """
 
 from collections.abc import Mapping
@@ -20,10 +19,10 @@ from serve_app.settings import EngineSettings, ModelSettings
 MEBIBYTE = 2**20
 
 SERVER_MIB = 1400
-"""Ray, Serve's proxy and controller, an Ingress replica and Ray's object store."""
+"""Memory of Ray, Serve's proxy and controller, an Ingress replica and Ray's object store."""
 
 PROCESS_MIB = 320
-"""A Transcriber process without a model: Python, Ray, CTranslate2, onnxruntime."""
+"""Memory of a Transcriber process without a model: Python, Ray, CTranslate2, onnxruntime."""
 
 KEPT_HEAP_MIB = 512
 """Unused memory that malloc keeps at the end of its heap (``GLIBC_TUNABLES`` in the profiles)."""
@@ -47,7 +46,7 @@ _STORED_AS = {
 
 @dataclass(frozen=True)
 class Share:
-    """What each of ``replicas`` of one model has."""
+    """What each of ``replicas`` of one model gets."""
 
     cores: int
     memory_mib: int
@@ -64,9 +63,9 @@ def shared_out(
     n_cores: int,
     memory_bytes: int,
 ) -> dict[str, Share]:
-    """The share of each model by its name; ``replicas`` says how many there are of each.
+    """The share of each model by its name. ``replicas`` says how many there are of each.
 
-    Raises ``NotReady`` with what to change where the machine has too little.
+    Raises ``NotReady`` with what to change if the machine has too little.
     """
     shares = _divided(
         {
@@ -101,7 +100,7 @@ def shared_out(
 
 
 def _divided(shares: Mapping[str, Share], n_cores: int) -> dict[str, Share]:
-    """``shares`` with cores for those that have none."""
+    """``shares``, with cores for those that have none."""
     left = n_cores - sum(share.cores * share.replicas for share in shares.values())
     waiting = sum(share.replicas for share in shares.values() if not share.cores)
     divided = dict(shares)
@@ -115,7 +114,7 @@ def _divided(shares: Mapping[str, Share], n_cores: int) -> dict[str, Share]:
 
 
 def _needed_mib(settings: EngineSettings, cores: int) -> tuple[int, int]:
-    """Memory of a replica with so many cores: what it takes idle, and at most under load."""
+    """Memory of a replica with this many cores: idle, and at most under load."""
     device = hardware.pick_device(settings.device)
     compute_type = hardware.pick_compute_type(settings.compute_type, device)
     parameters = _parameters(settings.model)
@@ -131,7 +130,9 @@ def _needed_mib(settings: EngineSettings, cores: int) -> tuple[int, int]:
 
 
 def _parameters(model: str) -> int:
-    """The model's weights, by the catalogue or by its file; 0 before an unknown one is fetched."""
+    """Bytes of the model's weights, from the catalogue or its file; 0 if an unknown model is not
+    fetched yet.
+    """
     reference = parse_reference(model)
     if isinstance(reference, Path):
         directory = reference

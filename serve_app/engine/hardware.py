@@ -9,46 +9,21 @@ from pathlib import Path
 import ctranslate2
 import psutil
 
+from serve_app.engine import cgroup
 from serve_app.errors import NotReady
 
 
-def available_cpus(cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
+def available_cpus(cgroup_root: Path = cgroup.ROOT) -> int:
     """CPUs that this process may keep busy: its affinity mask, limited by the cgroup's quota."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota = _cgroup_quota(cgroup_root)
+    quota = cgroup.cpu_quota(cgroup_root)
     return max(1, min(affinity or 1, math.floor(quota) if quota else affinity or 1))
 
 
-def _cgroup_quota(root: Path) -> float | None:
-    """CPUs granted by cgroup v2 ``cpu.max`` or v1 ``cpu.cfs_quota_us``; None if unlimited.
-
-    Formats: kernel documentation, admin-guide/cgroup-v2 (cpu.max) and scheduler/sched-bwc.
-    """
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        pass
-    try:
-        micros = int((root / "cpu" / "cpu.cfs_quota_us").read_text())
-        period_micros = int((root / "cpu" / "cpu.cfs_period_us").read_text())
-        return micros / period_micros if micros > 0 else None
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
-
-
-def available_memory(cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process and those beside it may take: the machine's, cut by the cgroup.
-
-    Formats: kernel documentation, admin-guide/cgroup-v2 (memory.max) and cgroup-v1/memory.
-    """
+def available_memory(cgroup_root: Path = cgroup.ROOT) -> int:
+    """Bytes that this process and those beside it may take: the machine's, cut by the cgroup."""
     machine: int = psutil.virtual_memory().total
-    for limit in (cgroup_root / "memory.max", cgroup_root / "memory" / "memory.limit_in_bytes"):
-        try:
-            return min(machine, int(limit.read_text()))
-        except (OSError, ValueError):  # there is no such file, or it says "max"
-            continue
-    return machine
+    return min(machine, cgroup.memory_bytes(cgroup_root) or machine)
 
 
 def numa_nodes(root: Path = Path("/sys/devices/system/node")) -> list[frozenset[int]]:

@@ -63,7 +63,7 @@ class Report:
 
     @property
     def rate(self) -> float:
-        """Window seconds that the replica does in a second; 0 while that is unknown."""
+        """Window seconds that the replica does per second; 0 until that is known."""
         return self.stats.get("work_per_second", 0.0)
 
 
@@ -112,7 +112,7 @@ class LeastWait(FIFOMixin, RequestRouter):  # type: ignore[misc]  # ray has no t
 
 
 def demand_of(request: PendingRequest | None) -> Demand:
-    """What a call of ``Transcriber`` asks for; nothing if it does not transcribe."""
+    """The demand of a call of ``Transcriber``, which is ``NO_DEMAND`` if it does not transcribe."""
     if request is None or not request.metadata.call_method.startswith("transcribe"):
         return NO_DEMAND
     clip, options, caller, *_ = request.args

@@ -6,14 +6,12 @@ says what clients see.
 """
 
 import os
-import shutil
 import signal
 import sys
 import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import ray
@@ -24,7 +22,6 @@ from ray.serve.handle import DeploymentHandle
 
 from models import resolve
 from serve_app.api.edge.drain import DrainStage, InProgress
-from serve_app.api.edge.key_ring import KeyRing
 from serve_app.api.example import EXAMPLE_CLIP, curl_example
 from serve_app.engine import hardware
 from serve_app.engine.budget import shared_out
@@ -33,18 +30,13 @@ from serve_app.logs import from_environment
 from serve_app.serving import haproxy, ray_internals
 from serve_app.serving.before_ray import StopSignals
 from serve_app.serving.deployments import assemble
-from serve_app.serving.ports import require_free
 from serve_app.serving.profile import INGRESS, Profile, load_profile, transcribers
 from serve_app.serving.ray_metrics import MetricsEndpoint
 from serve_app.serving.remote_service import why_failed
-from serve_app.settings import ApiKey, DrainSettings, LogSettings
+from serve_app.serving.requirements import OBJECT_STORE_BYTES, requirements
+from serve_app.settings import DrainSettings, LogSettings
 from serve_app.tracing import wants_traces
 
-OBJECT_STORE_BYTES = 256 * 1024 * 1024
-"""The size of the object store, through which long clips pass from Ingress to Transcriber: 2.3
-hours of 16 kHz PCM16 at once."""
-
-SHARED_MEMORY = Path("/dev/shm")
 POLL_SECONDS = 0.25
 DRAIN_TIMEOUT_SECONDS = 5.0
 ANSWER_SECONDS = 0.5
@@ -76,17 +68,13 @@ def serve(
     log = from_environment(profile.settings.log)
     os.environ.update(LOG_LEVEL=log.level, LOG_FORMAT=log.format)  # for Serve's proxies
     sends_traces = wants_traces()
-    KeyRing(ApiKey.from_environment(), profile.settings.quota)
-    http = profile.config.http_options
-    require_free(http.host, http.port, "--port (make serve PORT=8001)")
-    if metrics_port:
-        require_free(metrics_host, metrics_port, "--metrics-port")
-    require_shared_memory(OBJECT_STORE_BYTES)
+    for require in requirements(profile, metrics_host, metrics_port).values():
+        require()
     profile = _shared_out(profile)
     for engine in profile.settings.served.values():
-        hardware.pick_device(engine.device)
         local = resolve(engine.model)  # with a progress bar
         print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
+    http = profile.config.http_options
     private_host = haproxy.listen_alone(http.host)
     try:
         _start_ray(signals)
@@ -121,21 +109,6 @@ def _shared_out(profile: Profile) -> Profile:
     for name, share in shares.items():
         print(f"whisper-ox: {name} has {share}", flush=True)
     return profile.with_cores({name: share.cores for name, share in shares.items()})
-
-
-def require_shared_memory(n_bytes: int, directory: Path = SHARED_MEMORY) -> None:
-    """Raise ``NotReady`` if the object store does not fit, because Ray would then put it on a
-    disk.
-    """
-    if not directory.is_dir():
-        return  # not Linux; docs/operations.md says what that means
-    free = shutil.disk_usage(directory).free
-    if free < n_bytes:
-        raise NotReady(
-            f"{directory} has {free >> 20} MiB free, {n_bytes >> 20} MiB are needed to hand audio "
-            "from process to process. A container gets more with docker run --shm-size=1g, a pod "
-            "with an emptyDir of medium Memory."
-        )
 
 
 def _start_ray(signals: StopSignals) -> None:

@@ -94,7 +94,6 @@ def test_windows_over_the_quota_of_a_key_are_told_when_to_come_back(
     headers = {API_KEY_HEADER: TWO_WINDOWS_KEY}
     url = f"{guarded.url}/transcribe"
     answers = [post(url, hello, headers=headers) for _ in range(6)]
-    assert words_of(answers[0]) == "hello world"
     refused = next(answer for answer in answers if answer.status_code != 200)
     assert (refused.status_code, error_of(refused)["code"]) == (429, "quota_exceeded")
     assert 1 <= int(refused.headers["Retry-After"]) <= 30  # a window of 8 s at 16 s per minute

@@ -169,6 +169,21 @@ def test_events_are_the_answer_in_pieces(client: openai.OpenAI) -> None:
     assert [one.model_dump() for one in done.logprobs] == told
 
 
+@pytest.mark.parametrize("form", ["srt", "vtt"])
+def test_the_last_event_has_the_subtitles(client: openai.OpenAI, speech: Any, form: str) -> None:
+    *_, done = ask(client, speech, stream=True, response_format=form)
+    assert done.text == ask(client, speech, response_format=form) != ""
+
+
+def test_the_last_event_has_the_verbose_answer(client: openai.OpenAI, speech: Any) -> None:
+    more = {"response_format": "verbose_json", "timestamp_granularities": ["word", "segment"]}
+    *_, done = ask(client, speech, stream=True, **more)
+    whole = ask(client, speech, **more)
+    assert (done.text, done.language, done.duration) == (whole.text, "english", whole.duration)
+    assert done.words == [word.model_dump() for word in whole.words]
+    assert [segment["id"] for segment in done.segments] == [0]
+
+
 @pytest.mark.corpus
 def test_events_come_while_the_audio_is_being_heard(client: openai.OpenAI) -> None:
     clips = corpus_clips(languages=["en"])
@@ -220,7 +235,6 @@ def test_an_english_model_says_that_it_cannot_translate(client: openai.OpenAI, s
         ({"language": "de"}, "language", "does not know"),
         ({"timestamp_granularities": ["syllable"]}, "timestamp_granularities", "word, segment"),
         ({"include": ["logprobs"], "response_format": "text"}, "include", "json"),
-        ({"stream": True, "response_format": "srt"}, "stream", "not streamed"),
         ({"chunking_strategy": {"type": "semantic"}}, "chunking_strategy", "server_vad"),
         (
             {"chunking_strategy": {"type": "server_vad", "prefix_padding_ms": -1}},

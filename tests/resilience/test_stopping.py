@@ -141,9 +141,9 @@ def test_ctrl_c_while_ray_starts_leaves_nothing_behind(tmp_path: Path) -> None:
 
 INTERRUPTED_FORK = """
 import os, signal, sys
-from serve_app.__main__ import main
+from serve_app.cli.serve import serve
 os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGINT))
-os._exit(main())
+serve([])
 """
 
 

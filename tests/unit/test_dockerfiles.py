@@ -19,8 +19,9 @@ def instructions(dockerfile: Path, name: str) -> list[str]:
 
 @each
 def test_its_base_is_one_exact_version_of_python(dockerfile: Path) -> None:
-    bases = {base.removesuffix(" AS packages") for base in instructions(dockerfile, "FROM")}
-    (base,) = bases
+    stages = {base.removesuffix(" AS packages") for base in instructions(dockerfile, "FROM")}
+    assert stages == {"${PYTHON_IMAGE}"}
+    (base,) = (arg.removeprefix("PYTHON_IMAGE=") for arg in instructions(dockerfile, "ARG"))
     assert re.fullmatch(rf"python:{re.escape(PYTHON)}\.\d+-slim-bookworm", base)
 
 

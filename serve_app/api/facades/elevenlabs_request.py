@@ -1,4 +1,4 @@
-"""ElevenLabs' form: what it asks of the answer, and the options that it asks for."""
+"""ElevenLabs' form: what it wants in the answer, and the options that it sets."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ CALLERS_NAMES = {
     "hotwords": "keyterms",
     "multichannel": "use_multi_channel",
 }
-"""Our options and the parameters that ElevenLabs' callers give them by."""
+"""Our options, and the parameters by which ElevenLabs' callers set them."""
 
 BARE_SAMPLES = ("file_format", "pcm_s16le_16")
 
@@ -104,7 +104,7 @@ _NO_URL = Unserved("this server fetches no audio; send it as file")
 
 
 class _Fields(BaseModel):
-    """ElevenLabs' parameters that mean something here."""
+    """The parameters of ElevenLabs that have an effect here."""
 
     model_id: str = "scribe_v1"
     language_code: Any = None

@@ -12,19 +12,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from serve_app.api.call import Call, CallContext, Source
 from serve_app.api.edge.state import RequestState
+from serve_app.api.facades.openai_answer import answer_to
 from serve_app.api.facades.openai_request import (
     CALLERS_NAMES,
-    AudioRequest,
     Task,
     read_request,
 )
 from serve_app.api.facades.openai_stream import stream
 from serve_app.api.model_table import OPENAIS_NAME
-from serve_app.api.render.subtitles import cues_of, srt, vtt
-from serve_app.api.render.verbose import short_body, text_of, verbose_body
 from serve_app.api.sources.form import Form, read_form
 from serve_app.errors import InvalidOption
-from serve_app.transcript import Transcript
 
 RELEASED = 1_663_804_800
 """Whisper's release, 22 September 2022, as a Unix time: clients want to know a model's age."""
@@ -65,14 +62,15 @@ def install_audio(
             call.choose_model(asked.model, unknown_model)
         try:
             if asked.is_streamed:
-                return await stream(request, call, form.audio(), asked)
+                return await stream(request, call, form.audio(), asked, context.settings.subtitles)
             transcript = await call.transcribe(form.audio(), asked.options)
         except InvalidOption as wrong:
             raise wrong.renamed(CALLERS_NAMES) from None
+        body = answer_to(asked, transcript, context.settings.subtitles)
+        if isinstance(body, str):
+            return PlainTextResponse(body, headers=call.headers)
         extra = more(RequestState.of(request.scope))
-        response = _rendered(transcript, asked, context, extra)
-        response.headers.update(call.headers)
-        return response
+        return JSONResponse(body | extra, headers=call.headers)
 
     @router.post(f"{base}/audio/transcriptions")
     async def transcriptions(request: Request) -> Response:
@@ -102,23 +100,6 @@ def install_models(app: FastAPI, context: CallContext, base: str) -> None:
         return JSONResponse(_model(name))
 
     app.include_router(router)
-
-
-def _rendered(
-    transcript: Transcript, asked: AudioRequest, context: CallContext, extra: dict[str, Any]
-) -> Response:
-    match asked.response_format:
-        case "text":
-            return PlainTextResponse(f"{text_of(transcript.segments)}\n")
-        case "srt":
-            return PlainTextResponse(srt(cues_of(transcript, context.settings.subtitles)))
-        case "vtt":
-            return PlainTextResponse(vtt(cues_of(transcript, context.settings.subtitles)))
-        case "verbose_json":
-            body = verbose_body(transcript, asked.task, asked.granularities)
-        case _:
-            body = short_body(transcript, with_logprobs=asked.with_logprobs)
-    return JSONResponse(body | extra)
 
 
 def _model(name: str) -> dict[str, Any]:

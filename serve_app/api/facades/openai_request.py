@@ -55,12 +55,6 @@ def read_request(form: Form, task: Task, limits: OptionLimits) -> AudioRequest:
     with_logprobs = "logprobs" in fields.include
     if with_logprobs and fields.response_format != "json":
         raise InvalidOption('include: logprobs need response_format "json"', field="include")
-    if fields.stream and fields.response_format in SUBTITLES:
-        raise InvalidOption(
-            f'stream: {fields.response_format} is not streamed; allowed with "json", "text" or '
-            '"verbose_json" as response_format',
-            field="stream",
-        )
     granularities = fields.timestamp_granularities
     wants_words = fields.response_format == "verbose_json" and "word" in granularities
     wants_words = wants_words or with_logprobs or fields.response_format in SUBTITLES

@@ -12,10 +12,12 @@ from serve_app.api.call import Call
 from serve_app.api.dialects import OPENAI
 from serve_app.api.edge.state import RequestState
 from serve_app.api.error_answers import FAILED
-from serve_app.api.facades.openai_request import AudioRequest
+from serve_app.api.facades.openai_answer import answer_to
+from serve_app.api.facades.openai_request import SUBTITLES, AudioRequest
 from serve_app.api.render.verbose import logprobs, text_of, usage
 from serve_app.errors import WhisperOxError
 from serve_app.service import as_told
+from serve_app.settings import SubtitleSettings
 from serve_app.transcript import Segment, Transcript
 
 logger = logging.getLogger("whisper_ox.api")
@@ -24,7 +26,7 @@ END = b"data: [DONE]\n\n"
 
 
 async def stream(
-    request: Request, call: Call, audio: Any, asked: AudioRequest
+    request: Request, call: Call, audio: Any, asked: AudioRequest, subtitles: SubtitleSettings
 ) -> StreamingResponse:
     """An answer whose events are sent while the audio is being heard.
 
@@ -32,7 +34,7 @@ async def stream(
     """
     told = as_told(lambda tell: call.transcribe(audio, asked.options, tell))
     first = await anext(told)
-    events = _events(RequestState.of(request.scope), first, told, asked)
+    events = _events(RequestState.of(request.scope), first, told, asked, subtitles)
     headers = {**call.headers, "Cache-Control": "no-cache"}
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
@@ -42,6 +44,7 @@ async def _events(
     first: Segment | Transcript,
     rest: AsyncIterator[Segment | Transcript],
     asked: AudioRequest,
+    subtitles: SubtitleSettings,
 ) -> AsyncIterator[bytes]:
     try:
         number = 0
@@ -51,7 +54,7 @@ async def _events(
                 yield event
             number += 1
             item = await anext(rest)
-        yield _of_transcript(item, asked)
+        yield _of_transcript(item, asked, subtitles)
         yield END
     except Exception as error:
         if not isinstance(error, WhisperOxError):
@@ -78,7 +81,10 @@ def _of_segment(number: int, segment: Segment, asked: AudioRequest) -> list[byte
     ]
 
 
-def _of_transcript(transcript: Transcript, asked: AudioRequest) -> bytes:
+def _of_transcript(
+    transcript: Transcript, asked: AudioRequest, subtitles: SubtitleSettings
+) -> bytes:
+    """The whole text, or the subtitles in its place; with ``verbose_json`` its body as well."""
     done: dict[str, Any] = {
         "type": "transcript.text.done",
         "text": text_of(transcript.segments),
@@ -86,6 +92,9 @@ def _of_transcript(transcript: Transcript, asked: AudioRequest) -> bytes:
     }
     if asked.with_logprobs:
         done["logprobs"] = logprobs(transcript.segments)
+    if asked.response_format in (*SUBTITLES, "verbose_json"):
+        answer = answer_to(asked, transcript, subtitles)
+        done |= {"text": answer} if isinstance(answer, str) else answer
     return _event(done)
 
 

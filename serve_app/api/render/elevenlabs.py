@@ -99,7 +99,9 @@ def _words(words: Sequence[tuple[Word, int | None]], parts: Parts) -> Iterator[d
 
 
 def _characters(text: str, word: Word) -> list[dict[str, Any]]:
-    """Whisper has no times of characters: those of the word are shared out evenly."""
+    """The characters of a word. Whisper has no times for them, so the word's time is divided
+    evenly.
+    """
     each = (word.end - word.start) / max(1, len(text))
     edges = [round(word.start + n * each, 3) for n in range(len(text) + 1)]
     return [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.errors import NotReady
-from serve_app.serving.local_server import require_shared_memory
+from serve_app.serving.requirements import require_shared_memory
 
 
 def test_too_little_shared_memory_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""A running server as ``whisper-ox transcribe`` sees it: a file goes there, events come back.
+
+The events are those of OpenAI's streamed transcriptions (docs/openai.md).
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import httpx
+
+SECONDS_HEADER = "X-Audio-Seconds"
+CONNECT_SECONDS = 10.0
+ATTEMPTS = 5
+"""How often a file is sent to a server that is busy and says when it may have room."""
+
+_PATHS = {"transcribe": "transcriptions", "translate": "translations"}
+
+
+class NoServer(Exception):
+    """Nothing answers at the server's address."""
+
+
+class Refused(Exception):
+    """The server does not transcribe a file; the text says why."""
+
+
+class Progress(Protocol):
+    """Is told how far a file is."""
+
+    def sending(self, file: BinaryIO, n_bytes: int) -> BinaryIO:
+        """Return ``file``, wrapped so that reading from it counts."""
+
+    def waiting(self, seconds: float) -> None:
+        """The server is busy; the file is sent again after ``seconds``."""
+
+    def hearing(self, position: float, seconds: float) -> None:
+        """The server has heard ``position`` of the ``seconds`` of audio."""
+
+
+@dataclass
+class Heard:
+    """What came back: ``segments`` have start, end and text; ``done`` is the last event."""
+
+    segments: list[dict[str, Any]] = field(default_factory=list)
+    done: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """The server at ``url``; ``key`` is an API key or empty."""
+
+    url: str
+    key: str = field(default="", repr=False)
+
+    def transcribe(
+        self, file: Path, task: str, fields: Mapping[str, str | list[str]], progress: Progress
+    ) -> Heard:
+        """Send one file piece by piece and follow what is heard in it.
+
+        ``task`` is ``transcribe`` or ``translate``; ``fields`` are more fields of the form. Raises
+        ``NoServer``, ``Refused``, and ``OSError`` if the file cannot be read.
+        """
+        with _explained(self.url), self._client() as client:
+            for attempt in range(1, ATTEMPTS + 1):
+                with file.open("rb") as opened:
+                    body = progress.sending(opened, file.stat().st_size)
+                    with client.stream(
+                        "POST",
+                        f"/v1/audio/{_PATHS[task]}",
+                        data={"stream": "true", **fields},
+                        files={"file": (file.name, body)},
+                    ) as answer:
+                        if answer.status_code == httpx.codes.OK:
+                            return _heard(answer, progress)
+                        answer.read()
+                pause = answer.headers.get("Retry-After")
+                if pause is None or attempt == ATTEMPTS:
+                    break
+                progress.waiting(float(pause))
+                time.sleep(float(pause))
+        raise Refused(_problem(answer))
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {self.key}"} if self.key else {},
+            # The server limits how long a request may take.
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+        )
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.InvalidURL,
+        httpx.UnsupportedProtocol,
+    ) as error:
+        raise NoServer(f"no server answers at {url} ({error})") from error
+    except httpx.TransportError as error:
+        raise Refused(f"the connection to the server broke: {error}") from error
+
+
+def _heard(answer: httpx.Response, progress: Progress) -> Heard:
+    """Read the events. Raises ``Refused`` if one tells of an error or the last one is missing.
+
+    Format: WHATWG HTML, section 9.2, of which this server uses ``data`` in one line.
+    """
+    heard = Heard(seconds=float(answer.headers.get(SECONDS_HEADER, 0)))
+    progress.hearing(0.0, heard.seconds)
+    for line in answer.iter_lines():
+        if not line.startswith("data: {"):
+            continue
+        event = json.loads(line.removeprefix("data: "))
+        if "error" in event:
+            raise Refused(event["error"]["message"])
+        if event["type"] == "transcript.text.segment":
+            heard.segments.append(event)
+            progress.hearing(event["end"], heard.seconds)
+        elif event["type"] == "transcript.text.done":
+            heard.done = event
+            progress.hearing(heard.seconds, heard.seconds)
+    if not heard.done:
+        raise Refused("the server's answer broke off")
+    return heard
+
+
+def _problem(answer: httpx.Response) -> str:
+    try:
+        message = str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        message = f"the server answers HTTP {answer.status_code}; is it a Whisper OX server?"
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        message += " Give the key with --key or in WHISPER_API_KEY."
+    return message

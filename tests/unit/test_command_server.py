@@ -1,0 +1,79 @@
+"""What ``whisper-ox transcribe`` does while a server is busy; the HTTP and the client are real."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import pytest
+import uvicorn
+
+from loadtest.server import free_port
+from serve_app.api.app import build_api
+from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.caller import Caller
+from serve_app.cli.server import Refused, RunningServer
+from serve_app.errors import InvalidAudio, Overloaded
+from serve_app.settings import ApiKey, AppSettings
+from tests.conditions import eventually
+from tests.unit.deaf_service import DeafService
+
+
+class BusyAtFirst(DeafService):
+    """Refuses the first request."""
+
+    async def admit(self, caller: Caller, body_bytes: int | None) -> None:
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+
+
+class Told:
+    """A progress that remembers."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+        self.positions: list[tuple[float, float]] = []
+
+    def sending(self, file: BinaryIO, n_bytes: int) -> BinaryIO:
+        return file
+
+    def waiting(self, seconds: float) -> None:
+        self.waited.append(seconds)
+
+    def hearing(self, position: float, seconds: float) -> None:
+        self.positions.append((position, seconds))
+
+
+@contextmanager
+def served(service: DeafService) -> Iterator[RunningServer]:
+    port = free_port()
+    app = build_api(service, AppSettings(), ApiKey())
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        eventually(lambda: server.started)
+        yield RunningServer(f"http://127.0.0.1:{port}")
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_file_is_sent_again_when_a_busy_server_says_so() -> None:
+    told = Told()
+    with served(BusyAtFirst(Overloaded("full", retry_after_seconds=1))) as server:
+        heard = server.transcribe(EXAMPLE_CLIP, "transcribe", {}, told)
+    assert (heard.done["text"], told.waited) == ("", [1.0])
+    assert told.positions[-1] == (heard.seconds, heard.seconds)
+    assert heard.seconds == pytest.approx(1.143)
+
+
+def test_what_will_not_pass_by_waiting_is_not_sent_again() -> None:
+    told = Told()
+    with (
+        served(BusyAtFirst(InvalidAudio("broken"))) as server,
+        pytest.raises(Refused, match="broken"),
+    ):
+        server.transcribe(EXAMPLE_CLIP, "transcribe", {}, told)
+    assert told.waited == []
