@@ -13,9 +13,9 @@ from serve_app.transcript import Word
 SAME_WORD_SECONDS = 1.0
 """How far apart two drafts may place one word."""
 
-# tiny.en, 60 s read aloud: 0.19 words are revised for every word. Other rules, replayed on the drafts
-# of 240 s: all words shown at once 0.28, a last word below 0.8 held back 0.10, only words on which
-# two drafts agree 0.02 but half a second later.
+# tiny.en, 60 s read aloud: 0.19 words are revised for every word. Other rules, replayed on the
+# drafts of 240 s: all words shown at once 0.28, a last word below 0.8 held back 0.10, only words on
+# which two drafts agree 0.02 but half a second later.
 LEAST_PROBABILITY, LAST_PROBABILITY = 0.5, 0.8
 """A less probable word, and a last one that is less probable, are held back with what follows until
 the next draft has them as well. They have often been heard in half."""
