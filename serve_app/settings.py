@@ -353,8 +353,8 @@ class LiveSettings(_Settings):
         le=10,
         description="New speech after which a partial text is due; more while the server lags.",
     )
-    # tiny.en, 690 s read aloud in utterances of 4 s: 13.5 % of the words of a hard recording are
-    # wrong without, 9.9 % with 15 s, 9.1 % with 27 s, and 8.8 % if the file is heard as a whole.
+    # tiny.en, 450 s of hard recordings in utterances of 4 s: 13.5 % of the words are wrong without,
+    # 9.9 % with 15 s, 9.1 % with 27 s, and 8.8 % if the file is heard as a whole.
     context_seconds: float = Field(
         default=15.0,
         ge=0,

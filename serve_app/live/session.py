@@ -54,6 +54,10 @@ MOST_STEP_SECONDS = 2.0
 TOLD_LANGUAGE_SECONDS = 3.0
 """A shorter utterance is taken to be in the language of the one before."""
 
+LATEST_END_SECONDS = 11.0
+"""How long after its end an utterance may be known to have ended: the longest silence, and a
+second."""
+
 LONGEST_GAP_SECONDS = 1.2
 """An utterance begins and ends with speech, so that a longer gap to its words is speech lost."""
 
@@ -192,7 +196,9 @@ class LiveSession:
             self._current = CurrentUtterance(self._n_utterances, start)
             self._n_utterances += 1
         self._draft_if_due()
-        self._tape.forget(self._context_start(self._endpointer.needed_from, self._tape.end))
+        kept_seconds = self._settings.context_seconds + LATEST_END_SECONDS
+        earliest = self._tape.end - int(kept_seconds * SAMPLE_RATE_HZ)
+        self._tape.forget(min(self._endpointer.needed_from, earliest))
 
     def _note(self, mark: Mark) -> None:
         if isinstance(mark, SpeechBegan):

@@ -20,6 +20,7 @@ class Tape:
 
     def clip(self, start: int, end: int) -> AudioClip:
         """The audio from ``start`` to ``end``, in samples of the stream; it has to be there."""
+        assert start >= self._start
         [whole] = self._pieces = [np.concatenate([np.zeros(0, np.int16), *self._pieces])]
         samples = whole[start - self._start : end - self._start].copy()
         return AudioClip.of(samples)
