@@ -168,7 +168,7 @@ def test_any_text_is_keys_or_a_problem_in_one_line(text: str) -> None:
 
 def test_the_example_of_the_documentation_is_one() -> None:
     page = (Path(__file__).parents[2] / "docs" / "keys.md").read_text()
-    example = page.split("```")[1]
+    example = page.partition("## The keys file")[2].split("```")[1]
     keys = {key.name: key for key in parse(example, QuotaSettings(concurrent_requests=2))}
     assert keys["ward-7"].digest.hex() == sha256("KEY")
     assert [key.quota.concurrent_requests for key in keys.values()] == [2, 4, 2, None]
