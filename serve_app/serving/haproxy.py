@@ -116,6 +116,10 @@ def edited(config: str, head_seconds: float, public_host: str = "") -> str:
             for condition, dialect in dialects.items()
             for status, error in _ERRORS.items()
         ),
+        # A malformed body is refused before a replica hears of it. Otherwise one client could have
+        # replicas open and drop connections faster than they accept them.
+        f"http-request wait-for-body time {round(head_seconds * 1000)}ms at-least 1 "
+        "if { req.fhdr(transfer-encoding) -m found } !{ req.fhdr(expect) -m found }",
         "http-after-response set-status 503 if { status 502 }",
     ]
     config = re.sub(r"(?m)^ *errorfile 50[234] .*\n", "", config)

@@ -1,6 +1,6 @@
 """Decoding any upload ends within its limits, with samples or a refusal.
 
-``WHISPER_OX_EXAMPLES=150000 pytest tests/unit/test_audio_bombs.py`` is the long run.
+``WHISPER_OX_EXAMPLES=5000 pytest tests/unit/test_audio_bombs.py`` is the long run.
 """
 
 import math
