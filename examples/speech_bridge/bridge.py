@@ -43,7 +43,7 @@ class Settings:
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read the variables that README.md lists."""
-        key = os.environ.get("WHISPER_OX_API_KEY", "")
+        key = os.environ.get("WHISPER_OX_API_KEY")
         header = os.environ.get("WHISPER_OX_API_KEY_HEADER", "X-API-Key")
         return cls(
             endpoint=os.environ.get("WHISPER_OX_ENDPOINT", "http://127.0.0.1:8000/transcribe"),
@@ -56,8 +56,7 @@ class Settings:
     def stream_url(self) -> str:
         """Where the server takes live sessions."""
         place = urlsplit(self.endpoint)
-        scheme = "wss" if place.scheme == "https" else "ws"
-        return f"{scheme}://{place.netloc}/v1/stream"
+        return f"{place.scheme.replace('http', 'ws')}://{place.netloc}/v1/stream"
 
 
 class Failed(Exception):
@@ -196,7 +195,6 @@ async def page(request: Request) -> FileResponse:
 
 
 if __name__ == "__main__":
-    bridge = Bridge(Settings.from_environment())
-    live = WebSocketRoute("/ws/v1/speech-to-text", bridge.serve)
-    app = Starlette(routes=[Route("/", page), live])
+    speech = WebSocketRoute("/ws/v1/speech-to-text", Bridge(Settings.from_environment()).serve)
+    app = Starlette(routes=[Route("/", page), speech])
     uvicorn.run(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8080")))
