@@ -1,9 +1,13 @@
 """Realtime transcription sessions with the unmodified Python clients of OpenAI and Azure OpenAI."""
 
 import base64
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,11 +21,13 @@ from websockets.sync.client import connect
 from loadtest.server import Server
 from loadtest.speech import registry_clips
 from loadtest.wer import word_errors
+from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.api.facades.openai_realtime import PATHS
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from tests.contract.conftest import API_KEY
 
+PAGE = Path(__file__).parents[2] / "docs" / "openai-realtime.md"
 PIECE_SECONDS = 0.1
 INTENT = {"intent": "transcription"}
 COMPLETED = "conversation.item.input_audio_transcription.completed"
@@ -116,6 +122,15 @@ def test_words_come_while_a_turn_goes_on_and_its_text_once_it_is_over(tiny_en: S
     assert 2000 < stopped.audio_end_ms < 3500
     items = {event.item_id for event in events if hasattr(event, "item_id")}
     assert items == {by_type["conversation.item.done"].item.id}
+
+
+def test_the_example_of_the_page_prints_what_is_said(tiny_en: Server, tmp_path: Path) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    script = tmp_path / "realtime.py"
+    script.write_text(code)
+    command = [sys.executable, str(script), tiny_en.url, str(EXAMPLE_CLIP)]
+    shown = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert plain(shown.stdout) == "hello world"
 
 
 def test_each_commit_is_an_item_where_the_client_finds_the_turns(tiny_en: Server) -> None:

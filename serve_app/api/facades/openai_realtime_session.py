@@ -1,6 +1,6 @@
 """The configuration of an OpenAI Realtime transcription session, in today's shape and the beta's.
 
-Today's has everything under ``audio.input``; the beta's is flat. docs/openai_realtime.md says what
+Today's has everything under ``audio.input``; the beta's is flat. docs/openai-realtime.md says what
 each field does here.
 """
 
