@@ -112,7 +112,11 @@ def final(utterance: int, text: str) -> Final:
 
 def test_a_turn_tells_each_certain_word_once() -> None:
     turn = Turns().current()
-    events = [partial(0, "a b c", 0), partial(0, "a b x", 2), final(0, "a b c d")]
+    events: list[Partial | Final] = [
+        partial(0, "a b c", 0),
+        partial(0, "a b x", 2),
+        final(0, "a b c d"),
+    ]
     told = ["".join(word.word for word in turn.hear(event)) for event in events]
     assert told == ["", " a b", " c d"]
     assert (turn.text, turn.seconds, turn.language) == ("a b c d", 1.5, "en")
