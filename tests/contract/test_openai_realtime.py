@@ -1,6 +1,7 @@
 """Realtime transcription sessions with the unmodified Python clients of OpenAI and Azure OpenAI."""
 
 import base64
+import json
 import re
 import subprocess
 import sys
@@ -282,7 +283,9 @@ def test_a_page_brings_its_secret_as_a_subprotocol(guarded: Server) -> None:
     for path in PATHS:
         with connect(websocket_url(guarded, path), subprotocols=offered) as socket:
             assert socket.subprotocol == "realtime"
-            assert '"session.created"' in socket.recv()
+            created = json.loads(socket.recv())
+        assert created["type"] == "session.created"
+        assert created["session"]["audio"]["input"]["turn_detection"] is None
     post = httpx.post(
         f"{guarded.url}/v1/realtime/client_secrets", headers={"api-key": made.value}, json={}
     )

@@ -18,8 +18,8 @@ from serve_app.errors import InvalidRequest
 from serve_app.options import read_values
 from serve_app.options.kinds import Whole
 
-MOST_CHARACTERS = 20_000
-"""The longest body."""
+MOST_CHARACTERS = 4_000
+"""The longest body: the secret, which holds the session, has to fit into a header."""
 
 
 class _Expiry(BaseModel):
@@ -27,34 +27,33 @@ class _Expiry(BaseModel):
 
 
 def install_openai_client_secrets(app: FastAPI, context: CallContext) -> None:
-    """Make secrets under today's path and the beta's. The session in the answer is not kept: the
-    page has to configure its own.
-    """
+    """Make secrets under today's path and the beta's."""
     router = APIRouter(include_in_schema=False)
 
-    async def client_secrets(request: Request) -> JSONResponse:
-        body = await _body(request)
-        session, expires_at = prepare(_object(body, "session"), _object(body, "expires_after"))
-        return JSONResponse(
-            {
-                "value": client_secret(RequestState.of(request.scope).key, expires_at),
-                "expires_at": expires_at,
-                "session": session.body(uuid.uuid4().hex, expires_at, is_beta=False),
-            }
-        )
-
-    async def transcription_sessions(request: Request) -> JSONResponse:
-        body = await _body(request)
-        session, expires_at = prepare(body, _object(_object(body, "client_secret"), "expires_at"))
-        value = client_secret(RequestState.of(request.scope).key, expires_at)
-        told = session.body(uuid.uuid4().hex, expires_at, is_beta=True)
-        return JSONResponse({**told, "client_secret": {"value": value, "expires_at": expires_at}})
-
-    def prepare(change: dict[str, Any], expiry: dict[str, Any]) -> tuple[RealtimeSession, int]:
+    def made(
+        request: Request, change: dict[str, Any], expiry: dict[str, Any]
+    ) -> tuple[RealtimeSession, dict[str, Any]]:
+        """A session, and its secret with the time at which it expires."""
         session = RealtimeSession().updated(change)
         session.live_options()
         context.models.named(session.model)
-        return session, int(time.time()) + read_values(_Expiry, expiry).seconds
+        expires_at = int(time.time()) + read_values(_Expiry, expiry).seconds
+        key = RequestState.of(request.scope).key
+        value = client_secret(key, expires_at, session.changes())
+        return session, {"value": value, "expires_at": expires_at}
+
+    async def client_secrets(request: Request) -> JSONResponse:
+        body = await _body(request)
+        session, secret = made(request, _object(body, "session"), _object(body, "expires_after"))
+        told = session.body(uuid.uuid4().hex, secret["expires_at"], is_beta=False)
+        return JSONResponse({**secret, "session": told})
+
+    async def transcription_sessions(request: Request) -> JSONResponse:
+        body = await _body(request)
+        expiry = _object(_object(body, "client_secret"), "expires_at")
+        session, secret = made(request, body, expiry)
+        told = session.body(uuid.uuid4().hex, secret["expires_at"], is_beta=True)
+        return JSONResponse({**told, "client_secret": secret})
 
     for path in PATHS:
         router.add_api_route(f"{path}/client_secrets", client_secrets, methods=["POST"])

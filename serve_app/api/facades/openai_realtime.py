@@ -18,6 +18,8 @@ from starlette.websockets import WebSocket
 
 from serve_app.api.call import CallContext
 from serve_app.api.dialects import OPENAI
+from serve_app.api.edge.client_secret import session_of
+from serve_app.api.edge.key_check import sent_keys
 from serve_app.api.facades.openai_realtime_session import RealtimeSession
 from serve_app.api.facades.openai_realtime_turns import Turn, Turns
 from serve_app.api.live_call import LiveCall, first_done
@@ -42,8 +44,6 @@ TRANSCRIPTION = "conversation.item.input_audio_transcription"
 class _Connection:
     def __init__(self, call: LiveCall, session_seconds: float) -> None:
         self._call = call
-        self._configuration = RealtimeSession()
-        self._pcm = self._configuration.pcm()
         self._is_beta = BETA in call.socket.headers.get(BETA_HEADER, "")
         self._expires_at = int(time.time() + session_seconds)
         self._answering = asyncio.Lock()  # events of one turn stay together
@@ -53,6 +53,10 @@ class _Connection:
 
     async def serve(self) -> None:
         try:
+            secret = session_of(sent_keys(self._call.socket.scope, b""))
+            self._configuration = RealtimeSession().updated(secret)
+            self._pcm = self._configuration.pcm()
+            self._call.choose_model(self._configuration.model)
             options = await self._call.check(self._configuration.live_options())
             self._session = self._call.begin(options)
         except Exception as error:

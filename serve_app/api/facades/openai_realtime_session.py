@@ -99,6 +99,10 @@ class RealtimeSession(BaseModel):
         except InvalidOption as wrong:
             raise wrong.under("session.") from None
 
+    def changes(self) -> dict[str, Any]:
+        """What differs from a new session, as :meth:`updated` takes it."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
     def live_options(self) -> LiveOptions:
         """What it asks of a live session. Raises ``InvalidOption``."""
         asked, turns = self.audio.input.transcription, self.audio.input.turn_detection
