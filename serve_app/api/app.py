@@ -23,6 +23,8 @@ from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.elevenlabs import install_elevenlabs
 from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
+from serve_app.api.facades.openai_client_secrets import install_openai_client_secrets
+from serve_app.api.facades.openai_realtime import install_openai_realtime
 from serve_app.api.facades.openrouter import install_openrouter
 from serve_app.api.facades.status import install_status
 from serve_app.api.facades.stream import install_stream
@@ -76,6 +78,8 @@ def build_api(
     for install in (
         install_whisper_ox,
         install_openai,
+        install_openai_realtime,
+        install_openai_client_secrets,
         install_groq,
         install_azure_openai,
         install_openrouter,

@@ -22,6 +22,11 @@ KEY_SCHEMES = ("bearer", "token")
 them."""
 
 
+KEY_SUBPROTOCOL_PREFIX = "openai-insecure-api-key."
+"""What OpenAI's client in a browser writes before a key, which it can only offer as a WebSocket's
+subprotocol. Deepgram's offers it bare, beside the word ``token`` or ``bearer``."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """One kind of API.
@@ -133,7 +138,7 @@ _AZURE_SPEECH_CODES = {
 
 NATIVE = Dialect(path_prefixes=(), option_prefix="generate_kwargs.", render=_native_error)
 OPENAI = Dialect(
-    path_prefixes=("/v1/audio/", "/openai/", "/v1/models"),
+    path_prefixes=("/v1/audio/", "/v1/realtime", "/openai/", "/v1/models"),
     option_prefix="",
     render=_openai_error,
     statuses={415: 400, 422: 400},

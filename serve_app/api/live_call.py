@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -87,6 +88,11 @@ class LiveCall:
         service = self._service(options)
         return LiveSession(service, self._caller(), options, self._limits, self._context.sink)
 
+    def change(self, session: LiveSession, options: LiveOptions) -> None:
+        """Have what comes next heard with other options, by the model chosen since."""
+        session.options = options
+        session.hear_with(self._service(options))
+
     async def receive(self) -> bytes | str | None:
         """The next message; None once the client has left.
 
@@ -123,6 +129,36 @@ class LiveCall:
         self._context.quotas.charge(self._state.key, len(samples) / SAMPLE_RATE_HZ)
         await session.feed(samples)
 
+    async def serve(
+        self,
+        session: LiveSession,
+        exchange: Callable[[], Awaitable[None]],
+        tell: Callable[[WhisperOxError], Awaitable[None]],
+    ) -> None:
+        """Serve a session that ends with its connection.
+
+        ``exchange`` works until it is over; what it raises goes to ``tell``, which sends it in the
+        protocol's form, and into the close frame.
+        """
+        sessions, error = self._context.sessions, None
+        place = sessions.open(session.id, self.key_name, session)
+        try:
+            await exchange()
+        except WebSocketDisconnect:
+            pass
+        except WhisperOxError as raised:
+            error = raised
+        except Exception:
+            error = FAILED
+            raise
+        finally:
+            if error is not None:
+                with suppress(WebSocketDisconnect, RuntimeError):  # the client has left
+                    await tell(error)
+            self.note(session)
+            await sessions.end(place)
+            await self.close(error)
+
     def note(self, session: LiveSession) -> None:
         """Tell the log line what the session was like."""
         self._state.log = {"audio_s": round(session.seconds, 2), "session": session.id}
@@ -144,7 +180,7 @@ class LiveCall:
                 await self.socket.close(code, short)
 
     def _service(self, options: LiveOptions) -> SpeechService:
-        """The model that hears the session, from its beginning to its end."""
+        """The model that hears the session."""
         if self._chosen is None:
             self._chosen = self._context.models.fitting(
                 TranscribeOptions(language=options.language)

@@ -27,6 +27,7 @@ _OPENAIS_NAMES = frozenset(
     {
         *(OPENAIS_NAME, "whisper", "gpt-transcribe", "gpt-4o-transcribe"),
         *("gpt-4o-mini-transcribe", "gpt-4o-mini-transcribe-2025-12-15"),
+        *("gpt-realtime-whisper", "gpt-live-transcribe"),
     }
 )
 

@@ -13,16 +13,20 @@ MOST_KEPT = 500
 
 @dataclass(frozen=True)
 class SpeechStarted:
-    """Somebody began to speak at ``at``."""
+    """Somebody began to speak at ``at``, in this utterance."""
 
     at: float
+    utterance: int = 0
 
 
 @dataclass(frozen=True)
 class SpeechEnded:
-    """Nobody has spoken since ``at``. The final text of what was said comes later."""
+    """Nobody has spoken since ``at``. The final text of what was said, up to this utterance, comes
+    later.
+    """
 
     at: float
+    utterance: int = 0
 
 
 @dataclass(frozen=True)

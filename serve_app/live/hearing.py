@@ -31,7 +31,7 @@ class Hearing:
     def __init__(
         self, service: SpeechService, caller: Caller, settings: LiveSettings, session_id: str
     ) -> None:
-        self._service = service
+        self.service = service
         self._caller = caller
         self._settings = settings
         self._session_id = session_id
@@ -88,7 +88,7 @@ class Hearing:
         )
         # A task of its own, so that it shows who was cancelled: the call, by a process that is
         # stopping, or the caller.
-        call = asyncio.ensure_future(self._service.transcribe(clip, options, caller))
+        call = asyncio.ensure_future(self.service.transcribe(clip, options, caller))
         try:
             await asyncio.wait([call])
         finally:

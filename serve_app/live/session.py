@@ -128,10 +128,19 @@ class LiveSession:
     def options(self, options: LiveOptions) -> None:
         self._options = self._endpointer.options = options
 
+    def hear_with(self, service: SpeechService) -> None:
+        """Have what is asked from now on heard by another model."""
+        self._model.service = service
+
     @property
     def seconds(self) -> float:
         """How much audio has come."""
         return self._tape.end / SAMPLE_RATE_HZ
+
+    @property
+    def n_utterances(self) -> int:
+        """How many utterances have begun, forgotten ones included."""
+        return self._n_utterances
 
     @property
     def unheard_seconds(self) -> float:
@@ -202,9 +211,9 @@ class LiveSession:
 
     def _note(self, mark: Mark) -> None:
         if isinstance(mark, SpeechBegan):
-            self.log.add(SpeechStarted(_seconds(mark.at)))
+            self.log.add(SpeechStarted(_seconds(mark.at), self._n_utterances))
         elif isinstance(mark, SpeechStopped):
-            self.log.add(SpeechEnded(_seconds(mark.at)))
+            self.log.add(SpeechEnded(_seconds(mark.at), self._n_utterances - 1))
         else:
             self._end(mark, is_flushed=False)
 

@@ -204,6 +204,14 @@ def test_a_server_that_cannot_deny_a_websocket_in_http_closes_it() -> None:
     assert sent == [{"type": "websocket.close", "code": 1008, "reason": "unauthorized"}]
 
 
+@pytest.mark.parametrize(
+    "offered", [["realtime", f"openai-insecure-api-key.{KEY}"], ["token", KEY]]
+)
+def test_a_page_offers_its_key_as_a_subprotocol(client: TestClient, offered: list[str]) -> None:
+    with client.websocket_connect("/live", subprotocols=offered) as websocket:
+        assert websocket.receive_text() == "default"
+
+
 @pytest.mark.parametrize("scheme", ["Token", "Bearer"])
 def test_a_websocket_with_a_key_is_served(client: TestClient, scheme: str) -> None:
     headers = {"Authorization": f"{scheme} {KEY}"}

@@ -6,7 +6,12 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from serve_app.api.dialects import KEY_HEADERS, KEY_PARAMETER, KEY_SCHEMES
+from serve_app.api.dialects import (
+    KEY_HEADERS,
+    KEY_PARAMETER,
+    KEY_SCHEMES,
+    KEY_SUBPROTOCOL_PREFIX,
+)
 from serve_app.api.edge.key_ring import KeyRing
 from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.state import PROBES, RequestState
@@ -18,7 +23,13 @@ _HEADERS = tuple(name.encode() for name in KEY_HEADERS)
 _SCHEMES = tuple(scheme.encode() for scheme in KEY_SCHEMES)
 _PARAMETER = KEY_PARAMETER.encode()
 _AUTHORIZATION = b"authorization"
+_SUBPROTOCOLS = b"sec-websocket-protocol"
+_SUBPROTOCOL_PREFIX = KEY_SUBPROTOCOL_PREFIX.encode()
+
 _READING = frozenset({"GET", "HEAD"})
+
+MOST_OFFERED = 4
+"""Subprotocols that are looked at. OpenAI's client offers three."""
 
 
 class KeyCheck:
@@ -47,7 +58,8 @@ class KeyCheck:
         if self._ring.is_open or self._is_open(scope, state.path):
             yield
             return
-        key = self._ring.find(sent_keys(scope, self._header))
+        is_live = scope["type"] == "websocket"
+        key = self._ring.find(sent_keys(scope, self._header), with_client_secrets=is_live)
         if key is None:
             raise Unauthorized(self._message, field=self._ring.header)
         state.key = key
@@ -66,7 +78,8 @@ def sent_keys(scope: Scope, configured: bytes) -> list[bytes]:
     """What a request sends as its key, best guess first: at most two readings of each header.
 
     ``configured`` is the lower-case name of the operator's header, which is read in addition to
-    ``KEY_HEADERS`` and ``KEY_PARAMETER``. If one is sent twice, only the first counts.
+    ``KEY_HEADERS``, ``KEY_PARAMETER`` and the subprotocols that a WebSocket offers. If one is sent
+    twice, only the first counts.
     """
     first: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
@@ -82,4 +95,11 @@ def sent_keys(scope: Scope, configured: bytes) -> list[bytes]:
     if _PARAMETER in scope["query_string"].lower():
         pairs = parse_qsl(scope["query_string"])
         found += [value for name, value in pairs if name.lower() == _PARAMETER][:1]
+    found += _offered(first.get(_SUBPROTOCOLS, b""))
     return [key for key in found if key]
+
+
+def _offered(subprotocols: bytes) -> list[bytes]:
+    """What a WebSocket's handshake offers (RFC 6455, section 11.3.4): so a page sends its key."""
+    offered = (one.strip() for one in subprotocols.split(b",")[:MOST_OFFERED])
+    return [one.removeprefix(_SUBPROTOCOL_PREFIX) for one in offered]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from serve_app.api.edge.client_secret import opens
 from serve_app.api.edge.keys_file import MAX_FILE_BYTES, OWN_NAME, NamedKey, digest_of, parse_keys
 from serve_app.errors import InvalidSetting
 from serve_app.settings import ApiKey, QuotaSettings
@@ -59,9 +60,13 @@ class KeyRing:
         """Whether requests need no key."""
         return self._path is None and not self._keys
 
-    def find(self, candidates: Iterable[bytes]) -> NamedKey | None:
+    def find(
+        self, candidates: Iterable[bytes], *, with_client_secrets: bool = False
+    ) -> NamedKey | None:
         """The valid key among ``candidates``, the first if there are several; None if there is
         none.
+
+        ``with_client_secrets``: a secret that was made with a valid key stands for that key.
 
         All digests are compared, each in constant time. So the time that this takes does not tell
         how much of a key was guessed.
@@ -71,7 +76,9 @@ class KeyRing:
         for candidate in candidates:
             given = digest_of(candidate)
             for key in self._keys:
-                if hmac.compare_digest(key.digest, given) and found is None:
+                is_key = hmac.compare_digest(key.digest, given)
+                is_key |= with_client_secrets and opens(candidate, key)
+                if is_key and found is None:
                     found = key
         return found
 

@@ -14,7 +14,7 @@ from serve_app.api.edge.state import RequestState
 from serve_app.api.error_answers import FAILED
 from serve_app.api.facades.openai_answer import answer_to
 from serve_app.api.facades.openai_request import SUBTITLES, AudioRequest
-from serve_app.api.render.verbose import logprobs, text_of, usage
+from serve_app.api.render.verbose import logprobs, text_of, usage, words_of
 from serve_app.errors import WhisperOxError
 from serve_app.service import as_told
 from serve_app.settings import SubtitleSettings
@@ -73,7 +73,7 @@ def _of_segment(number: int, segment: Segment, asked: AudioRequest) -> list[byte
         "segment_id": name,
     }
     if asked.with_logprobs:
-        delta["logprobs"] = logprobs([segment])
+        delta["logprobs"] = logprobs(words_of([segment]))
     times = {"start": segment.start, "end": segment.end, "text": segment.text.strip()}
     return [
         _event(delta),
@@ -91,7 +91,7 @@ def _of_transcript(
         "usage": usage(transcript),
     }
     if asked.with_logprobs:
-        done["logprobs"] = logprobs(transcript.segments)
+        done["logprobs"] = logprobs(words_of(transcript.segments))
     if asked.response_format in (*SUBTITLES, "verbose_json"):
         answer = answer_to(asked, transcript, subtitles)
         done |= {"text": answer} if isinstance(answer, str) else answer

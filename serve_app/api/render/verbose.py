@@ -23,7 +23,7 @@ def short_body(transcript: Transcript, *, with_logprobs: bool) -> dict[str, Any]
     """The body for ``json``."""
     body: dict[str, Any] = {"text": text_of(transcript.segments)}
     if with_logprobs:
-        body["logprobs"] = logprobs(transcript.segments)
+        body["logprobs"] = logprobs(words_of(transcript.segments))
     return {**body, "usage": usage(transcript)}
 
 
@@ -45,7 +45,7 @@ def verbose_body(
     if "word" in granularities:
         body["words"] = [
             {"word": word.word.strip(), "start": word.start, "end": word.end}
-            for word in _words(transcript.segments)
+            for word in words_of(transcript.segments)
         ]
     return {**body, "usage": usage(transcript)}
 
@@ -55,7 +55,7 @@ def usage(transcript: Transcript) -> dict[str, Any]:
     return {"type": "duration", "seconds": math.ceil(transcript.duration_seconds)}
 
 
-def logprobs(segments: Iterable[Segment]) -> list[dict[str, Any]]:
+def logprobs(words: Iterable[Word]) -> list[dict[str, Any]]:
     """A log-probability for every word, the mean over its tokens.
 
     OpenAI has one for every token. Whisper's come from the alignment, word by word.
@@ -66,11 +66,12 @@ def logprobs(segments: Iterable[Segment]) -> list[dict[str, Any]]:
             "bytes": list(word.word.encode()),
             "logprob": round(math.log(max(word.probability, LEAST_PROBABILITY)), 6),
         }
-        for word in _words(segments)
+        for word in words
     ]
 
 
-def _words(segments: Iterable[Segment]) -> list[Word]:
+def words_of(segments: Iterable[Segment]) -> list[Word]:
+    """The words of all segments; none where nobody has asked for words."""
     return [word for segment in segments for word in segment.words or ()]
 
 

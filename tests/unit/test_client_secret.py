@@ -1,0 +1,40 @@
+"""Client secrets: what opens a live session for a page, and for how long."""
+
+import time
+
+import pytest
+
+from serve_app.api.edge.client_secret import client_secret, opens, session_of
+from serve_app.api.edge.keys_file import NamedKey, digest_of
+from serve_app.settings import QuotaSettings
+
+KEY, OTHER = (NamedKey(name, digest_of(name.encode()), QuotaSettings()) for name in ("a", "b"))
+NOW = int(time.time())
+SESSION = {"audio": {"input": {"transcription": {"prompt": "Zürich"}}}}
+
+
+def test_a_secret_stands_for_the_key_it_was_made_with() -> None:
+    secret = client_secret(KEY, NOW + 60, SESSION).encode()
+    assert opens(secret, KEY)
+    assert not opens(secret, OTHER)
+
+
+def test_a_secret_expires() -> None:
+    assert not opens(client_secret(KEY, NOW - 1, SESSION).encode(), KEY)
+
+
+def test_nobody_can_prolong_a_secret() -> None:
+    _, session, signature = client_secret(KEY, NOW - 1, SESSION).split(".")
+    assert not opens(f"ek_{NOW + 60:x}.{session}.{signature}".encode(), KEY)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ek_", "ek_..", "ek_zz.YQ.", f"ek_{NOW + 60:x}..", "a", "ek_.?.?", "ek_\xff.é.é"]
+)
+def test_anything_else_opens_nothing(text: str) -> None:
+    assert not opens(text.encode(), KEY)
+    assert session_of([text.encode()]) == {}
+
+
+def test_an_open_server_makes_secrets_that_nobody_looks_at() -> None:
+    assert session_of([b"any", client_secret(None, NOW, SESSION).encode()]) == SESSION
