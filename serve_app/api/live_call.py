@@ -2,8 +2,9 @@
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -22,6 +23,7 @@ from serve_app.errors import (
 )
 from serve_app.live.options import LiveOptions
 from serve_app.live.session import LiveSession
+from serve_app.live.sessions import Closable
 from serve_app.options import TranscribeOptions, check_against_model
 from serve_app.service import SpeechService
 
@@ -33,6 +35,16 @@ MOST_REASON_BYTES = 123
 
 
 Options = TypeVar("Options", bound=LiveOptions)
+
+
+class Held(Closable, Protocol):
+    """What a connection holds for its length: a session, or sessions that follow one another."""
+
+    id: str
+
+    @property
+    def seconds(self) -> float:
+        """How much audio has come."""
 
 
 class LiveCall:
@@ -87,17 +99,19 @@ class LiveCall:
         service = self._service(options)
         return LiveSession(service, self._caller(), options, self._limits, self._context.sink)
 
-    async def receive(self) -> bytes | str | None:
+    async def receive(self, *, may_rest: bool = False) -> bytes | str | None:
         """The next message; None once the client has left.
 
+        ``may_rest``: nothing has to come for now.
         Raises ``IdleTimeout``, ``MessageTooLarge`` and ``SessionLimit``.
         """
         left = self._ends_at - anyio.current_time()
+        idle = left if may_rest else self._limits.idle_seconds
         message: dict[str, Any] | None = None
-        with anyio.move_on_after(min(self._limits.idle_seconds, left)):
+        with anyio.move_on_after(min(idle, left)):
             message = dict(await self.socket.receive())
         if message is None:
-            if left <= self._limits.idle_seconds:
+            if left <= idle:
                 raise self._too_long()
             raise IdleTimeout(
                 f"Nothing has come for {self._limits.idle_seconds:g} s. Send audio, also of "
@@ -123,7 +137,37 @@ class LiveCall:
         self._context.quotas.charge(self._state.key, len(samples) / SAMPLE_RATE_HZ)
         await session.feed(samples)
 
-    def note(self, session: LiveSession) -> None:
+    async def serve(
+        self,
+        session: Held,
+        exchange: Callable[[], Awaitable[None]],
+        tell: Callable[[WhisperOxError], Awaitable[None]],
+    ) -> None:
+        """Serve a session that ends with its connection.
+
+        ``exchange`` works until it is over; what it raises goes to ``tell``, which sends it in the
+        protocol's form, and into the close frame.
+        """
+        sessions, error = self._context.sessions, None
+        place = sessions.open(session.id, self.key_name, session)
+        try:
+            await exchange()
+        except WebSocketDisconnect:
+            pass
+        except WhisperOxError as raised:
+            error = raised
+        except Exception:
+            error = FAILED
+            raise
+        finally:
+            if error is not None:
+                with suppress(WebSocketDisconnect, RuntimeError):  # the client has left
+                    await tell(error)
+            self.note(session)
+            await sessions.end(place)
+            await self.close(error)
+
+    def note(self, session: Held) -> None:
         """Tell the log line what the session was like."""
         self._state.log = {"audio_s": round(session.seconds, 2), "session": session.id}
 
