@@ -67,9 +67,9 @@ class LiveCall:
         """The name of the API key, "" without one."""
         return self._state.key_name
 
-    def choose_model(self, name: str) -> None:
-        """Note which model the caller names; see ``Call.choose_model``."""
-        self._chosen = self._context.models.named(name)
+    def choose_model(self, name: str | None) -> None:
+        """Note which model the caller names; see ``Call.choose_model``. None: the server chooses."""
+        self._chosen = None if name is None else self._context.models.named(name)
 
     async def check(self, options: Options) -> Options:
         """Ask before the socket is accepted whether a session with ``options`` may begin.

@@ -96,6 +96,14 @@ class LiveTurns(ABC, Generic[Turn]):
     async def tell_error(self, error: WhisperOxError) -> None:
         """Write why the connection is about to be closed."""
 
+    async def session(self, options: LiveOptions) -> LiveSession:
+        """A session for the next turn, with the model that has its language.
+
+        Raises ``InvalidOption`` for a language that no model knows, and ``NotReady``.
+        """
+        self.call.choose_model(None)
+        return self.call.begin(await self.call.fitted(options))
+
     async def begin(self, turn: Turn) -> None:
         """Let ``turn`` go on from now on. An earlier one that has not ended is given up."""
         if self.turn is not None:

@@ -10,15 +10,15 @@ from serve_app.api.call import CallContext
 from serve_app.api.facades.azure_speech_messages import Wishes, read_message, write_message
 from serve_app.api.live_call import LiveCall
 from serve_app.api.live_turns import LiveTurn, LiveTurns
+from serve_app.api.render.azure_speech import lexical, ticks
 from serve_app.audio.wav_stream import WavStream
 from serve_app.errors import WhisperOxError
 from serve_app.live.events import Event, Failed, Final, Partial, SpeechEnded, SpeechStarted
+from serve_app.live.options import LiveOptions
 from serve_app.live.session import LiveSession
 
 PATHS = ("/speech/recognition/{mode}/cognitiveservices/v1", "/stt/speech/universal/v2")
 SUBPROTOCOL = "USP"
-
-TICKS_PER_SECOND = 10_000_000
 
 DEFAULT_MODE = "conversation"
 
@@ -54,14 +54,13 @@ class _Connection(LiveTurns[_Turn]):
         self._latest_id = ""
 
     async def recognise(self) -> None:
-        """Serve the connection."""
-        try:
-            options = self._wishes.live_options(self._limits)
-        except WhisperOxError as error:
-            await self.call.refuse(error)
-            return
+        """Serve the connection.
+
+        A language that the model does not know is refused when the turn begins: the SDKs tell
+        their callers why a connection was closed, but not why a handshake was refused.
+        """
         offered = self.call.socket.scope.get("subprotocols", ())
-        await self.serve(options, SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        await self.serve(LiveOptions(), SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
     async def obey(self, data: bytes | str) -> None:
         message = read_message(data)
@@ -82,8 +81,8 @@ class _Connection(LiveTurns[_Turn]):
 
     async def _start(self, request_id: str) -> _Turn:
         self._latest_id = request_id
-        options = await self.call.fitted(self._wishes.live_options(self._limits))
-        turn = _Turn(request_id, self.call.begin(options), self._wishes)
+        session = await self.session(self._wishes.live_options(self._limits))
+        turn = _Turn(request_id, session, self._wishes)
         await self.begin(turn)
         await self._send(turn, "turn.start", {"context": {"serviceTag": uuid.uuid4().hex}})
         return turn
@@ -93,9 +92,9 @@ class _Connection(LiveTurns[_Turn]):
             return
         if isinstance(event, SpeechStarted):
             turn.has_speech = True
-            await self._send(turn, "speech.startDetected", {"Offset": _ticks(event.at)})
+            await self._send(turn, "speech.startDetected", {"Offset": ticks(event.at)})
         elif isinstance(event, SpeechEnded):
-            await self._send(turn, "speech.endDetected", {"Offset": _ticks(event.at)})
+            await self._send(turn, "speech.endDetected", {"Offset": ticks(event.at)})
         elif isinstance(event, Partial):
             hypothesis = {"Text": event.text, **_place(event.start, event.end)}
             language = self._language(turn, event.language)
@@ -132,7 +131,7 @@ class _Connection(LiveTurns[_Turn]):
         await self.call.socket.send_text(write_message(turn.id, path, body))
 
 
-def install_azure_speech(app: FastAPI, context: CallContext) -> None:
+def install_azure_speech_live(app: FastAPI, context: CallContext) -> None:
     """Serve recognitions under ``PATHS``."""
     router = APIRouter(include_in_schema=False)
 
@@ -149,13 +148,9 @@ def _phrase(final: Final, *, is_detailed: bool) -> dict[str, Any]:
     phrase = {**_place(final.start, final.end), "DisplayText": final.text}
     if not is_detailed:
         return phrase
-    plain = "".join(c for c in final.text.lower() if c.isalnum() or c.isspace() or c == "'")
+    plain = lexical(final.text)
     words = [
-        {
-            "Word": "".join(c for c in word.word.lower() if c.isalnum() or c == "'"),
-            "Confidence": word.probability,
-            **_place(word.start, word.end),
-        }
+        {"Word": lexical(word.word), "Confidence": word.probability, **_place(word.start, word.end)}
         for word in final.words
     ]
     best = {
@@ -170,8 +165,4 @@ def _phrase(final: Final, *, is_detailed: bool) -> dict[str, Any]:
 
 
 def _place(start: float, end: float) -> dict[str, int]:
-    return {"Offset": _ticks(start), "Duration": _ticks(end) - _ticks(start)}
-
-
-def _ticks(seconds: float) -> int:
-    return round(seconds * TICKS_PER_SECOND)
+    return {"Offset": ticks(start), "Duration": ticks(end) - ticks(start)}

@@ -93,10 +93,10 @@ class _Connection(LiveTurns[_Task]):
             options = LiveOptions(
                 language=parsed.options.language, silence_seconds=_silence_seconds(wishes)
             )
-            options = await self.call.fitted(options)
+            session = await self.session(options)
         except InvalidOption as wrong:
             raise wrong.renamed({"language": "language_hints"}) from None
-        task = _Task(task_id, self.call.begin(options), audio)
+        task = _Task(task_id, session, audio)
         await self.begin(task)
         await self._send(task_id, "task-started", {})
 
