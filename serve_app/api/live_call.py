@@ -68,7 +68,7 @@ class LiveCall:
         return self._state.key_name
 
     def choose_model(self, name: str | None) -> None:
-        """Note which model the caller names; see ``Call.choose_model``. None: the server chooses."""
+        """Note which model the caller names, None for none; see ``Call.choose_model``."""
         self._chosen = None if name is None else self._context.models.named(name)
 
     async def check(self, options: Options) -> Options:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serve_app.errors import InvalidRequest
-from serve_app.live.options import LiveOptions
+from serve_app.live.options import LiveOptions, seconds_of
 from serve_app.options import OptionLimits, build_options
 
 INTERACTIVE = "interactive"
@@ -95,7 +95,7 @@ class Wishes:
         several = _part(context, "languageId").get("languages")
         languages = several if isinstance(several, list) and several else [one]
         output = _part(context, "phraseOutput").get("format") or query.get("format")
-        silence = _seconds(detection.get("initialSilenceTimeout"))
+        silence = seconds_of(detection.get("initialSilenceTimeout"))
         return cls(
             str(detection.get("mode") or mode).lower(),
             tuple(map(str, languages)),
@@ -133,8 +133,8 @@ class Wishes:
         detection = _part(self.context, "phraseDetection")
         modes = {name.lower(): value for name, value in detection.items()}
         segmentation = _part(_part(modes, self.mode), "segmentation")
-        ended = _seconds(segmentation.get("segmentationSilenceTimeoutMs"))
-        return ended or _seconds(detection.get("trailingSilenceTimeout"))
+        ended = seconds_of(segmentation.get("segmentationSilenceTimeoutMs"))
+        return ended or seconds_of(detection.get("trailingSilenceTimeout"))
 
     def _phrases(self) -> Iterator[str]:
         """The client's list of phrases."""
@@ -151,8 +151,3 @@ def _part(whole: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _list(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _seconds(milliseconds: object) -> float | None:
-    is_number = isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool)
-    return milliseconds / 1000 if is_number else None  # type: ignore[operator]  # a number

@@ -17,7 +17,7 @@ from serve_app.audio.pcm import MAX_RATE_HZ, MIN_RATE_HZ, PcmStream
 from serve_app.audio.wav_stream import WavStream
 from serve_app.errors import InvalidOption, InvalidRequest, WhisperOxError
 from serve_app.live.events import Event, Failed, Final, Partial
-from serve_app.live.options import LiveOptions
+from serve_app.live.options import LiveOptions, seconds_of
 from serve_app.live.session import LiveSession
 from serve_app.options import build_options
 from serve_app.transcript import Word
@@ -25,8 +25,8 @@ from serve_app.transcript import Word
 PATH = "/api-ws/v1/inference"
 
 DEFAULT_RATE_HZ = 16_000
-DEFAULT_SILENCE_MS = 800
-"""DashScope's own."""
+DEFAULT_SILENCE_SECONDS = 0.8
+"""DashScope's own. ``max_sentence_silence`` may be 0.2 to 6 s."""
 
 
 class _Task(LiveTurn):
@@ -184,10 +184,8 @@ def _audio(wishes: dict[str, Any]) -> AudioStream:
 
 
 def _silence_seconds(wishes: dict[str, Any]) -> float:
-    silence = wishes.get("max_sentence_silence")
-    if isinstance(silence, bool) or not isinstance(silence, int | float):
-        silence = DEFAULT_SILENCE_MS
-    return min(max(silence / 1000, 0.2), 6.0)
+    silence = seconds_of(wishes.get("max_sentence_silence"))
+    return DEFAULT_SILENCE_SECONDS if silence is None else min(max(silence, 0.2), 6.0)
 
 
 def _word(word: Word) -> dict[str, Any]:
