@@ -77,15 +77,16 @@ def test_an_unknown_language_is_refused() -> None:
         options(language="nowhere")
 
 
+MEMBERS = [
+    *("language", "mode", "languages", "trailingSilenceTimeout", "segmentation"),
+    *("initialSilenceTimeout", "Groups", "Items", "Text"),
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ("language", "mode", "languages", "trailingSilenceTimeout", "segmentation")
-                + ("initialSilenceTimeout", "Groups", "Items", "Text")
-            ),
+            st.sampled_from(MEMBERS),
             inner,
             max_size=4,
         )
