@@ -29,8 +29,12 @@ class _Turn(LiveTurn):
     def __init__(self, turn_id: str, session: LiveSession, wishes: Wishes) -> None:
         super().__init__(turn_id, session, WavStream())
         self.wishes = wishes
-        self.has_speech = False
         self.has_phrase = False
+
+    @property
+    def has_speech(self) -> bool:
+        """Whether somebody has begun to speak, which is the first event of a session."""
+        return self.session.log.last > 0
 
     @property
     def is_done(self) -> bool:
@@ -91,7 +95,6 @@ class _Connection(LiveTurns[_Turn]):
         if turn.is_done:
             return
         if isinstance(event, SpeechStarted):
-            turn.has_speech = True
             await self._send(turn, "speech.startDetected", {"Offset": ticks(event.at)})
         elif isinstance(event, SpeechEnded):
             await self._send(turn, "speech.endDetected", {"Offset": ticks(event.at)})
