@@ -397,6 +397,20 @@ class LiveSettings(_Settings):
     )
 
 
+class WyomingSettings(_Settings):
+    """Wyoming, Home Assistant's protocol, on a port of its own: `python -m serve_app` only.
+
+    It has no API keys: whoever reaches the port can use the server.
+    """
+
+    port: int | None = Field(
+        default=None, ge=1, le=65_535, description="TCP port, by habit 10300; null: none."
+    )
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; 0.0.0.0: every interface."
+    )
+
+
 class DrainSettings(_Settings):
     """What SIGTERM does to ``python -m serve_app``. Ctrl-C stops it at once."""
 
@@ -439,6 +453,7 @@ class AppSettings(_Settings):
     quota: QuotaSettings = QuotaSettings()
     admission: AdmissionSettings = AdmissionSettings()
     live: LiveSettings = LiveSettings()
+    wyoming: WyomingSettings = WyomingSettings()
     drain: DrainSettings = DrainSettings()
     log: LogSettings = LogSettings()
     audio: AudioLimits = AudioLimits()

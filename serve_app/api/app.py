@@ -18,6 +18,8 @@ from serve_app.api.edge.record import Recorder
 from serve_app.api.error_answers import install_error_handlers
 from serve_app.api.facades.azure_openai import install_azure_openai
 from serve_app.api.facades.azure_speech import install_azure_speech
+from serve_app.api.facades.azure_speech_live import install_azure_speech_live
+from serve_app.api.facades.dashscope import install_dashscope
 from serve_app.api.facades.deepgram import install_deepgram
 from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.elevenlabs import install_elevenlabs
@@ -87,6 +89,8 @@ def build_api(
         install_echokit,
         install_elevenlabs,
         install_azure_speech,
+        install_azure_speech_live,
+        install_dashscope,
         install_stream,
     ):
         install(app, context)

@@ -136,6 +136,12 @@ _AZURE_SPEECH_CODES = {
 }
 """Azure Speech's codes by status."""
 
+
+def _dashscope_error(error: WhisperOxError, request_id: str) -> dict[str, Any]:
+    code = "InvalidApiKey" if error.status == 401 else error.code
+    return {"request_id": request_id, "code": code, "message": error.message}
+
+
 NATIVE = Dialect(path_prefixes=(), option_prefix="generate_kwargs.", render=_native_error)
 OPENAI = Dialect(
     path_prefixes=("/v1/audio/", "/v1/realtime", "/openai/", "/v1/models"),
@@ -167,10 +173,15 @@ OPENROUTER = Dialect(
     statuses={415: 400, 422: 400},
 )
 AZURE_SPEECH = Dialect(
-    path_prefixes=("/speechtotext/", "/speech/recognition/"),
+    path_prefixes=("/speechtotext/", "/speech/recognition/", "/stt/speech/"),
     option_prefix="",
     render=_azure_speech_error,
     statuses={415: 400, 422: 400},
 )
-DIALECTS = (ECHOKIT_VAD, OPENAI, OPENROUTER, DEEPGRAM, ELEVENLABS, AZURE_SPEECH)
+DASHSCOPE = Dialect(
+    path_prefixes=("/api-ws/",),
+    option_prefix="",
+    render=_dashscope_error,
+)
+DIALECTS = (ECHOKIT_VAD, OPENAI, OPENROUTER, DEEPGRAM, ELEVENLABS, AZURE_SPEECH, DASHSCOPE)
 """Every dialect but the native one. Where the prefixes of two match, the first one counts."""

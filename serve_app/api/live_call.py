@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -23,6 +23,7 @@ from serve_app.errors import (
 )
 from serve_app.live.options import LiveOptions
 from serve_app.live.session import LiveSession
+from serve_app.live.sessions import Closable
 from serve_app.options import TranscribeOptions, check_against_model
 from serve_app.service import SpeechService
 
@@ -34,6 +35,16 @@ MOST_REASON_BYTES = 123
 
 
 Options = TypeVar("Options", bound=LiveOptions)
+
+
+class Held(Closable, Protocol):
+    """What a connection holds for its length: a session, or sessions that follow one another."""
+
+    id: str
+
+    @property
+    def seconds(self) -> float:
+        """How much audio has come."""
 
 
 class LiveCall:
@@ -56,9 +67,9 @@ class LiveCall:
         """The name of the API key, "" without one."""
         return self._state.key_name
 
-    def choose_model(self, name: str) -> None:
-        """Note which model the caller names; see ``Call.choose_model``."""
-        self._chosen = self._context.models.named(name)
+    def choose_model(self, name: str | None) -> None:
+        """Note which model the caller names, None for none; see ``Call.choose_model``."""
+        self._chosen = None if name is None else self._context.models.named(name)
 
     async def check(self, options: Options) -> Options:
         """Ask before the socket is accepted whether a session with ``options`` may begin.
@@ -93,17 +104,19 @@ class LiveCall:
         session.options = options
         session.hear_with(self._service(options))
 
-    async def receive(self) -> bytes | str | None:
+    async def receive(self, *, may_rest: bool = False) -> bytes | str | None:
         """The next message; None once the client has left.
 
+        ``may_rest``: nothing has to come for now.
         Raises ``IdleTimeout``, ``MessageTooLarge`` and ``SessionLimit``.
         """
         left = self._ends_at - anyio.current_time()
+        idle = left if may_rest else self._limits.idle_seconds
         message: dict[str, Any] | None = None
-        with anyio.move_on_after(min(self._limits.idle_seconds, left)):
+        with anyio.move_on_after(min(idle, left)):
             message = dict(await self.socket.receive())
         if message is None:
-            if left <= self._limits.idle_seconds:
+            if left <= idle:
                 raise self._too_long()
             raise IdleTimeout(
                 f"Nothing has come for {self._limits.idle_seconds:g} s. Send audio, also of "
@@ -131,7 +144,7 @@ class LiveCall:
 
     async def serve(
         self,
-        session: LiveSession,
+        session: Held,
         exchange: Callable[[], Awaitable[None]],
         tell: Callable[[WhisperOxError], Awaitable[None]],
     ) -> None:
@@ -159,7 +172,7 @@ class LiveCall:
             await sessions.end(place)
             await self.close(error)
 
-    def note(self, session: LiveSession) -> None:
+    def note(self, session: Held) -> None:
         """Tell the log line what the session was like."""
         self._state.log = {"audio_s": round(session.seconds, 2), "session": session.id}
 

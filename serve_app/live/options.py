@@ -42,3 +42,13 @@ class LiveOptions(BaseModel):
         description="Longest utterance. After a third of it, ever shorter pauses end it; at the "
         "end it is cut where speech is least likely.",
     )
+
+
+MOST_MILLISECONDS = 1_000_000
+
+
+def seconds_of(milliseconds: object) -> float | None:
+    """A time that a client states in milliseconds; None if this is not one."""
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
+        return None
+    return milliseconds / 1000 if 0 <= milliseconds <= MOST_MILLISECONDS else None

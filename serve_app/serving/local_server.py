@@ -34,8 +34,9 @@ from serve_app.serving.profile import INGRESS, Profile, load_profile, transcribe
 from serve_app.serving.ray_metrics import MetricsEndpoint
 from serve_app.serving.remote_service import why_failed
 from serve_app.serving.requirements import OBJECT_STORE_BYTES, requirements
-from serve_app.settings import DrainSettings, LogSettings
+from serve_app.settings import ApiKey, DrainSettings, LogSettings
 from serve_app.tracing import wants_traces
+from serve_app.wyoming import Server, key_headers, start_wyoming
 
 POLL_SECONDS = 0.25
 DRAIN_TIMEOUT_SECONDS = 5.0
@@ -83,6 +84,10 @@ def serve(
             print(f"whisper-ox: metrics on {endpoint.url}", flush=True)
         ingress = _deploy(profile, log, private_host)
         url = _own_url(http.host, http.port)
+        wyoming = profile.settings.wyoming
+        if wyoming.port:
+            behind = Server(url, key_headers(ApiKey.from_environment()))
+            start_wyoming(behind, wyoming.host, wyoming.port)
         with suppress(KeyboardInterrupt):
             _wait_until_ready(url, signals)
             while not signals.received:

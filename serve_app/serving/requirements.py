@@ -18,6 +18,7 @@ from serve_app.serving.ports import require_free
 from serve_app.serving.profile import Profile
 from serve_app.settings import ApiKey
 from serve_app.tracing import wants_traces
+from serve_app.wyoming import key_headers
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Long clips pass through it from Ingress to Transcriber: 2.3 hours of 16 kHz PCM16 at once."""
@@ -45,6 +46,10 @@ def requirements(
     }
     if metrics_port:
         needed["metrics port"] = lambda: require_free(metrics_host, metrics_port, "--metrics-port")
+    if port := settings.wyoming.port:
+        host = settings.wyoming.host
+        needed["Wyoming's key"] = lambda: key_headers(ApiKey.from_environment())
+        needed["Wyoming's port"] = lambda: require_free(host, port, "the setting wyoming.port")
     return needed
 
 

@@ -23,6 +23,7 @@ MAX_BODY_BYTES, MAX_HELD_BYTES = 2_000_000, 3_000_000
 MAX_HEADER_BYTES = 8_192
 UPLOAD_IDLE_SECONDS = 2.0
 EXTRA_PATH = "/speech/recognise"
+WYOMING_PORT = free_port()
 PAGE_ORIGIN = "https://app.example.com"
 
 
@@ -62,7 +63,7 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterator[Server]:
     """A server that listens for other machines, with keys, strict options, low limits, one more
-    path and one page that may use it.
+    path, one page that may use it, and a port for Wyoming.
     """
     profile: dict[str, Any] = yaml.safe_load(profile_path("dev").read_text())
     profile["applications"][0]["args"] = {
@@ -74,7 +75,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, keys_file: Path) -> Iterat
             "upload_idle_seconds": UPLOAD_IDLE_SECONDS,
             "extra_transcribe_paths": [EXTRA_PATH],
             "cors_origins": [PAGE_ORIGIN],
-        }
+        },
+        "wyoming": {"port": WYOMING_PORT},
     }
     path: Path = tmp_path_factory.mktemp("profile") / "guarded.yaml"
     path.write_text(yaml.safe_dump(profile))

@@ -15,7 +15,7 @@ ABOVE = {
 INSIDE = (
     *("errors", "transcript", "environment", "caller"),
     *("audio", "options", "settings", "logs", "metrics", "tracing"),
-    *("engine", "service", "live", "api", "serving", "cli", "__main__"),
+    *("engine", "service", "live", "api", "wyoming", "serving", "cli", "__main__"),
 )
 """The parts of ``serve_app``: each may import those before it."""
 

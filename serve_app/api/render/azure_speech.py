@@ -32,17 +32,17 @@ def recognition(transcript: Transcript, *, is_detailed: bool) -> dict[str, Any]:
         return {
             "RecognitionStatus": status,
             "Offset": 0,
-            "Duration": _ticks(transcript.duration_seconds),
+            "Duration": ticks(transcript.duration_seconds),
         }
     text = text_of(segments)
     found: dict[str, Any] = {
         "RecognitionStatus": "Success",
         "DisplayText": text,
-        "Offset": _ticks(segments[0].start),
-        "Duration": _ticks(segments[-1].end - segments[0].start),
+        "Offset": ticks(segments[0].start),
+        "Duration": ticks(segments[-1].end - segments[0].start),
     }
     if is_detailed:
-        plain = _lexical(text)
+        plain = lexical(text)
         forms = {"Lexical": plain, "ITN": plain, "MaskedITN": plain, "Display": text}
         found["NBest"] = [{"Confidence": _confidence(segments), **forms}]
     return found
@@ -73,7 +73,7 @@ def _confidence(segments: Sequence[Segment]) -> float:
     return round(sum(known) / len(known), 6)
 
 
-def _lexical(text: str) -> str:
+def lexical(text: str) -> str:
     """``text`` in lower case and without punctuation; numbers stay as Whisper writes them."""
     kept = (c for c in text.lower() if c in "'’-" or unicodedata.category(c)[0] != "P")
     return " ".join("".join(kept).split())
@@ -83,5 +83,6 @@ def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _ticks(seconds: float) -> int:
+def ticks(seconds: float) -> int:
+    """Azure's time."""
     return round(seconds * TICKS_PER_SECOND)
