@@ -16,11 +16,11 @@ from serve_app.transcript import Segment, Stretch, Tell, Transcript
 class LiveLoad:
     """What the model's replicas know of live sessions.
 
-    ``sessions`` have asked for something lately, through whichever process. People in about
-    ``capacity`` of them may speak at once; infinity while nobody knows.
+    ``sessions`` are the ids of those that have asked for something lately, through whichever
+    process. People in about ``capacity`` of them may speak at once; infinity while nobody knows.
     """
 
-    sessions: int = 0
+    sessions: frozenset[str] = frozenset()
     capacity: float = math.inf
 
 

@@ -51,8 +51,8 @@ class Load:
     same in window seconds; both are 0.0 until it has done some work. ``wait_seconds`` and
     ``bulk_wait_seconds`` are the estimated waits of a short and of a bulk request that arrives now.
     ``refusal`` and ``bulk_refusal`` are what the smallest request of either kind would be told.
-    ``live_sessions`` have asked for something lately; people in ``live_capacity`` of them may speak
-    at once, None while that is not known.
+    ``live_sessions`` are the ids of those that have asked for something lately; people in
+    ``live_capacity`` of them may speak at once, None while that is not known.
     """
 
     open_requests: int
@@ -63,7 +63,7 @@ class Load:
     bulk_wait_seconds: float
     refusal: Refusal | None
     bulk_refusal: Refusal | None
-    live_sessions: int = 0
+    live_sessions: frozenset[str] = frozenset()
     live_capacity: float | None = None
 
 

@@ -61,7 +61,7 @@ class LiveCost:
             return None
         return FULL_SHARE * self._workers * self._speech_seconds / self._busy_seconds
 
-    def sessions(self, now: float) -> int:
-        """The sessions that have asked for anything lately."""
+    def sessions(self, now: float) -> frozenset[str]:
+        """The ids of the sessions that have asked for anything lately."""
         self._seen = {one: at for one, at in self._seen.items() if now - at < SEEN_SECONDS}
-        return len(self._seen)
+        return frozenset(self._seen)

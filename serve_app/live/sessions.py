@@ -20,6 +20,9 @@ class Closable(Protocol):
 RETRY_SECONDS = 10.0
 """Sessions last for minutes, so there is no point in coming back at once."""
 
+ENDED_SECONDS = 60.0
+"""For how long the model's replicas may still count a session that has ended, and more."""
+
 Held = TypeVar("Held", bound=Closable)
 
 
@@ -45,6 +48,7 @@ class Sessions:
         self._settings = settings
         self._sink = sink
         self._places: dict[str, Place[Closable]] = {}
+        self._ended: dict[str, float] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._note()
 
@@ -54,7 +58,7 @@ class Sessions:
         Sessions that wait for their clients do not count.
         """
         connected = [place for place in self._places.values() if place.expiry is None]
-        n_open = max(len(connected), load.sessions)
+        n_open = len(connected) + len(load.sessions - self._places.keys() - self._ended.keys())
         if n_open and n_open + 1 > load.capacity:
             raise Overloaded(
                 f"{n_open} live sessions are open, and the model can follow about "
@@ -116,17 +120,24 @@ class Sessions:
     async def end(self, place: Place[Held]) -> None:
         """Give the place up and close the session."""
         if not place.taken_over.is_set() and self._places.pop(place.id, None) is not None:
-            self._note()
+            self._forget(place.id)
             await place.held.close()
 
     def _expire(self, place: Place[Held]) -> None:
         if self._places.pop(place.id, None) is not None:
             if place.expiry is not None:
                 place.expiry.cancel()
-            self._note()
+            self._forget(place.id)
             closing = asyncio.get_running_loop().create_task(place.held.close())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
+
+    def _forget(self, session_id: str) -> None:
+        """A session has ended, which the model's replicas learn only from its silence."""
+        now = asyncio.get_running_loop().time()
+        self._ended = {one: at for one, at in self._ended.items() if now - at < ENDED_SECONDS}
+        self._ended[session_id] = now
+        self._note()
 
     def _note(self) -> None:
         self._sink.set(metrics.LIVE_SESSIONS, len(self._places))

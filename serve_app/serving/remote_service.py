@@ -149,7 +149,7 @@ class RemoteService:
             loads = await self._loads()
             known = [one.live_capacity for one in loads if one.live_capacity is not None]
             capacity = sum(known) if known and len(known) == len(loads) else math.inf
-            sessions = max((one.live_sessions for one in loads), default=0)
+            sessions = frozenset().union(*(one.live_sessions for one in loads))
             self._live_load = LiveLoad(sessions, capacity)
         return self._live_load
 

@@ -52,5 +52,5 @@ def test_windows_of_others_in_a_batch_are_not_charged() -> None:
 def test_a_session_counts_for_a_while_after_its_latest_request() -> None:
     cost = LiveCost(workers=1)
     work(cost, [draft("a"), draft("a"), draft("b")], 1.0)
-    assert cost.sessions(SEEN_SECONDS) == 2
-    assert cost.sessions(2 * SEEN_SECONDS) == 0
+    assert cost.sessions(SEEN_SECONDS) == {"a", "b"}
+    assert cost.sessions(2 * SEEN_SECONDS) == set()

@@ -47,7 +47,8 @@ def test_a_key_has_its_own_share_of_the_places() -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "is_taken"), [(LiveLoad(3, 4.2), True), (LiveLoad(4, 4.2), False)]
+    ("load", "is_taken"),
+    [(LiveLoad(frozenset("xyz"), 4.2), True), (LiveLoad(frozenset("wxyz"), 4.2), False)],
 )
 def test_a_session_that_the_model_could_not_follow_is_refused(
     load: LiveLoad, is_taken: bool
@@ -61,8 +62,21 @@ def test_a_session_that_the_model_could_not_follow_is_refused(
         assert refusal.value.retry_after_seconds
 
 
+def test_a_session_that_has_ended_here_makes_room_before_the_model_knows() -> None:
+    async def act() -> None:
+        sessions = Sessions(LiveSettings())
+        full = LiveLoad(frozenset("ab"), 2.0)
+        place = opened(sessions, "a")
+        with pytest.raises(Overloaded):
+            sessions.check("", full)
+        await sessions.end(place)
+        sessions.check("", full)
+
+    scene(act)
+
+
 def test_one_person_may_always_speak() -> None:
-    Sessions(LiveSettings()).check("", LiveLoad(0, 0.5))
+    Sessions(LiveSettings()).check("", LiveLoad(capacity=0.5))
 
 
 def test_a_session_waits_for_its_client_and_ends_if_nobody_comes() -> None:
