@@ -224,7 +224,8 @@ class _Connection:
 
     async def _send(self, kind: str, **fields: Any) -> None:
         event = {"type": kind, "event_id": f"event_{uuid.uuid4().hex[:20]}", **fields}
-        await self._call.socket.send_text(json.dumps(event, ensure_ascii=False))
+        # In ASCII, since a client may have sent half of a surrogate pair, which is told back to it.
+        await self._call.socket.send_text(json.dumps(event))
 
 
 def install_openai_realtime(app: FastAPI, context: CallContext) -> None:
