@@ -10,6 +10,7 @@ import json
 import os
 import wave
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 RATE_HZ = 16_000
 PAGE = Path(__file__).with_name("page.html")
-
-TRIES = 4
 BUSY = {429, 503}  # answers that say after how many seconds to ask again
+WAITS_SECONDS = (0, 0.5, 1, 2)  # before each try
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Settings:
 
 
 class Failed(Exception):
-    """Whisper OX has refused; the message is for whoever dictates."""
+    """What to tell whoever dictates."""
 
 
 async def heard(socket: WebSocket) -> AsyncIterator[bytes]:
@@ -87,9 +87,7 @@ def wav(pcm: bytes) -> bytes:
     """A WAV file of 16 kHz mono PCM16."""
     file = io.BytesIO()
     with wave.open(file, "wb") as audio:
-        audio.setnchannels(1)
-        audio.setsampwidth(2)
-        audio.setframerate(RATE_HZ)
+        audio.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
         audio.writeframes(pcm)
     return file.getvalue()
 
@@ -99,22 +97,21 @@ class Bridge:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = httpx.AsyncClient(headers=settings.headers, timeout=120)
+        self._headers = settings.headers
+        self._client = httpx.AsyncClient(headers=self._headers, timeout=120)
 
     async def serve(self, socket: WebSocket) -> None:
         """One dictation. ``mode`` and ``language`` may be in the query."""
         await socket.accept()
         mode = socket.query_params.get("mode", self._settings.mode)
         language = socket.query_params.get("language")
-        try:
-            await (self._live if mode == "live" else self._chunked)(socket, language)
-            await socket.send_json({"type": "done"})
+        with suppress(WebSocketDisconnect):
+            try:
+                await (self._live if mode == "live" else self._chunked)(socket, language)
+                await socket.send_json({"type": "done"})
+            except Failed as error:
+                await socket.send_json({"type": "error", "message": str(error)})
             await socket.close()
-        except Failed as error:
-            await socket.send_json({"type": "error", "message": str(error)})
-            await socket.close()
-        except WebSocketDisconnect:
-            return
 
     async def _chunked(self, socket: WebSocket, language: str | None) -> None:
         """Post each chunk while the next one is recorded; send the texts in their order."""
@@ -134,36 +131,37 @@ class Bridge:
                     await send_text(socket, text, is_final=True)
         finally:
             recording.cancel()
-            while not calls.empty():
-                if (call := calls.get_nowait()) is not None:
-                    call.cancel()
+            for call in filter(None, (calls.get_nowait() for _ in range(calls.qsize()))):
+                call.cancel()
 
     async def _transcribe(self, audio: bytes, language: str | None) -> str:
         """The contract: a WAV and ``generate_kwargs`` in a form; segments in the answer."""
-        asked = {"language": language, "vad_filter": True, "beam_size": 5}
-        for tries_left in reversed(range(TRIES)):
+        asked = json.dumps({"language": language, "vad_filter": True, "beam_size": 5})
+        files = {"file": ("chunk.wav", audio)}
+        problem = ""
+        for wait_seconds in WAITS_SECONDS:
+            await asyncio.sleep(wait_seconds)
             try:
                 answer = await self._client.post(
-                    self._settings.endpoint,
-                    files={"file": ("chunk.wav", audio, "audio/wav")},
-                    data={"generate_kwargs": json.dumps(asked)},
+                    self._settings.endpoint, files=files, data={"generate_kwargs": asked}
                 )
             except httpx.TransportError as error:
-                raise Failed(f"Whisper OX cannot be reached: {type(error).__name__}") from error
+                problem = f"Whisper OX cannot be reached: {type(error).__name__}"
+                continue
             if answer.is_success:
-                segments = answer.json()["segments"]
-                return " ".join(segment["text"].strip() for segment in segments)
-            if answer.status_code not in BUSY or not tries_left:
+                return " ".join(one["text"].strip() for one in answer.json()["segments"])
+            problem = f"Whisper OX answers {answer.status_code}: {answer.text[:300]}"
+            if answer.status_code not in BUSY:
                 break
-            await asyncio.sleep(float(answer.headers.get("Retry-After", 1)))
-        raise Failed(f"Whisper OX answers {answer.status_code}: {answer.text[:300]}")
+            await asyncio.sleep(float(answer.headers.get("Retry-After", 0)))
+        raise Failed(problem)
 
     async def _live(self, socket: WebSocket, language: str | None) -> None:
         """Pass audio on as it comes, and partial and final texts back."""
         query = urlencode({"rate": RATE_HZ} | ({"language": language} if language else {}))
-        url, headers = f"{self._settings.stream_url}?{query}", self._settings.headers
+        url = f"{self._settings.stream_url}?{query}"
         try:
-            async with websockets.connect(url, additional_headers=headers) as server:
+            async with websockets.connect(url, additional_headers=self._headers) as server:
                 passing = asyncio.create_task(self._pass_on(socket, server))
                 try:
                     async for message in server:

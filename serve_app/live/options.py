@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve_app.options import Language
+from serve_app.options.text import Text
 
 
 class LiveOptions(BaseModel):
@@ -15,7 +16,7 @@ class LiveOptions(BaseModel):
     language: Annotated[str | None, Language()] = Field(
         default=None, description="Language of the speech; null: detect it for each utterance."
     )
-    prompt: str | None = Field(
+    prompt: Annotated[str | None, Text()] = Field(
         default=None,
         max_length=1000,
         description="Words to expect, such as names. Null: none.",

@@ -203,6 +203,7 @@ def test_what_an_update_does_not_name_stays(tiny_en: Server) -> None:
     ("event", "param", "code"),
     [
         ({"type": "response.create"}, "type", "invalid_request"),
+        ({"type": "\ud800"}, "type", "invalid_request"),
         ({"type": "input_audio_buffer.append", "audio": "*"}, "audio", "invalid_request"),
         ({"type": "session.update", "session": 5}, "session", "invalid_request"),
         (
@@ -239,10 +240,10 @@ def test_a_refused_event_is_told_and_the_session_goes_on(
     tiny_en: Server, event: dict[str, Any], param: str, code: str
 ) -> None:
     with session_of(tiny_en) as connection:
-        connection.send({**event, "event_id": "mine"})
+        connection.send({**event, "event_id": "\ud800"})
         error = connection.recv().error
         configure(connection)
-    assert (error.param, error.code, error.event_id) == (param, code, "mine")
+    assert (error.param, error.code, error.event_id) == (param, code, "\ud800")
 
 
 def test_azures_client_is_answered(guarded: Server) -> None:

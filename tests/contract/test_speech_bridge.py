@@ -86,7 +86,7 @@ def test_a_key_is_passed_on_and_a_refusal_is_told(guarded: Server, dictation: by
     with bridge(guarded, **key) as address:
         assert dictated(address, dictation)[-1] == {"type": "done"}
         assert dictated(f"{address}?mode=live", dictation)[-1] == {"type": "done"}
-    with bridge(guarded, WHISPER_CHUNK_DURATION_SECONDS="1") as address:
+    with bridge(guarded) as address:
         for mode in ("whisper", "live"):
             [error] = dictated(f"{address}?mode={mode}", dictation)
             assert error["type"] == "error" and "401" in str(error["message"])

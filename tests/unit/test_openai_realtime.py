@@ -66,6 +66,12 @@ def test_an_update_changes_what_it_names_and_null_puts_the_default_back() -> Non
     assert updated(first, audio(format=None)).audio.input.format.rate == 24_000
 
 
+def test_words_to_expect_hold_no_control_tokens() -> None:
+    with pytest.raises(InvalidOption) as refused:
+        updated(audio(transcription={"keywords": ["<|endoftext|>"]})).live_options()
+    assert refused.value.field == "session.audio.input.transcription.prompt"
+
+
 def test_the_betas_session_says_the_same_in_other_words() -> None:
     session = updated({"input_audio_format": "g711_alaw", "turn_detection": None})
     body = session.body("1", 2, is_beta=True)

@@ -74,13 +74,17 @@ class _Connection:
     # From the client
 
     async def _read(self) -> None:
-        while (data := await self._call.receive()) is not None:
+        while (data := await self._receive()) is not None:
             message: dict[str, Any] = {}
             try:
                 message = _message(data)
                 await self._obey(message)
             except (InvalidRequest, InvalidOption) as wrong:
                 await self._tell(wrong, message.get("event_id"))
+
+    async def _receive(self) -> bytes | str | None:
+        # There are no keep-alive messages here, and whoever pushes to talk may be silent for long.
+        return await self._call.receive(may_rest=not self._finds_turns)
 
     async def _obey(self, message: dict[str, Any]) -> None:
         kind = message.get("type")
@@ -141,13 +145,12 @@ class _Connection:
                 await self._pass_on(event)
 
     async def _pass_on(self, event: Event) -> None:
-        finds_turns = self._configuration.audio.input.turn_detection is not None
         if isinstance(event, SpeechStarted):
-            if finds_turns and (turn := self._turns.begin(event.utterance)) is not None:
+            if self._finds_turns and (turn := self._turns.begin(event.utterance)) is not None:
                 begin = {"audio_start_ms": _ms(event.at), "item_id": turn.id}
                 await self._send("input_audio_buffer.speech_started", **begin)
         elif isinstance(event, SpeechEnded):
-            if finds_turns and (turn := self._turns.open) is not None:
+            if self._finds_turns and (turn := self._turns.open) is not None:
                 end = {"audio_end_ms": _ms(event.at), "item_id": turn.id}
                 await self._send("input_audio_buffer.speech_stopped", **end)
                 await self._close_turn(event.utterance)
@@ -205,6 +208,11 @@ class _Connection:
                 **self._logprobs(turn.words),
             )
 
+    @property
+    def _finds_turns(self) -> bool:
+        """Whether the server tells where turns begin and end."""
+        return self._configuration.audio.input.turn_detection is not None
+
     def _logprobs(self, words: Sequence[Word]) -> dict[str, Any]:
         return {"logprobs": logprobs(words)} if self._configuration.include else {}
 
@@ -216,7 +224,8 @@ class _Connection:
 
     async def _send(self, kind: str, **fields: Any) -> None:
         event = {"type": kind, "event_id": f"event_{uuid.uuid4().hex[:20]}", **fields}
-        await self._call.socket.send_text(json.dumps(event, ensure_ascii=False))
+        # In ASCII, since a client may have sent half of a surrogate pair, which is told back to it.
+        await self._call.socket.send_text(json.dumps(event))
 
 
 def install_openai_realtime(app: FastAPI, context: CallContext) -> None:
