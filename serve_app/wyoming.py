@@ -29,6 +29,10 @@ logger = logging.getLogger("whisper_ox.wyoming")
 MOST_DATA_BYTES = 64 * 1024
 MOST_PAYLOAD_BYTES = 1024 * 1024
 IDLE_SECONDS = 60.0
+LINGER_SECONDS = 5.0
+"""How long what a refused client still sends is read and dropped. If the connection were closed
+with something unread, TCP would reset it, and the client might never see why."""
+
 LONGEST_PROMPT = 1000
 
 Data = dict[str, Any]
@@ -171,8 +175,11 @@ class _Client:
 
     async def _fail(self, text: str) -> None:
         logger.warning("a Wyoming client was refused: %s", text)
-        with suppress(OSError):  # it has left
+        with suppress(OSError), anyio.move_on_after(LINGER_SECONDS):
             await self._write("error", {"text": text})
+            self._writer.write_eof()
+            while await self._reader.read(MOST_DATA_BYTES):
+                pass
 
     async def _read(self) -> tuple[str, Data, bytes] | None:
         """Type, data and payload of the next event; None once the client has left."""

@@ -94,10 +94,10 @@ class LiveCall:
         check_against_model(TranscribeOptions(language=options.language), facts)
         return options if facts.multilingual else options.model_copy(update={"language": "en"})
 
-    def begin(self, options: LiveOptions) -> LiveSession:
-        """A new session. Whoever calls this closes it."""
-        service = self._service(options)
-        return LiveSession(service, self._caller(), options, self._limits, self._context.sink)
+    def begin(self, options: LiveOptions, session_id: str | None = None) -> LiveSession:
+        """A new session, under an id of its own or ``session_id``. Whoever calls this closes it."""
+        caller, sink = self._caller(), self._context.sink
+        return LiveSession(self._service(options), caller, options, self._limits, sink, session_id)
 
     def change(self, session: LiveSession, options: LiveOptions) -> None:
         """Have what comes next heard with other options, by the model chosen since."""

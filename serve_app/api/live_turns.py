@@ -102,7 +102,7 @@ class LiveTurns(ABC, Generic[Turn]):
         Raises ``InvalidOption`` for a language that no model knows, and ``NotReady``.
         """
         self.call.choose_model(None)
-        return self.call.begin(await self.call.fitted(options))
+        return self.call.begin(await self.call.fitted(options), self.id)
 
     async def begin(self, turn: Turn) -> None:
         """Let ``turn`` go on from now on. An earlier one that has not ended is given up."""

@@ -88,7 +88,8 @@ class _Ended:
 class LiveSession:
     """A session, which works from its first audio until :meth:`finish` or :meth:`close`.
 
-    ``caller`` is on whose behalf it works. Not thread-safe: for one event loop.
+    ``caller`` is on whose behalf it works. ``session_id`` is given to sessions of one person that
+    follow one another, so that they count as one. Not thread-safe: for one event loop.
     """
 
     def __init__(
@@ -98,8 +99,9 @@ class LiveSession:
         options: LiveOptions,
         settings: LiveSettings,
         sink: metrics.Sink = metrics.NO_METRICS,
+        session_id: str | None = None,
     ) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = session_id or uuid.uuid4().hex
         self.log = EventLog()
         self._model = Hearing(service, caller, settings, self.id)
         self._settings = settings

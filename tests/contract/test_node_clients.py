@@ -20,6 +20,7 @@ PLAIN = (
     *("groq: json", "groq: verbose_json", "ai: openai, gpt-4o-transcribe", "ai: azure"),
     *("ai: azure, deployment", "ai: groq", "deepgram: fs.ReadStream", "deepgram: Buffer"),
     *("openrouter: JSON", "openrouter: multipart"),
+    *("azure speech: once", "azure speech: continuous"),
 )
 """Calls that return only the text."""
 

@@ -116,12 +116,14 @@ def test_what_cannot_be_done_is_an_error(
         b"[]\n",
         b'{"type": "audio-chunk", "payload_length": 1e12}\n',
         b'{"type": "describe", "data_length": -1}\n',
+        bytes(1_000_000),
     ],
 )
 def test_garbage_is_refused(guarded: Server, garbage: bytes) -> None:
     async def scene() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", WYOMING_PORT)
         writer.write(garbage)
+        writer.write_eof()
         answer = await asyncio.wait_for(reader.read(), 60)
         assert answer.startswith(b'{"type": "error"')
         writer.close()

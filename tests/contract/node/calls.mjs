@@ -10,6 +10,7 @@ import { DeepgramClient } from "@deepgram/sdk";
 import { OpenRouter } from "@openrouter/sdk";
 import { experimental_transcribe as transcribe } from "ai";
 import Groq from "groq-sdk";
+import speech from "microsoft-cognitiveservices-speech-sdk";
 import OpenAI, { AzureOpenAI, toFile } from "openai";
 
 const [url, path, stereo] = process.argv.slice(2);
@@ -51,6 +52,8 @@ const base64 = (more) =>
   });
 const ask = (more) =>
   openai.audio.transcriptions.create({ file: fs.createReadStream(path), model, ...more });
+const recogniser = (config) =>
+  new speech.SpeechRecognizer(config, speech.AudioConfig.fromWavFileInput(audio));
 const routed = (error) =>
   `${error.constructor.name} ${error.error.code} ${error.error.metadata.field}`;
 const name = (error) => `${error.constructor.name} ${error.status} ${error.code} ${error.param}`;
@@ -157,6 +160,26 @@ const calls = {
   "ai: groq": async () => {
     const provider = createGroq({ baseURL: `${url}/openai/v1`, apiKey });
     return (await transcribe({ model: provider.transcription(groqModel), audio })).text;
+  },
+  "azure speech: once": async () => {
+    const speaking = recogniser(speech.SpeechConfig.fromHost(new URL(ws), apiKey));
+    const result = await new Promise((heard, failed) => {
+      speaking.recognizeOnceAsync(heard, failed);
+    });
+    speaking.close();
+    return result.text ?? result.errorDetails;
+  },
+  "azure speech: continuous": async () => {
+    const endpoint = new URL(`${ws}/stt/speech/universal/v2`);
+    const speaking = recogniser(speech.SpeechConfig.fromEndpoint(endpoint, apiKey));
+    const results = [];
+    speaking.recognized = (_, event) => results.push(event.result.text);
+    await new Promise((stopped, failed) => {
+      speaking.sessionStopped = stopped;
+      speaking.startContinuousRecognitionAsync(undefined, failed);
+    });
+    speaking.close();
+    return results.join(" ");
   },
   "openrouter: JSON": async () => (await base64({ sessionId: "s", temperature: 0 })).text,
   "openrouter: verbose_json, words and segments": async () => {
