@@ -161,6 +161,7 @@ class Call:
         model = self._chosen or self._context.models.fitting(options)
         self._state.log["model"] = model.name
         self.headers[MODEL_HEADER] = short_name(model.name)
+        self._name_ignored(parsed.ignored)  # before a streamed answer begins
         charged = max(clip.received_seconds, least_work_seconds(options, clip.seconds))
         with self._context.quotas.charging(self._state.key, len(clips) * charged):
             if options.multichannel:
@@ -169,7 +170,6 @@ class Call:
                 transcript = await model.service.transcribe(clip, options, self._caller, tell)
         self._conclude(
             transcript,
-            parsed.ignored,
             receive=receive_seconds,
             decode=decode_seconds,
             engine=transcript.engine_seconds,
@@ -227,9 +227,14 @@ class Call:
             self.headers[TRACK_HEADER] = track
         return clips
 
-    def _conclude(
-        self, transcript: Transcript, ignored: tuple[str, ...], **stage_seconds: float
-    ) -> None:
+    def _name_ignored(self, ignored: tuple[str, ...]) -> None:
+        if ignored:
+            # ``ParsedOptions`` has made each name short printable ASCII.
+            more = len(ignored) - MAX_NAMED
+            named = ", ".join(ignored[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+            self.headers[IGNORED_HEADER] = self._state.log["ignored_options"] = named
+
+    def _conclude(self, transcript: Transcript, **stage_seconds: float) -> None:
         """Tell the headers and the log line what is the same whatever the answer's body is."""
         self._state.log |= {
             "audio_s": round(transcript.duration_seconds, 2),
@@ -242,11 +247,6 @@ class Call:
         )
         if transcript.speech_coverage is not None:
             self.headers[COVERAGE_HEADER] = f"{transcript.speech_coverage:.3f}"
-        if ignored:
-            # ``ParsedOptions`` has made each name short printable ASCII.
-            more = len(ignored) - MAX_NAMED
-            named = ", ".join(ignored[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-            self.headers[IGNORED_HEADER] = self._state.log["ignored_options"] = named
 
 
 def _priority(request: Request) -> Priority:

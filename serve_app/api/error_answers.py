@@ -76,12 +76,21 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
 
+    async def no_route(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await app.router.not_found(scope, receive, send)
+            return
+        # The framework would close the handshake with a bare 403, as if a key were wrong.
+        message = f"{_shown_path(scope)}: there is no WebSocket here. docs/live.md lists them."
+        await refuse(scope, receive, send, WhisperOxError(message, code="not_found", status=404))
+
+    app.router.default = no_route
+
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    # Starlette makes request.url of the Host header, which may not hold a host at all.
-    path = "".join(c if c.isprintable() else "?" for c in request.scope["path"])
-    message = f"{request.method} {path[:SHOWN_CHARACTERS]}: {error.detail}. See /docs for more."
+    path = _shown_path(request.scope)
+    message = f"{request.method} {path}: {error.detail}. See /docs for more."
     code = _HTTP_CODES.get(error.status_code, "http_error")
     known = WhisperOxError(message, code=code, status=error.status_code)
     response = error_response(request.scope, known)
@@ -89,6 +98,12 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         response.headers["Allow"] = ", ".join(_allowed_methods(request))
     return response
+
+
+def _shown_path(scope: Scope) -> str:
+    # Starlette makes request.url of the Host header, which may not hold a host at all.
+    path = "".join(c if c.isprintable() else "?" for c in scope["path"])
+    return path[:SHOWN_CHARACTERS]
 
 
 def _allowed_methods(request: Request) -> list[str]:

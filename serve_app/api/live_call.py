@@ -59,6 +59,7 @@ class LiveCall:
         self._context = context
         self._limits = context.settings.live
         self._state = RequestState.of(socket.scope)
+        self._state.bare_options = LiveOptions.model_fields  # no live protocol has generate_kwargs
         self._chosen: ServedModel | None = None
         self._ends_at = anyio.current_time() + self._limits.session_seconds
 
@@ -175,6 +176,8 @@ class LiveCall:
     def note(self, session: Held) -> None:
         """Tell the log line what the session was like."""
         self._state.log = {"audio_s": round(session.seconds, 2), "session": session.id}
+        if self._chosen is not None:  # a session that is resumed has its model already
+            self._state.log["model"] = self._chosen.name
 
     async def refuse(self, error: Exception) -> None:
         """Answer the handshake with an error in HTTP."""

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 
 import httpx
 
-SECONDS_HEADER = "X-Audio-Seconds"
+SECONDS_HEADER, IGNORED_HEADER = "X-Audio-Seconds", "X-Ignored-Options"
 CONNECT_SECONDS = 10.0
 ATTEMPTS = 5
 """How often a file is sent to a server that is busy and says when it may have room."""
@@ -49,6 +49,8 @@ class Heard:
     segments: list[dict[str, Any]] = field(default_factory=list)
     done: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    ignored: str = ""
+    """Names of options that had no effect."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class RunningServer:
                     with client.stream(
                         "POST",
                         f"/v1/audio/{_PATHS[task]}",
-                        data={"stream": "true", **fields},
+                        data={**fields, "stream": "true"},
                         files={"file": (file.name, body)},
                     ) as answer:
                         if answer.status_code == httpx.codes.OK:
@@ -88,7 +90,7 @@ class RunningServer:
 
     def _client(self) -> httpx.Client:
         return httpx.Client(
-            base_url=self.url,
+            base_url=self.url if "://" in self.url else f"http://{self.url}",
             headers={"Authorization": f"Bearer {self.key}"} if self.key else {},
             # The server limits how long a request may take.
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
@@ -115,7 +117,10 @@ def _heard(answer: httpx.Response, progress: Progress) -> Heard:
 
     Format: WHATWG HTML, section 9.2, of which this server uses ``data`` in one line.
     """
-    heard = Heard(seconds=float(answer.headers.get(SECONDS_HEADER, 0)))
+    heard = Heard(
+        seconds=float(answer.headers.get(SECONDS_HEADER, 0)),
+        ignored=answer.headers.get(IGNORED_HEADER, ""),
+    )
     progress.hearing(0.0, heard.seconds)
     for line in answer.iter_lines():
         if not line.startswith("data: {"):

@@ -84,7 +84,7 @@ def transcribe(
     """
     if words and form != "json":
         raise click.UsageError("--words needs --format json")
-    fields: dict[str, str | list[str]] = {"response_format": FORMATS[form], **_read(options)}
+    fields: dict[str, str | list[str]] = {**_read(options), "response_format": FORMATS[form]}
     if language:
         fields["language"] = language
     if words:
@@ -110,6 +110,8 @@ def transcribe(
         took = f"{heard.seconds:.1f} s of audio in {time.monotonic() - began:.1f} s"
         silent = "" if heard.done["text"].strip() else "; no speech"
         click.echo(f"{name}{target} ({took}{silent})", err=True)
+        if heard.ignored:
+            click.secho(f"{name}: without effect: {heard.ignored}", fg="yellow", err=True)
     if len(audio) > 1:
         click.echo(f"{len(audio) - len(failed)} of {len(audio)} files transcribed", err=True)
     if failed:

@@ -65,7 +65,7 @@ def build_options(
     try:
         options = TranscribeOptions.model_validate(known, context=limits)
     except ValidationError as wrong:
-        problems += [_problem(error) for error in wrong.errors()]
+        problems += [problem(error) for error in wrong.errors()]
     if problems:
         raise _invalid(problems)
     if options.batch_size > limits.max_batch_size:
@@ -80,7 +80,7 @@ def read_values(
     try:
         return model.model_validate(values, context=limits)
     except ValidationError as wrong:
-        raise _invalid([_problem(error) for error in wrong.errors()]) from None
+        raise _invalid([problem(error) for error in wrong.errors()]) from None
 
 
 def shown(value: object) -> str:
@@ -122,7 +122,7 @@ def _unknown(key: str) -> str:
     return f" is not an option; {hint}"
 
 
-def _problem(error: ErrorDetails) -> tuple[str, str]:
+def problem(error: ErrorDetails) -> tuple[str, str]:
     """An option's name, and the rest of a sentence that says what is wrong with it."""
     name = ".".join(str(part) for part in error["loc"])
     reason = error.get("ctx", {}).get("error")

@@ -33,9 +33,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("slash", ["", "/"])
-def test_the_text_goes_to_standard_output(tiny_en: Server, slash: str) -> None:
-    done = transcribe(EXAMPLE_CLIP, "--output", "-", "--url", tiny_en.url + slash)
+@pytest.mark.parametrize("form", ["http://{}", "http://{}/", "{}"])
+def test_the_text_goes_to_standard_output(tiny_en: Server, form: str) -> None:
+    url = form.format(tiny_en.url.removeprefix("http://"))
+    done = transcribe(EXAMPLE_CLIP, "--output", "-", "--url", url)
     assert (done.returncode, done.stdout) == (0, "Hello World\n")
     assert "1.1 s of audio in " in done.stderr
 
@@ -67,6 +68,12 @@ def test_json_has_everything_and_options_reach_the_model(tiny_en: Server) -> Non
     told = json.loads(transcribe(EXAMPLE_CLIP, "-o", "-", "--url", tiny_en.url, *more).stdout)
     assert (told["text"], told["language"]) == ("Hello World", "english")
     assert [word["word"] for word in told["words"]] == ["Hello", "World"]
+
+
+def test_an_option_that_does_not_exist_is_named(tiny_en: Server) -> None:
+    done = transcribe(EXAMPLE_CLIP, "-o", "-", "--url", tiny_en.url, "--option", "beem_size=1")
+    assert (done.returncode, done.stdout) == (0, "Hello World\n")
+    assert "without effect: beem_size" in done.stderr
 
 
 def test_columns_have_start_end_and_text(tiny_en: Server) -> None:

@@ -205,6 +205,7 @@ def test_a_client_is_told_what_it_did_wrong(
         ("rate=fast", 400, "rate"),
         ("encoding=opus", 400, "encoding"),
         ("speed=2", 400, "speed"),
+        ("language=elvish", 400, "language"),
         ("language=de", 422, "language"),
         ("session=0123", 400, "session"),
     ],
@@ -213,8 +214,14 @@ def test_a_handshake_is_refused_with_the_reason(
     tiny_en: Server, query: str, status: int, field: str
 ) -> None:
     answered, error = refused(tiny_en, query)
-    assert answered == status
-    assert field in error["field"]
+    assert (answered, error["field"]) == (status, field)
+
+
+@pytest.mark.parametrize("query", ["rate=fast", "encoding=opus", "language=elvish", "language=de"])
+def test_a_refusal_quotes_the_wrong_value(tiny_en: Server, query: str) -> None:
+    field, _, value = query.partition("=")
+    message = refused(tiny_en, query)[1]["message"].replace('"', "'")
+    assert message.startswith(f"{field}: got '{value}'")
 
 
 def test_a_session_belongs_to_the_key_that_began_it(guarded: Server, said: bytes) -> None:

@@ -77,3 +77,15 @@ def test_what_will_not_pass_by_waiting_is_not_sent_again() -> None:
     ):
         server.transcribe(EXAMPLE_CLIP, "transcribe", {}, told)
     assert told.waited == []
+
+
+def test_options_without_effect_are_told() -> None:
+    with served(DeafService()) as server:
+        heard = server.transcribe(EXAMPLE_CLIP, "transcribe", {"beem_size": "1"}, Told())
+    assert heard.ignored == "beem_size"
+
+
+def test_no_option_keeps_the_events_from_coming() -> None:
+    with served(DeafService()) as server:
+        heard = server.transcribe(EXAMPLE_CLIP, "transcribe", {"stream": "false"}, Told())
+    assert heard.done["text"] == ""

@@ -6,14 +6,20 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import FastAPI, Header, HTTPException, Query
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from serve_app.api.edge.edge import Edge
 from serve_app.api.error_answers import install_error_handlers
 from serve_app.errors import InvalidOption, Overloaded, Unauthorized
 from tests.unit.asgi import edge_parts
 
-OPENAI_PATHS = ["/v1/audio/transcriptions", "/openai/deployments/w/audio", "/v1/models/whisper-1"]
-NATIVE_PATHS = ["/transcribe", "/v1/transcribe", "/v1/realtime", "/v1/audio", "/openai"]
+OPENAI_PATHS = [
+    "/v1/audio/transcriptions",
+    "/openai/deployments/w/audio",
+    "/v1/models/whisper-1",
+    "/v1/realtime",
+]
+NATIVE_PATHS = ["/transcribe", "/v1/transcribe", "/v1/stream", "/v1/audio", "/openai"]
 
 
 def application() -> FastAPI:
@@ -50,7 +56,7 @@ def get(path: str, method: str = "GET", **headers: str) -> httpx.Response:
     return asyncio.run(ask())
 
 
-def error_of(response: httpx.Response) -> dict[str, Any]:
+def error_of(response: httpx.Response | WebSocketDenialResponse) -> dict[str, Any]:
     error: dict[str, Any] = response.json()["error"]
     return error
 
@@ -127,6 +133,16 @@ def test_a_wrong_method_is_told_which_are_right() -> None:
     response = get("/number", "DELETE")
     assert (response.status_code, error_of(response)["code"]) == (405, "method_not_allowed")
     assert response.headers["Allow"] == "GET"
+
+
+@pytest.mark.parametrize("path", ["/nothing-here", "/number", "/v1/models/nothing-here"])
+def test_a_web_socket_that_does_not_exist_is_not_found(path: str) -> None:
+    client = TestClient(application())
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(path):
+        pass
+    error = error_of(refused.value)
+    assert (refused.value.status_code, error["code"]) == (404, "not_found")
+    assert error["message"].startswith(f"{path}: ")
 
 
 def test_an_exception_of_the_framework_has_the_form_too() -> None:

@@ -45,7 +45,9 @@ def install_azure_speech(app: FastAPI, context: CallContext) -> None:
         """The audio and the definition, which may say where the audio is."""
         form = await read_form(request, on_head, text_names=(DEFINITION,), file_name=AUDIO)
         text = dict(form.texts()).get(DEFINITION)
-        definition = read_json_object(text, DEFINITION, limits.max_json_characters)
+        definition = read_json_object(
+            text, DEFINITION, limits.max_json_characters, example='{"locales": ["en-US"]}'
+        )
         url = definition.pop("audioUrl", None)
         if form.files or not isinstance(url, str):
             return form.audio(), definition

@@ -55,7 +55,9 @@ def read_options(
     if is_complete:
         given.add("form", ((name, None) for name in form.unread_files()))
     text = given.values.pop(OPTIONS_FIELD, None)
-    inside = read_json_object(text, OPTIONS_FIELD, limits.max_json_characters)
+    inside = read_json_object(
+        text, OPTIONS_FIELD, limits.max_json_characters, example='{"language": "en"}'
+    )
     given.add(OPTIONS_FIELD, inside.items())
     beside = [name for name in given.values if given.places[name] != OPTIONS_FIELD]
     RequestState.of(request.scope).bare_options = [*map(short_name, beside)]

@@ -65,7 +65,9 @@ def install_openai_client_secrets(app: FastAPI, context: CallContext) -> None:
 
 async def _body(request: Request) -> dict[str, Any]:
     text = (await request.body()).decode(errors="replace")
-    return read_json_object(text, "body", MOST_CHARACTERS)
+    return read_json_object(
+        text, "body", MOST_CHARACTERS, example='{"session": {"type": "transcription"}}'
+    )
 
 
 def _object(body: dict[str, Any], field: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from serve_app.live.events import Event, Failed, Final, Partial, SpeechEnded, Sp
 from serve_app.live.options import LiveOptions
 from serve_app.live.session import LiveSession
 from serve_app.live.sessions import Place
+from serve_app.options.parse import problem
 from serve_app.transcript import Word
 
 PATH = "/v1/stream"
@@ -217,10 +218,10 @@ def _options(values: dict[str, Any]) -> StreamOptions:
         first = invalid.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else None
         allowed = ", ".join(StreamOptions.model_fields)
-        detail = f"there is no such option; allowed: {allowed}"
+        detail = f"{field}: there is no such option; allowed: {allowed}"
         if first["type"] != "extra_forbidden":
-            detail = first["msg"]
-        raise InvalidRequest(f"{field}: {detail}.", field=field) from None
+            detail = "".join(problem(first))
+        raise InvalidRequest(f"{detail}.", field=field) from None
 
 
 def _live(options: StreamOptions) -> LiveOptions:

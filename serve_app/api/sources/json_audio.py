@@ -43,7 +43,8 @@ async def read_json_form(request: Request, on_head: OnHead) -> Form:
             f'have. The audio belongs in {AUDIO_FIELD}, as {{"data": "<base64>"}}.'
         )
     text = (body[:start] + body[end:]).decode("utf-8", "replace")
-    values = read_json_object(text, "body", MAX_FIELD_BYTES)
+    example = f'{{"{AUDIO_FIELD}": {{"data": "<base64>"}}}}'
+    values = read_json_object(text, "body", MAX_FIELD_BYTES, example=example)
     audio = values.pop(AUDIO_FIELD, None)
     if start == end or not isinstance(audio, dict) or audio.get("data") != "":
         raise _no_audio()

@@ -5,16 +5,17 @@ import json
 from serve_app.errors import InvalidRequest
 from serve_app.options.parse import shown
 
-_ALLOWED = 'allowed: a JSON object such as {"language": "en"}'
 
-
-def read_json_object(text: str | None, field: str, most_characters: int) -> dict[str, object]:
+def read_json_object(
+    text: str | None, field: str, most_characters: int, *, example: str
+) -> dict[str, object]:
     """The object in ``text``; an empty one for None, blanks and ``null``.
 
     A string of JSON is decoded once more, because some clients encode twice. Raises
     ``InvalidRequest`` (``invalid_option``, 422) with ``field``, the name of the text, if it is too
-    long, is not JSON or is not an object.
+    long, is not JSON or is not an object. Its message shows ``example``.
     """
+    allowed = f"allowed: a JSON object such as {example}"
     text = (text or "").strip().removeprefix("\ufeff").strip()
     if len(text) > most_characters:
         raise _refusal(field, f"got {len(text)} characters; allowed: up to {most_characters}")
@@ -23,12 +24,12 @@ def read_json_object(text: str | None, field: str, most_characters: int) -> dict
         if isinstance(value, str):
             value = _decoded(value.strip())
     except (ValueError, RecursionError) as wrong:
-        problem = f"got {shown(text)}, which is not valid JSON: {_reason(wrong)}; {_ALLOWED}"
+        problem = f"got {shown(text)}, which is not valid JSON: {_reason(wrong)}; {allowed}"
         raise _refusal(field, problem) from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise _refusal(field, f"got {shown(value)}; {_ALLOWED}")
+        raise _refusal(field, f"got {shown(value)}; {allowed}")
     return value
 
 
