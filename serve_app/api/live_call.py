@@ -98,7 +98,9 @@ class LiveCall:
     def begin(self, options: LiveOptions, session_id: str | None = None) -> LiveSession:
         """A new session, under an id of its own or ``session_id``. Whoever calls this closes it."""
         caller, sink = self._caller(), self._context.sink
-        return LiveSession(self._service(options), caller, options, self._limits, sink, session_id)
+        return LiveSession(
+            self._service(options), caller, options, self._limits, sink, session_id=session_id
+        )
 
     def change(self, session: LiveSession, options: LiveOptions) -> None:
         """Have what comes next heard with other options, by the model chosen since."""

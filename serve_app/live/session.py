@@ -99,6 +99,7 @@ class LiveSession:
         options: LiveOptions,
         settings: LiveSettings,
         sink: metrics.Sink = metrics.NO_METRICS,
+        *,
         session_id: str | None = None,
     ) -> None:
         self.id = session_id or uuid.uuid4().hex
