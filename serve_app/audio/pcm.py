@@ -32,6 +32,9 @@ def _alaw() -> npt.NDArray[np.float32]:
 
 
 _G711 = {"mulaw": _mulaw(), "alaw": _alaw()}
+_LOUDEST = np.float32(100)
+"""Samples of float32 are cut to this many times full scale before they are averaged."""
+
 _SAMPLE_BYTES = {"pcm16": 2, "float32": 4, "mulaw": 1, "alaw": 1}
 
 
@@ -76,8 +79,9 @@ class PcmStream:
             return np.frombuffer(data, "<i2").astype(np.float32)
         if self._encoding == "float32":
             samples = np.frombuffer(data, "<f4").astype(np.float32)
-            samples *= np.float32(INT16_SCALE)
             np.nan_to_num(samples, copy=False, nan=0, posinf=0, neginf=0)
+            np.clip(samples, -_LOUDEST, _LOUDEST, out=samples)
+            samples *= np.float32(INT16_SCALE)
             return samples
         return _G711[self._encoding][np.frombuffer(data, np.uint8)]
 

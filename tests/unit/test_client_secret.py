@@ -14,7 +14,7 @@ SESSION = {"audio": {"input": {"transcription": {"prompt": "Zürich"}}}}
 
 
 def test_a_secret_stands_for_the_key_it_was_made_with() -> None:
-    secret = client_secret(KEY, NOW + 60, SESSION).encode()
+    secret = client_secret(KEY, NOW + 3_600, SESSION).encode()
     assert opens(secret, KEY)
     assert not opens(secret, OTHER)
 
@@ -25,11 +25,11 @@ def test_a_secret_expires() -> None:
 
 def test_nobody_can_prolong_a_secret() -> None:
     _, session, signature = client_secret(KEY, NOW - 1, SESSION).split(".")
-    assert not opens(f"ek_{NOW + 60:x}.{session}.{signature}".encode(), KEY)
+    assert not opens(f"ek_{NOW + 3_600:x}.{session}.{signature}".encode(), KEY)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ek_", "ek_..", "ek_zz.YQ.", f"ek_{NOW + 60:x}..", "a", "ek_.?.?", "ek_\xff.é.é"]
+    "text", ["", "ek_", "ek_..", "ek_zz.YQ.", f"ek_{NOW + 3_600:x}..", "a", "ek_.?.?", "ek_\xff.é.é"]
 )
 def test_anything_else_opens_nothing(text: str) -> None:
     assert not opens(text.encode(), KEY)
