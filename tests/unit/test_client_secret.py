@@ -29,7 +29,8 @@ def test_nobody_can_prolong_a_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ek_", "ek_..", "ek_zz.YQ.", f"ek_{NOW + 3_600:x}..", "a", "ek_.?.?", "ek_\xff.é.é"]
+    "text",
+    ["", "ek_", "ek_..", "ek_zz.YQ.", f"ek_{NOW + 9_999:x}..", "a", "ek_.?.?", "ek_\xff.é.é"],
 )
 def test_anything_else_opens_nothing(text: str) -> None:
     assert not opens(text.encode(), KEY)
