@@ -72,9 +72,11 @@ def test_of_several_languages_the_one_that_is_heard_has_the_clients_name() -> No
     assert [found.name_of(code) for code in ("de", "en", "fr")] == ["de-CH", "en-US", "fr"]
 
 
-def test_an_unknown_language_is_refused() -> None:
+def test_an_unknown_language_and_control_tokens_are_refused() -> None:
     with pytest.raises(InvalidOption, match="language"):
         options(language="nowhere")
+    with pytest.raises(InvalidOption, match="phraseList"):
+        options({"dgi": {"Groups": [{"Items": [{"Text": "<|endoftext|>"}]}]}})
 
 
 MEMBERS = [
@@ -100,7 +102,7 @@ def test_any_context_is_read_leniently(context: dict[str, Any]) -> None:
     try:
         assert 0.1 <= (options(context).silence_seconds or 0.6) <= 10
     except InvalidOption as error:
-        assert error.field == "language"
+        assert error.field in ("language", "phraseList")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b"[" * 100_000])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from serve_app.errors import InvalidRequest
+from serve_app.errors import InvalidOption, InvalidRequest
 from serve_app.live.options import LiveOptions, seconds_of
 from serve_app.options import OptionLimits, build_options
 
@@ -110,14 +110,21 @@ class Wishes:
         return self.mode == INTERACTIVE
 
     def live_options(self, limits: OptionLimits) -> LiveOptions:
-        """What this asks of a session. Raises ``InvalidOption`` for an unknown language."""
-        language = self.languages[0] if len(self.languages) == 1 else None
-        parsed = build_options({"language": language or None}, limits=limits)
-        options: dict[str, Any] = {"language": parsed.options.language}
+        """What this asks of a session.
+
+        Raises ``InvalidOption`` for an unknown language, and for phrases with Whisper's own tokens.
+        """
+        values = {
+            "language": (self.languages[0] or None) if len(self.languages) == 1 else None,
+            "hotwords": ", ".join(self._phrases())[:LONGEST_PROMPT] or None,
+        }
+        try:
+            asked = build_options(values, limits=limits).options
+        except InvalidOption as wrong:
+            raise wrong.renamed({"hotwords": "phraseList"}) from None
+        options: dict[str, Any] = {"language": asked.language, "prompt": asked.hotwords}
         if (silence := self._silence_seconds()) is not None:
             options["silence_seconds"] = min(max(silence, 0.1), 10.0)
-        if prompt := ", ".join(self._phrases())[:LONGEST_PROMPT]:
-            options["prompt"] = prompt
         if self.is_once:  # the longest that the SDKs wait for, and that the model hears at once
             options["utterance_seconds"] = 28.0
         return LiveOptions(**options)
