@@ -90,7 +90,7 @@ def transcribe(
     if words:
         fields["timestamp_granularities[]"] = ["word", "segment"]
     audio = audio_files(files)
-    folder = Path(output) if output and output != STDOUT else None
+    folder = _folder(output) if output and output != STDOUT else None
     targets = {} if output == STDOUT else transcript_paths(audio, folder, form)
     server, failed = RunningServer(url, key), []
     for number, file in enumerate(audio, start=1):
@@ -104,7 +104,7 @@ def transcribe(
             raise click.ClickException(f"{error}. Start one with: whisper-ox serve") from error
         except (Refused, OSError) as error:
             failed.append(file)
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = _fault(error, file) if isinstance(error, OSError) else error
             click.secho(f"{name}: {reason}", fg="red", err=True)
             continue
         took = f"{heard.seconds:.1f} s of audio in {time.monotonic() - began:.1f} s"
@@ -116,6 +116,22 @@ def transcribe(
         click.echo(f"{len(audio) - len(failed)} of {len(audio)} files transcribed", err=True)
     if failed:
         context.exit(1)
+
+
+def _folder(name: str) -> Path:
+    """The folder for the transcripts, made before any work is done for it."""
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"--output {name} cannot be a folder: {error.strerror}") from error
+    return folder
+
+
+def _fault(error: OSError, file: Path) -> str:
+    """What went wrong, and where if that is not in ``file``."""
+    elsewhere = error.filename is not None and Path(error.filename) != file
+    return f"{error.filename}: {error.strerror}" if elsewhere else str(error.strerror)
 
 
 def _read(options: tuple[str, ...]) -> dict[str, str]:
@@ -149,6 +165,5 @@ def _write(text: str, target: Path | None) -> str:
     if target is None:
         click.echo(text, nl=False)
         return ""
-    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
     return f" -> {target}"

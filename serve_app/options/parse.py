@@ -130,7 +130,8 @@ def problem(error: ErrorDetails) -> tuple[str, str]:
         return "patience", f": {reason}"
     if reason is None and name == "vad_parameters":
         reason = f"allowed: an object with any of {', '.join(VadParameters.model_fields)}"
-    return name, f": got {shown(error['input'])}; {reason or error['msg']}"
+    reason = reason or error["msg"].replace("Input should be", "allowed:")
+    return name, f": got {shown(error['input'])}; {reason}"
 
 
 def _invalid(problems: list[tuple[str, str]]) -> InvalidOption:

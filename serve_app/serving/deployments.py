@@ -129,7 +129,8 @@ class Transcriber(_Replica):
                 await asyncio.Event().wait()
                 raise
             except asyncio.CancelledError:
-                logger.info("the client left; its %.1f s of audio are dropped", clip.seconds)
+                if not (caller.live and caller.live.is_draft):  # a newer text replaces drafts
+                    logger.info("the client left; its %.1f s of audio are dropped", clip.seconds)
                 raise
             log_transcript(transcript, text=self._logs_transcripts)
             return transcript

@@ -207,8 +207,10 @@ def _validate(where: str, model: type[Any], given: Any) -> Any:
 
 
 def _one_line(error: ValidationError) -> str:
-    """Each field and what is wrong with it, without pydantic's type names and addresses."""
+    """Each field and what is wrong with it, without pydantic's type names, prefixes and addresses."""
     return "; ".join(
-        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".lstrip(": ")
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}".lstrip(
+            ": "
+        )
         for problem in error.errors(include_url=False)
     )

@@ -129,3 +129,15 @@ def test_two_files_that_would_share_a_transcript_are_refused(folder: Path) -> No
     shutil.copy(EXAMPLE_CLIP, folder / "one.mp3")
     done = transcribe(folder / "one.wav", folder / "one.mp3")
     assert (done.returncode, "would both be written to" in done.stderr) == (2, True)
+
+
+def test_an_output_that_is_not_a_folder_is_refused_before_any_work(folder: Path) -> None:
+    done = transcribe(folder / "one.wav", "--output", folder / "notes.wav")
+    assert done.returncode == 2
+    assert f"--output {folder / 'notes.wav'} cannot be a folder" in done.stderr
+
+
+def test_a_transcript_that_cannot_be_written_names_the_place(tiny_en: Server, folder: Path) -> None:
+    (folder / "one.txt").mkdir()
+    done = transcribe(folder / "one.wav", "--url", tiny_en.url)
+    assert (done.returncode, f"one.wav: {folder / 'one.txt'}: " in done.stderr) == (1, True)

@@ -191,7 +191,7 @@ def test_models_of_the_command_line_are_deployed_as_the_profiles_first_one_is() 
         "Transcriber-tiny.en": expected,
     }
     assert [*two.changed(models=["small"]).deployment_options] == ["Ingress", "Transcriber"]
-    with pytest.raises(InvalidProfile, match="more than once"):
+    with pytest.raises(InvalidProfile, match=r"^--model: models: .*more than once$"):
         dev.changed(models=["base", "base"])
 
 
