@@ -207,10 +207,13 @@ def _validate(where: str, model: type[Any], given: Any) -> Any:
 
 
 def _one_line(error: ValidationError) -> str:
-    """Each field and what is wrong with it, without pydantic's type names, prefixes and addresses."""
+    """Each field and what is wrong with it, without the type names and addresses of pydantic."""
     return "; ".join(
-        f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}".lstrip(
-            ": "
+        ": ".join(
+            filter(
+                None,
+                (".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")),
+            )
         )
-        for problem in error.errors(include_url=False)
+        for problem in error.errors()
     )
