@@ -1,0 +1,76 @@
+"""Live sessions over WebSockets and Wyoming."""
+
+from pydantic import Field
+
+from serve_app.settings.base import Settings
+
+
+class LiveSettings(Settings):
+    """Live sessions: speech to text while people speak. Bounds are per Ingress replica."""
+
+    sessions: int = Field(
+        default=256, ge=0, description="Most sessions at once; 0: no live sessions are taken."
+    )
+    sessions_per_key: int = Field(default=64, ge=1, description="Most sessions of one API key.")
+    step_seconds: float = Field(
+        default=0.6,
+        ge=0.2,
+        le=10,
+        description="New speech after which a partial text is due; more while the server lags.",
+    )
+    # tiny.en, 450 s of hard recordings in utterances of 4 s: 13.5 % of the words are wrong without,
+    # 9.9 % with 15 s, 9.1 % with 27 s, and 8.8 % if the file is heard as a whole.
+    context_seconds: float = Field(
+        default=15.0,
+        ge=0,
+        le=28,
+        description="An utterance is heard for its final text along with what was said before, of "
+        "so much audio in all, if its language is known. More costs time, less costs accuracy.",
+    )
+    draft_seconds: float = Field(
+        default=3.0,
+        gt=0,
+        description="A partial text that has waited for the model for so long is not heard.",
+    )
+    unheard_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        description="Finished utterances that may wait for their text, in seconds of audio; beyond "
+        "that no more is read from the client.",
+    )
+    final_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        description="How long the final text of an utterance is asked for while no model replica "
+        "answers.",
+    )
+    resume_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        description="How long a session waits for a client whose connection has dropped.",
+    )
+    idle_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="A connection that sends neither audio nor a message for so long is closed.",
+    )
+    session_seconds: float = Field(
+        default=14_400.0, gt=0, description="Longest session, in seconds of audio and of time."
+    )
+    message_bytes: int = Field(
+        default=1024 * 1024, ge=1024, description="Largest message of a client, in bytes."
+    )
+
+
+class WyomingSettings(Settings):
+    """Wyoming, Home Assistant's protocol, on a port of its own: `python -m serve_app` only.
+
+    It has no API keys: whoever reaches the port can use the server.
+    """
+
+    port: int | None = Field(
+        default=None, ge=1, le=65_535, description="TCP port, by habit 10300; null: none."
+    )
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; 0.0.0.0: every interface."
+    )
