@@ -21,6 +21,7 @@ from serve_app.api.facades.azure_speech import install_azure_speech
 from serve_app.api.facades.azure_speech_live import install_azure_speech_live
 from serve_app.api.facades.dashscope import install_dashscope
 from serve_app.api.facades.deepgram import install_deepgram
+from serve_app.api.facades.deepgram_live import install_deepgram_live
 from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.elevenlabs import install_elevenlabs
 from serve_app.api.facades.groq import install_groq
@@ -86,6 +87,7 @@ def build_api(
         install_azure_openai,
         install_openrouter,
         install_deepgram,
+        install_deepgram_live,
         install_echokit,
         install_elevenlabs,
         install_azure_speech,

@@ -68,6 +68,16 @@ class LiveCall:
         """The name of the API key, "" without one."""
         return self._state.key_name
 
+    @property
+    def request_id(self) -> str:
+        """The request id, by which the log names the connection."""
+        return self._state.request_id
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model that hears, "" before :meth:`check`."""
+        return "" if self._chosen is None else self._chosen.name
+
     def choose_model(self, name: str | None) -> None:
         """Note which model the caller names, None for none; see ``Call.choose_model``."""
         self._chosen = None if name is None else self._context.models.named(name)
