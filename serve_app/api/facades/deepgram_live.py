@@ -47,8 +47,8 @@ ENCODINGS: dict[str, Encoding] = {
 }
 
 LEAST_SILENCE_SECONDS, MOST_SILENCE_SECONDS = 0.3, 10.0
-"""Of ``endpointing``. Deepgram's clients ask for as little as 10 ms, but Whisper mishears words that
-are cut from their sentence."""
+"""Of ``endpointing``. Deepgram's clients ask for as little as 10 ms, but Whisper mishears words
+that are cut from their sentence."""
 
 _OFF = ("false", "0")
 
