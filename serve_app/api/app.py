@@ -23,6 +23,7 @@ from serve_app.api.facades.dashscope import install_dashscope
 from serve_app.api.facades.deepgram import install_deepgram
 from serve_app.api.facades.deepgram_live import install_deepgram_live
 from serve_app.api.facades.echokit import install_echokit
+from serve_app.api.facades.echokit_live import install_echokit_live
 from serve_app.api.facades.elevenlabs import install_elevenlabs
 from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
@@ -89,6 +90,7 @@ def build_api(
         install_deepgram,
         install_deepgram_live,
         install_echokit,
+        install_echokit_live,
         install_elevenlabs,
         install_azure_speech,
         install_azure_speech_live,

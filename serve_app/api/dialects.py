@@ -150,7 +150,7 @@ OPENAI = Dialect(
     statuses={415: 400, 422: 400},
 )
 ECHOKIT_VAD = Dialect(
-    path_prefixes=("/v1/audio/vad",),
+    path_prefixes=("/v1/audio/vad", "/v1/audio/realtime_vad"),
     option_prefix="",
     render=lambda error, request_id: {"error": error.message},
 )

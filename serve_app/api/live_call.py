@@ -47,6 +47,17 @@ class Held(Closable, Protocol):
         """How much audio has come."""
 
 
+class Hears(Protocol):
+    """What takes audio."""
+
+    @property
+    def seconds(self) -> float:
+        """How much audio has come."""
+
+    async def feed(self, samples: Samples) -> None:
+        """Take the next audio, int16 at 16 kHz."""
+
+
 class LiveCall:
     """One WebSocket at a live facade.
 
@@ -145,7 +156,7 @@ class LiveCall:
             )
         return data
 
-    async def feed(self, session: LiveSession, samples: Samples) -> None:
+    async def feed(self, session: Hears, samples: Samples) -> None:
         """Charge audio to the key's quota and pass it on; waits while the session has enough.
 
         Raises ``QuotaExceeded`` and ``SessionLimit``.
