@@ -25,6 +25,7 @@ from serve_app.api.facades.deepgram_live import install_deepgram_live
 from serve_app.api.facades.echokit import install_echokit
 from serve_app.api.facades.echokit_live import install_echokit_live
 from serve_app.api.facades.elevenlabs import install_elevenlabs
+from serve_app.api.facades.elevenlabs_live import install_elevenlabs_live
 from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
 from serve_app.api.facades.openai_client_secrets import install_openai_client_secrets
@@ -92,6 +93,7 @@ def build_api(
         install_echokit,
         install_echokit_live,
         install_elevenlabs,
+        install_elevenlabs_live,
         install_azure_speech,
         install_azure_speech_live,
         install_dashscope,
