@@ -110,7 +110,13 @@ async def test_what_is_not_a_chunk_is_an_input_error(tiny_en: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"language_code": "nowhere"}, {"vad_threshold": 2.0}, {"entity_redaction": "all"}]
+    "options",
+    [
+        {"language_code": "nowhere"},
+        {"vad_threshold": 2.0},
+        {"entity_redaction": "all"},
+        {"keyterms": ["<|en|>"]},
+    ],
 )
 @with_a_loop
 async def test_what_cannot_be_done_is_refused(tiny_en: Server, options: dict[str, Any]) -> None:

@@ -17,7 +17,12 @@ from serve_app.api.call import CallContext
 from serve_app.api.dialects import KEY_SCHEMES
 from serve_app.api.error_answers import POLICY_VIOLATION
 from serve_app.api.facades.deepgram import PATH
-from serve_app.api.facades.deepgram_request import ListenRequest, choose_model, read_query
+from serve_app.api.facades.deepgram_request import (
+    CALLERS_NAMES,
+    ListenRequest,
+    choose_model,
+    read_query,
+)
 from serve_app.api.live_call import INTERNAL_ERROR, LiveCall, first_done
 from serve_app.api.live_turns import AudioStream
 from serve_app.api.render.deepgram import alternative_of, audio_metadata, model_of
@@ -31,8 +36,8 @@ from serve_app.errors import (
     WhisperOxError,
 )
 from serve_app.live.events import Event, Failed, Partial, SpeechEnded, SpeechStarted
-from serve_app.live.options import LiveOptions
-from serve_app.options import OptionLimits, read_values
+from serve_app.live.options import MOST_PROMPT_CHARACTERS, LiveOptions
+from serve_app.options import OptionLimits, build_options, read_values
 from serve_app.options.kinds import Flag, Whole
 from serve_app.transcript import Word
 
@@ -292,8 +297,8 @@ class _Connection:
             await self._call.socket.close(POLICY_VIOLATION, "DATA-0000")
 
     async def _send(self, kind: str, **fields: Any) -> None:
-        message = {"type": kind, **fields}
-        await self._call.socket.send_text(json.dumps(message, ensure_ascii=False))
+        message = {"type": kind, **fields}  # in ASCII: a client may send half of a surrogate pair
+        await self._call.socket.send_text(json.dumps(message))
 
 
 def install_deepgram_live(app: FastAPI, context: CallContext) -> None:
@@ -308,11 +313,14 @@ def install_deepgram_live(app: FastAPI, context: CallContext) -> None:
 
 
 def _prompt(keyterms: str | None) -> str | None:
-    """Raises ``InvalidOption`` for more than a session takes."""
-    most = 1000
-    if keyterms is not None and len(keyterms) > most:
-        raise InvalidOption(f"keyterm: up to {most} characters in all", field="keyterm")
-    return keyterms
+    """Raises ``InvalidOption`` for what a session does not take."""
+    if keyterms is not None and len(keyterms) > MOST_PROMPT_CHARACTERS:
+        most = f"keyterm: up to {MOST_PROMPT_CHARACTERS} characters in all"
+        raise InvalidOption(most, field="keyterm")
+    try:
+        return build_options({"hotwords": keyterms}).options.hotwords
+    except InvalidOption as wrong:
+        raise wrong.renamed(CALLERS_NAMES) from None
 
 
 def _time(seconds: float) -> float:

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from serve_app.api.call import CallContext
 from serve_app.api.facades.elevenlabs import PATH as CONVERT_PATH
+from serve_app.api.facades.elevenlabs_request import CALLERS_NAMES
 from serve_app.api.live_call import LiveCall, first_done
 from serve_app.api.render.elevenlabs import spaced_words
 from serve_app.api.sources.form_values import Texts, Unserved
@@ -30,7 +31,7 @@ from serve_app.errors import (
     WhisperOxError,
 )
 from serve_app.live.events import Event, Failed, Partial, SpeechEnded, SpeechStarted
-from serve_app.live.options import LiveOptions
+from serve_app.live.options import MOST_PROMPT_CHARACTERS, LiveOptions
 from serve_app.options import OptionLimits, build_options, read_values
 from serve_app.options.kinds import Choice, Flag, Number, Whole
 from serve_app.options.language import three_letters
@@ -76,25 +77,22 @@ class _Wishes(BaseModel):
 
     def options(self, limits: OptionLimits) -> LiveOptions:
         """Raises ``InvalidOption``."""
+        keyterms = ", ".join(self.keyterms) or None
+        if keyterms is not None and len(keyterms) > MOST_PROMPT_CHARACTERS:
+            most = f"keyterms: up to {MOST_PROMPT_CHARACTERS} characters in all"
+            raise InvalidOption(most, field="keyterms")
+        values = {"language": self.language_code, "hotwords": keyterms}
         try:
-            parsed = build_options({"language": self.language_code}, limits=limits)
+            options = build_options(values, limits=limits).options
         except InvalidOption as wrong:
-            raise wrong.renamed({"language": "language_code"}) from None
-        prompt = ", ".join(self.keyterms) or None
-        if prompt is not None and len(prompt) > MOST_KEYTERM_CHARACTERS:
-            raise InvalidOption(
-                f"keyterms: up to {MOST_KEYTERM_CHARACTERS} characters in all", field="keyterms"
-            )
+            raise wrong.renamed(CALLERS_NAMES) from None
         return LiveOptions(
-            language=parsed.options.language,
-            prompt=prompt,
+            language=options.language,
+            prompt=options.hotwords,
             silence_seconds=None if self.is_manual else self.vad_silence_threshold_secs,
             threshold=self.vad_threshold,
             min_speech_seconds=self.min_speech_duration_ms / 1000,
         )
-
-
-MOST_KEYTERM_CHARACTERS = 1_000
 
 
 class _Connection:
@@ -130,7 +128,9 @@ class _Connection:
         await first_done(asyncio.create_task(self._read()), asyncio.create_task(self._write()))
 
     async def _read(self) -> None:
-        while (data := await self._call.receive()) is not None:
+        # There are no keep-alive messages, and whoever pushes to talk may be silent for long.
+        is_manual = self._wishes.is_manual
+        while (data := await self._call.receive(may_rest=is_manual)) is not None:
             audio, commits = _chunk(data)
             await self._call.feed(self._session, self._pcm.feed(audio))
             if commits:
@@ -184,7 +184,7 @@ class _Connection:
 
     async def _send(self, kind: str, **fields: Any) -> None:
         message = {"message_type": kind, **fields}
-        await self._call.socket.send_text(json.dumps(message, ensure_ascii=False))
+        await self._call.socket.send_text(json.dumps(message))
 
 
 _FIELDS = _Wishes.model_fields
