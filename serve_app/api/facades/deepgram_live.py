@@ -7,27 +7,22 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from pydantic import BaseModel
 from starlette.websockets import WebSocket
 
 from serve_app.api.call import CallContext
 from serve_app.api.dialects import KEY_SCHEMES
 from serve_app.api.error_answers import POLICY_VIOLATION
 from serve_app.api.facades.deepgram import PATH
+from serve_app.api.facades.deepgram_live_request import StreamWishes, prompt_of
 from serve_app.api.facades.deepgram_request import (
-    CALLERS_NAMES,
-    ListenRequest,
     choose_model,
     read_query,
 )
 from serve_app.api.live_call import INTERNAL_ERROR, LiveCall, first_done
-from serve_app.api.live_turns import AudioStream
 from serve_app.api.render.deepgram import alternative_of, audio_metadata, model_of
-from serve_app.audio.pcm import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, Encoding, PcmStream
-from serve_app.audio.wav_stream import WavStream
 from serve_app.errors import (
     IdleTimeout,
     InvalidAudio,
@@ -36,73 +31,11 @@ from serve_app.errors import (
     WhisperOxError,
 )
 from serve_app.live.events import Event, Failed, Partial, SpeechEnded, SpeechStarted
-from serve_app.live.options import MOST_PROMPT_CHARACTERS, LiveOptions
-from serve_app.options import OptionLimits, build_options, read_values
-from serve_app.options.kinds import Flag, Whole
+from serve_app.options import OptionLimits, read_values
 from serve_app.transcript import Word
 
 CHANNEL = [0, 1]
 """The first of one: channels are averaged."""
-
-ENCODINGS: dict[str, Encoding] = {
-    "linear16": "pcm16",
-    "linear32": "float32",
-    "mulaw": "mulaw",
-    "alaw": "alaw",
-}
-
-LEAST_SILENCE_SECONDS, MOST_SILENCE_SECONDS = 0.3, 10.0
-"""Of ``endpointing``. Deepgram's clients ask for as little as 10 ms, but Whisper mishears words
-that are cut from their sentence."""
-
-_OFF = ("false", "0")
-
-
-class _Wishes(BaseModel):
-    """The parameters that only a stream has."""
-
-    interim_results: Annotated[bool, Flag()] = False
-    vad_events: Annotated[bool, Flag()] = False
-    endpointing: str = ""
-    utterance_end_ms: Annotated[int | None, Whole(1, 60_000)] = None
-    no_delay: Any = None
-    encoding: str = ""
-    sample_rate: Annotated[int | None, Whole(MIN_RATE_HZ, MAX_RATE_HZ)] = None
-    channels: Annotated[int, Whole(1, MAX_CHANNELS)] = 1
-
-    def audio(self) -> AudioStream:
-        """What reads the audio. Raises ``InvalidOption``."""
-        if not self.encoding:
-            return WavStream()
-        encoding = ENCODINGS.get(self.encoding)
-        if encoding is None:
-            raise InvalidOption(
-                f"encoding: got {self.encoding[:40]!r}; allowed: {', '.join(ENCODINGS)}, or none "
-                "for WAV",
-                field="encoding",
-            )
-        if self.sample_rate is None:
-            raise InvalidOption(f"sample_rate: {self.encoding} needs it", field="sample_rate")
-        return PcmStream(encoding, self.sample_rate, self.channels)
-
-    def options(self, asked: ListenRequest) -> LiveOptions:
-        """Raises ``InvalidOption``."""
-        options = asked.options.options
-        more: dict[str, Any] = {}
-        if self.endpointing.isascii() and self.endpointing.isdigit() and self.endpointing != "0":
-            seconds = min(int(self.endpointing[:9]) / 1000, MOST_SILENCE_SECONDS)
-            more["silence_seconds"] = max(seconds, LEAST_SILENCE_SECONDS)
-        elif self.endpointing.lower() not in ("", "true", *_OFF):
-            raise InvalidOption(
-                f"endpointing: got {self.endpointing[:40]!r}; allowed: milliseconds or false",
-                field="endpointing",
-            )
-        return LiveOptions(
-            language=options.language,
-            prompt=_prompt(options.hotwords),
-            partials=self.interim_results,
-            **more,
-        )
 
 
 class _Connection:
@@ -120,8 +53,8 @@ class _Connection:
         socket = self._call.socket
         try:
             query = socket.query_params.multi_items()
-            own = {name: text for name, text in query if name in _Wishes.model_fields}
-            self._wishes = read_values(_Wishes, own, self._limits)
+            own = {name: text for name, text in query if name in StreamWishes.model_fields}
+            self._wishes = read_values(StreamWishes, own, self._limits)
             rest = [pair for pair in query if pair[0] not in own]
             asked = read_query(rest, self._limits)
             self._parts = asked.parts
@@ -192,7 +125,7 @@ class _Connection:
             if keyterms is not None:
                 if not isinstance(keyterms, list) or not all(isinstance(k, str) for k in keyterms):
                     raise InvalidOption("keyterms: has to be a list of texts", field="keyterms")
-                prompt = _prompt(", ".join(keyterms) or None)
+                prompt = prompt_of(", ".join(keyterms) or None)
                 changed = self._session.options.model_copy(update={"prompt": prompt})
                 self._session.options = changed
         except InvalidOption as wrong:
@@ -222,7 +155,7 @@ class _Connection:
                 await self._send("SpeechStarted", channel=CHANNEL, timestamp=_time(event.at))
         elif isinstance(event, SpeechEnded):
             self._ended = event.utterance
-            if self._finds_ends and event.utterance < self._n_told:
+            if self._wishes.finds_ends and event.utterance < self._n_told:
                 await self._send_results((), event.at, speech_final=True)
         elif isinstance(event, Partial):
             await self._send_results(event.words, event.start, event.end, is_final=False)
@@ -243,15 +176,11 @@ class _Connection:
             words,
             event.start,
             event.end,
-            speech_final=self._finds_ends and event.utterance == self._ended,
+            speech_final=self._wishes.finds_ends and event.utterance == self._ended,
             from_finalize=event.utterance in self._finalized,
         )
         self._finalized.discard(event.utterance)
         await self._end_utterance()
-
-    @property
-    def _finds_ends(self) -> bool:
-        return self._wishes.endpointing.lower() not in _OFF
 
     async def _end_utterance(self) -> None:
         """Tell that nobody has said a word for as long as the client asks for."""
@@ -310,17 +239,6 @@ def install_deepgram_live(app: FastAPI, context: CallContext) -> None:
         await _Connection(LiveCall(socket, context), context.settings.options).serve()
 
     app.include_router(router)
-
-
-def _prompt(keyterms: str | None) -> str | None:
-    """Raises ``InvalidOption`` for what a session does not take."""
-    if keyterms is not None and len(keyterms) > MOST_PROMPT_CHARACTERS:
-        most = f"keyterm: up to {MOST_PROMPT_CHARACTERS} characters in all"
-        raise InvalidOption(most, field="keyterm")
-    try:
-        return build_options({"hotwords": keyterms}).options.hotwords
-    except InvalidOption as wrong:
-        raise wrong.renamed(CALLERS_NAMES) from None
 
 
 def _time(seconds: float) -> float:
