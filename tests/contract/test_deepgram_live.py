@@ -80,6 +80,15 @@ def test_words_are_told_while_people_speak(tiny_en: Server, said: bytes) -> None
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1000
 
 
+def test_every_pause_is_told_when_the_texts_come_late(tiny_en: Server, said: bytes) -> None:
+    with stream(tiny_en, language="en") as socket:
+        speak(socket, (said + PAUSE) * 3)  # all at once: the third pause comes before any text
+        socket.send_close_stream()
+        told = until(socket, lambda m: m.type == "Metadata")
+    finals = results(told, is_final=True)
+    assert [(plain(one), one.speech_final) for one in finals] == [("hello world", True)] * 3
+
+
 def test_finalize_is_always_answered(tiny_en: Server, said: bytes) -> None:
     with stream(tiny_en) as socket:
         socket.send_keep_alive()
@@ -131,6 +140,7 @@ def test_what_is_not_audio_closes_the_stream(tiny_en: Server) -> None:
         {"sample_rate": "10"},
         {"endpointing": "soon"},
         {"callback": "https://example.com"},
+        {"channels": "2", "multichannel": "true"},
     ],
 )
 def test_what_cannot_be_done_is_refused(tiny_en: Server, query: dict[str, str]) -> None:

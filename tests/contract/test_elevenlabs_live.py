@@ -100,13 +100,18 @@ async def test_silence_commits(tiny_en: Server, said: bytes) -> None:
         for _ in range(2):
             await speaker.say(said + PAUSE)
             assert plain(await speaker.next("committed_transcript")) == "hello world"
+        await speaker.connection.commit()  # which is answered even if nobody has said anything
+        assert plain(await speaker.next("committed_transcript")) == ""
 
 
 @with_a_loop
-async def test_what_is_not_a_chunk_is_an_input_error(tiny_en: Server) -> None:
+async def test_what_is_not_a_chunk_is_an_input_error(tiny_en: Server, said: bytes) -> None:
     async with client(tiny_en) as speaker:
         await speaker.connection.websocket.send("{}")
         assert "input_audio_chunk" in (await speaker.next("input_error"))["error"]
+        await speaker.say(said)
+        await speaker.connection.commit()
+        assert plain(await speaker.next("committed_transcript")) == "hello world"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +121,7 @@ async def test_what_is_not_a_chunk_is_an_input_error(tiny_en: Server) -> None:
         {"vad_threshold": 2.0},
         {"entity_redaction": "all"},
         {"keyterms": ["<|en|>"]},
+        {"transcript_edit": "Shout"},
     ],
 )
 @with_a_loop

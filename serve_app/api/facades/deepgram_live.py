@@ -45,7 +45,7 @@ class _Connection:
         self._sha256 = hashlib.sha256()
         self._n_told = 0  # utterances whose final text has been told
         self._finalized: set[int] = set()  # utterances that a Finalize message waits for
-        self._ended = -1  # the latest utterance after which somebody stopped speaking
+        self._ended: set[int] = set()  # those after which somebody pauses, not told yet
         self._last_word_end: float | None = None
         self._finishing: asyncio.Task[None] | None = None
 
@@ -77,7 +77,10 @@ class _Connection:
     # From the client
 
     async def _read(self) -> None:
-        while (data := await self._call.receive()) is not None:
+        while True:
+            data = await self._call.receive(may_rest=self._finishing is not None)
+            if data is None:
+                return
             if isinstance(data, str):
                 await self._obey(data)
             elif self._finishing is None:
@@ -154,8 +157,9 @@ class _Connection:
             if self._wishes.vad_events:
                 await self._send("SpeechStarted", channel=CHANNEL, timestamp=_time(event.at))
         elif isinstance(event, SpeechEnded):
-            self._ended = event.utterance
-            if self._wishes.finds_ends and event.utterance < self._n_told:
+            if event.utterance >= self._n_told:
+                self._ended.add(event.utterance)
+            elif self._wishes.finds_ends:
                 await self._send_results((), event.at, speech_final=True)
         elif isinstance(event, Partial):
             await self._send_results(event.words, event.start, event.end, is_final=False)
@@ -176,10 +180,11 @@ class _Connection:
             words,
             event.start,
             event.end,
-            speech_final=self._wishes.finds_ends and event.utterance == self._ended,
+            speech_final=self._wishes.finds_ends and event.utterance in self._ended,
             from_finalize=event.utterance in self._finalized,
         )
         self._finalized.discard(event.utterance)
+        self._ended.discard(event.utterance)
         await self._end_utterance()
 
     async def _end_utterance(self) -> None:

@@ -62,6 +62,11 @@ class StreamWishes(BaseModel):
     def options(self, asked: ListenRequest) -> LiveOptions:
         """Raises ``InvalidOption``."""
         options = asked.options.options
+        if options.multichannel and self.channels > 1:
+            raise InvalidOption(
+                "multichannel: live channels are heard as one; open a connection for each",
+                field="multichannel",
+            )
         more: dict[str, Any] = {}
         if self.endpointing.isascii() and self.endpointing.isdigit() and self.endpointing != "0":
             seconds = min(int(self.endpointing[:9]) / 1000, MOST_SILENCE_SECONDS)

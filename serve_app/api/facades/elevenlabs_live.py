@@ -69,6 +69,7 @@ class _Wishes(BaseModel):
     keyterms: Annotated[tuple[str, ...], Texts()] = ()
     include_timestamps: Annotated[bool, Flag()] = False
     entity_redaction: Annotated[None, Unserved("this server hides nothing in a transcript")] = None
+    transcript_edit: Annotated[None, Unserved("this server edits no transcript")] = None
 
     @property
     def is_manual(self) -> bool:
@@ -102,7 +103,8 @@ class _Connection:
         self._words: list[Word] = []  # final, but not committed yet
         self._language = "en"
         self._n_told = 0  # utterances whose final text is known
-        self._due: list[int] = []  # the last utterance of each commit that waits for its text
+        # Commits that wait for their text: the last utterance, and whether the client asked.
+        self._due: list[tuple[int, bool]] = []
 
     async def serve(self) -> None:
         query = self._call.socket.query_params
@@ -131,11 +133,15 @@ class _Connection:
         # There are no keep-alive messages, and whoever pushes to talk may be silent for long.
         is_manual = self._wishes.is_manual
         while (data := await self._call.receive(may_rest=is_manual)) is not None:
-            audio, commits = _chunk(data)
+            try:
+                audio, commits = _chunk(data)
+            except InvalidRequest as wrong:
+                await self._tell_error(wrong)
+                continue
             await self._call.feed(self._session, self._pcm.feed(audio))
             if commits:
                 self._session.flush()
-                self._due.append(self._session.n_utterances - 1)
+                self._due.append((self._session.n_utterances - 1, True))
                 await self._commit()
 
     async def _write(self) -> None:
@@ -151,7 +157,7 @@ class _Connection:
             return
         if isinstance(event, SpeechEnded):
             if not self._wishes.is_manual:
-                self._due.append(event.utterance)
+                self._due.append((event.utterance, False))
         else:
             self._n_told = event.utterance + 1
             if isinstance(event, Failed):
@@ -163,10 +169,10 @@ class _Connection:
 
     async def _commit(self) -> None:
         """Commit what is due and has its text; without any if the client has asked for it."""
-        while self._due and self._due[0] < self._n_told:
-            del self._due[0]
+        while self._due and self._due[0][0] < self._n_told:
+            _, is_asked = self._due.pop(0)
             words, self._words = self._words, []
-            if not words and not self._wishes.is_manual:
+            if not words and not is_asked:
                 continue
             text = _text(words)
             await self._send("committed_transcript", text=text)
