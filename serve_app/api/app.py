@@ -21,8 +21,11 @@ from serve_app.api.facades.azure_speech import install_azure_speech
 from serve_app.api.facades.azure_speech_live import install_azure_speech_live
 from serve_app.api.facades.dashscope import install_dashscope
 from serve_app.api.facades.deepgram import install_deepgram
+from serve_app.api.facades.deepgram_live import install_deepgram_live
 from serve_app.api.facades.echokit import install_echokit
+from serve_app.api.facades.echokit_live import install_echokit_live
 from serve_app.api.facades.elevenlabs import install_elevenlabs
+from serve_app.api.facades.elevenlabs_live import install_elevenlabs_live
 from serve_app.api.facades.groq import install_groq
 from serve_app.api.facades.openai import install_openai
 from serve_app.api.facades.openai_client_secrets import install_openai_client_secrets
@@ -86,8 +89,11 @@ def build_api(
         install_azure_openai,
         install_openrouter,
         install_deepgram,
+        install_deepgram_live,
         install_echokit,
+        install_echokit_live,
         install_elevenlabs,
+        install_elevenlabs_live,
         install_azure_speech,
         install_azure_speech_live,
         install_dashscope,

@@ -13,6 +13,10 @@ from serve_app.errors import InvalidOption, WhisperOxError
 KEY_PARAMETER = "ocp-apim-subscription-key"
 """Azure Speech's name for an API key, which its clients send as a header or in the query."""
 
+KEY_PARAMETERS = (KEY_PARAMETER, "token")
+"""Parameters of a query that may hold an API key: Azure Speech's, and what ElevenLabs' clients call
+a token for one session."""
+
 KEY_HEADERS = ("api-key", "authorization", "xi-api-key", KEY_PARAMETER)
 """Headers that may hold an API key in addition to the configured one, on every path: those of Azure
 OpenAI, HTTP itself, ElevenLabs and Azure Speech."""
@@ -150,7 +154,7 @@ OPENAI = Dialect(
     statuses={415: 400, 422: 400},
 )
 ECHOKIT_VAD = Dialect(
-    path_prefixes=("/v1/audio/vad",),
+    path_prefixes=("/v1/audio/vad", "/v1/audio/realtime_vad"),
     option_prefix="",
     render=lambda error, request_id: {"error": error.message},
 )

@@ -47,6 +47,17 @@ class Held(Closable, Protocol):
         """How much audio has come."""
 
 
+class Hears(Protocol):
+    """What takes audio."""
+
+    @property
+    def seconds(self) -> float:
+        """How much audio has come."""
+
+    async def feed(self, samples: Samples) -> None:
+        """Take the next audio, int16 at 16 kHz."""
+
+
 class LiveCall:
     """One WebSocket at a live facade.
 
@@ -67,6 +78,16 @@ class LiveCall:
     def key_name(self) -> str:
         """The name of the API key, "" without one."""
         return self._state.key_name
+
+    @property
+    def request_id(self) -> str:
+        """The request id, by which the log names the connection."""
+        return self._state.request_id
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model that hears, "" before :meth:`check`."""
+        return "" if self._chosen is None else self._chosen.name
 
     def choose_model(self, name: str | None) -> None:
         """Note which model the caller names, None for none; see ``Call.choose_model``."""
@@ -135,7 +156,7 @@ class LiveCall:
             )
         return data
 
-    async def feed(self, session: LiveSession, samples: Samples) -> None:
+    async def feed(self, session: Hears, samples: Samples) -> None:
         """Charge audio to the key's quota and pass it on; waits while the session has enough.
 
         Raises ``QuotaExceeded`` and ``SessionLimit``.

@@ -6,5 +6,6 @@
 - ``endpointing``: where utterances begin and end, from the probability of speech.
 - ``agreement``: which words of successive drafts are certain.
 - ``tape``: the audio that may still be needed. ``events``: what has happened, numbered.
+- ``voice``: only whether somebody speaks, without a text.
 - ``sessions``: all sessions of one process, how many there may be, and how one is resumed.
 """

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from serve_app.options import Language
 from serve_app.options.text import Text
 
+MOST_PROMPT_CHARACTERS = 1000
+
 
 class LiveOptions(BaseModel):
     """The options of a session, which may be replaced while it runs."""
@@ -18,7 +20,7 @@ class LiveOptions(BaseModel):
     )
     prompt: Annotated[str | None, Text()] = Field(
         default=None,
-        max_length=1000,
+        max_length=MOST_PROMPT_CHARACTERS,
         description="Words to expect, such as names. Null: none.",
     )
     partials: bool = Field(

@@ -1,6 +1,7 @@
 """The bytes of EchoKit's two clients, speech recognition and voice activity detection."""
 
 import io
+import json
 import wave
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from faster_whisper.vad import VadOptions, get_speech_timestamps
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from loadtest.server import Server
 from tests.contract.conftest import HASHED_KEY
@@ -105,3 +108,24 @@ def test_an_error_is_one_text(tiny_en: Server, audio: bytes) -> None:
     assert response.status_code in (400, 415)
     assert list(body) == ["error"]
     assert isinstance(body["error"], str)
+
+
+def test_speech_is_told_while_it_comes(tiny_en: Server, hello: bytes) -> None:
+    address = tiny_en.url.replace("http", "ws", 1) + "/v1/audio/realtime_vad"
+    audio = bytes(32_000) + hello[44:] + bytes(32_000)
+    with connect(address) as socket:
+        for start in range(0, len(audio), 1_001):  # samples are split between messages
+            socket.send(audio[start : start + 1_001])
+        assert socket.recv(timeout=60) == '{"event":"speech_start"}'
+        assert socket.recv(timeout=60) == '{"event":"speech_end"}'
+        socket.send("reset")
+        socket.send(hello[44:])
+        assert socket.recv(timeout=60) == '{"event":"speech_start"}'
+
+
+def test_a_stream_needs_the_key(guarded: Server) -> None:
+    address = guarded.url.replace("http", "ws", 1) + "/v1/audio/realtime_vad"
+    with pytest.raises(InvalidStatus) as refused, connect(address):
+        pass
+    assert refused.value.response.status_code == 401
+    assert [*json.loads(refused.value.response.body)] == ["error"]

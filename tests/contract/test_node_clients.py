@@ -19,6 +19,7 @@ PLAIN = (
     *("openai: logprobs", "openai: chunking_strategy", "azure: deployment"),
     *("groq: json", "groq: verbose_json", "ai: openai, gpt-4o-transcribe", "ai: azure"),
     *("ai: azure, deployment", "ai: groq", "deepgram: fs.ReadStream", "deepgram: Buffer"),
+    "deepgram: live",
     *("openrouter: JSON", "openrouter: multipart"),
     *("azure speech: once", "azure speech: continuous"),
 )

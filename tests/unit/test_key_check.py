@@ -95,12 +95,13 @@ def test_a_key_opens_in_each_of_its_forms(client: TestClient, headers: dict[str,
     ("query", "status"),
     [
         (f"Ocp-Apim-Subscription-Key={KEY}", 200),
+        (f"token={KEY}", 200),
         (f"language=de-CH&ocp-apim-subscription-key={KEY}", 200),
         (f"Ocp-Apim-Subscription-Key=wrong&Ocp-Apim-Subscription-Key={KEY}", 401),
         (f"X-API-Key={KEY}", 401),
     ],
 )
-def test_a_key_opens_in_azures_query(client: TestClient, query: str, status: int) -> None:
+def test_a_key_opens_in_a_query(client: TestClient, query: str, status: int) -> None:
     assert client.post(f"/transcribe?{query}").status_code == status
 
 

@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from serve_app.api.dialects import (
     KEY_HEADERS,
-    KEY_PARAMETER,
+    KEY_PARAMETERS,
     KEY_SCHEMES,
     KEY_SUBPROTOCOL_PREFIX,
 )
@@ -21,7 +21,7 @@ OPEN_PATHS = PROBES | {"/"}
 
 _HEADERS = tuple(name.encode() for name in KEY_HEADERS)
 _SCHEMES = tuple(scheme.encode() for scheme in KEY_SCHEMES)
-_PARAMETER = KEY_PARAMETER.encode()
+_PARAMETERS = tuple(name.encode() for name in KEY_PARAMETERS)
 _AUTHORIZATION = b"authorization"
 _SUBPROTOCOLS = b"sec-websocket-protocol"
 _SUBPROTOCOL_PREFIX = KEY_SUBPROTOCOL_PREFIX.encode()
@@ -78,7 +78,7 @@ def sent_keys(scope: Scope, configured: bytes) -> list[bytes]:
     """What a request sends as its key, best guess first: at most two readings of each header.
 
     ``configured`` is the lower-case name of the operator's header, which is read in addition to
-    ``KEY_HEADERS``, ``KEY_PARAMETER`` and the subprotocols that a WebSocket offers. If one is sent
+    ``KEY_HEADERS``, ``KEY_PARAMETERS`` and the subprotocols that a WebSocket offers. If one is sent
     twice, only the first counts.
     """
     first: dict[bytes, bytes] = {}
@@ -92,9 +92,11 @@ def sent_keys(scope: Scope, configured: bytes) -> list[bytes]:
             found.append(rest.strip())
         if name != _AUTHORIZATION or name == configured:
             found.append(value)
-    if _PARAMETER in scope["query_string"].lower():
-        pairs = parse_qsl(scope["query_string"])
-        found += [value for name, value in pairs if name.lower() == _PARAMETER][:1]
+    query = scope["query_string"].lower()
+    for parameter in _PARAMETERS:
+        if parameter in query:
+            pairs = parse_qsl(scope["query_string"])
+            found += [value for name, value in pairs if name.lower() == parameter][:1]
     found += _offered(first.get(_SUBPROTOCOLS, b""))
     return [key for key in found if key]
 

@@ -16,8 +16,8 @@ from serve_app.api.call import MODEL_HEADER, Call, CallContext, Source
 from serve_app.api.edge.state import RequestState
 from serve_app.api.facades.deepgram_request import (
     CALLERS_NAMES,
-    DEEPGRAMS_MODEL,
     ListenRequest,
+    choose_model,
     read_query,
 )
 from serve_app.api.render.deepgram import metadata, results
@@ -38,11 +38,7 @@ def install_deepgram(app: FastAPI, context: CallContext) -> None:
     async def listen(request: Request) -> JSONResponse:
         call = Call(request, context)
         asked = read_query(request.query_params.multi_items(), settings.options)
-        try:
-            call.choose_model(asked.model)
-        except InvalidRequest as unknown:
-            if not DEEPGRAMS_MODEL.fullmatch(asked.model):
-                raise InvalidOption(f"model: {unknown.message}", field="model") from None
+        choose_model(call.choose_model, asked.model)
         audio = await call.receive(_source(remote, asked))
         sha256 = await asyncio.to_thread(lambda: hashlib.sha256(audio).hexdigest())
         if asked.pcm_header and not audio.startswith(b"RIFF"):

@@ -1,7 +1,7 @@
 """Deepgram's query: what it wants in the answer, and the options that it sets."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from serve_app.api.render.deepgram import Parts
 from serve_app.api.sources.bare_samples import wav_header
-from serve_app.errors import InvalidOption
+from serve_app.errors import InvalidOption, InvalidRequest
 from serve_app.options import (
     OptionLimits,
     ParsedOptions,
@@ -102,6 +102,18 @@ def read_query(query: Iterable[tuple[str, str]], limits: OptionLimits) -> Listen
         extra=dict(pair.partition(":")[::2] for pair in fields.extra),
         pcm_header=_pcm_header(fields),
     )
+
+
+def choose_model(choose: Callable[[str], None], name: str) -> None:
+    """Let ``choose`` note the model that a caller names, unless it is one of Deepgram's.
+
+    Raises ``InvalidOption`` if there is no such model.
+    """
+    try:
+        choose(name)
+    except InvalidRequest as unknown:
+        if not DEEPGRAMS_MODEL.fullmatch(name):
+            raise InvalidOption(f"model: {unknown.message}", field="model") from None
 
 
 def _is_off(texts: Iterable[str]) -> bool:

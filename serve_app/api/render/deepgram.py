@@ -47,10 +47,9 @@ def results(transcript: Transcript, parts: Parts) -> dict[str, Any]:
 
 def _channel(transcript: Transcript, parts: Parts) -> dict[str, Any]:
     words = _words(transcript)
-    alternative: dict[str, Any] = {
+    alternative = alternative_of(words, parts) | {
         "transcript": "".join(segment.text for segment in transcript.segments).strip(),
         "confidence": _confidence(transcript, words),
-        "words": [_word(word, parts) for word in words],
     }
     if parts.paragraphs:
         alternative["paragraphs"] = _paragraphs(words)
@@ -61,20 +60,45 @@ def _channel(transcript: Transcript, parts: Parts) -> dict[str, Any]:
     return channel
 
 
+def alternative_of(words: Sequence[Word], parts: Parts) -> dict[str, Any]:
+    """An alternative with these words."""
+    return {
+        "transcript": _text(words),
+        "confidence": _mean(words),
+        "words": [_word(word, parts) for word in words],
+    }
+
+
 def metadata(request_id: str, sha256: str, transcript: Transcript, model: str) -> dict[str, Any]:
     """The ``metadata`` of an answer that is made now; ``sha256`` is the audio's, in hex."""
-    model_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"whisper-ox:{model}"))
+    model_id, info = model_of(model)
+    n_channels = len(transcript.channels) or 1
+    return {
+        **audio_metadata(request_id, sha256, transcript.duration_seconds, n_channels),
+        "models": [model_id],
+        "model_info": {model_id: info},
+    }
+
+
+def audio_metadata(
+    request_id: str, sha256: str, seconds: float, n_channels: int = 1
+) -> dict[str, Any]:
+    """What ``metadata`` says of the audio alone."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     return {
         "transaction_key": "deprecated",
         "request_id": request_id,
         "sha256": sha256,
         "created": now.replace("+00:00", "Z"),
-        "duration": round(transcript.duration_seconds, 3),
-        "channels": len(transcript.channels) or 1,
-        "models": [model_id],
-        "model_info": {model_id: {"name": model, "version": "whisper", "arch": "whisper"}},
+        "duration": round(seconds, 3),
+        "channels": n_channels,
     }
+
+
+def model_of(name: str) -> tuple[str, dict[str, str]]:
+    """The id of a model, made of its name, and what is told of it."""
+    model_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"whisper-ox:{name}"))
+    return model_id, {"name": name, "version": "whisper", "arch": "whisper"}
 
 
 def _words(transcript: Transcript) -> list[Word]:

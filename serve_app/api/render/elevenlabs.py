@@ -77,6 +77,11 @@ def _transcript(
     return found
 
 
+def spaced_words(words: Sequence[Word]) -> list[dict[str, Any]]:
+    """The words of one channel, and the spaces between them."""
+    return [*_words([(word, None) for word in words], Parts())]
+
+
 def _words(words: Sequence[tuple[Word, int | None]], parts: Parts) -> Iterator[dict[str, Any]]:
     """The words, and the spaces between them."""
     end = 0.0

@@ -146,6 +146,25 @@ const calls = {
     const said = texts(answer).map((text) => text.replace(/[.!]/g, "").toLowerCase());
     return `${said} ${order} ${answer.metadata.channels}`;
   },
+  "deepgram: live": async () => {
+    const socket = await deepgram.listen.v1.connect({
+      model: "nova-3",
+      language: "en",
+      Authorization: `Token ${apiKey}`,
+    });
+    const finals = [];
+    const ended = new Promise((close, failed) => {
+      socket.on("message", (one) => one.is_final && finals.push(one.channel.alternatives[0].transcript));
+      socket.on("close", close);
+      socket.on("error", failed);
+    });
+    socket.connect();
+    await socket.waitForOpen();
+    socket.sendMedia(audio);
+    socket.sendCloseStream({ type: "CloseStream" });
+    await ended;
+    return finals.join(" ");
+  },
   "deepgram: not audio": async () =>
     listen(Buffer.from("not audio")).catch(
       (error) => `${error.constructor.name} ${error.statusCode} ${error.body.err_code}`,
