@@ -11,7 +11,7 @@ from serve_app.serving.before_ray import prepared_for_ray
 COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
-@click.command()
+@click.command(short_help="Tell what would keep a server from running.")
 @server_options
 @click.pass_context
 def check(

@@ -23,7 +23,7 @@ FORMATS = {
 STDOUT = "-"
 
 
-@click.command()
+@click.command(short_help="Transcribe audio files and folders.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "-f",
