@@ -13,7 +13,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serve_app import metrics
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip, Samples
@@ -338,6 +338,12 @@ class LiveSession:
 
     def _final(self, ended: _Ended, transcript: Transcript, words: Words) -> Final:
         place = ended.utterance
+        # Alignment stretches a first word back over the silence before it.
+        earliest = max(_seconds(place.start), self._last_word.end if self._last_word else 0.0)
+        words = tuple(
+            replace(word, start=max(word.start, earliest), end=max(word.end, earliest))
+            for word in words
+        )
         text = "".join(word.word for word in words).strip()
         if words:
             self._language, self._last_word = transcript.language, words[-1]

@@ -4,6 +4,7 @@ import asyncio
 import io
 import wave
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -42,10 +43,21 @@ class SlowService(DeafService):
         self.callers.append(caller)
         self.clips.append(clip)
         await self._answer()
-        middle = clip.seconds / 2
-        word = Word(middle - 0.1, middle + 0.1, " hello", 0.9)
+        start, end = self.place(clip)
+        word = Word(start, end, " hello", 0.9)
         segment = Segment(word.start, word.end, " hello", -0.1, 0.0, 1.0, 0.0, 0, (1,), (word,))
         return Transcript((segment,), "en", 1.0, clip.seconds, clip.seconds)
+
+    def place(self, clip: AudioClip) -> tuple[float, float]:
+        """Where the word begins and ends."""
+        return clip.seconds / 2 - 0.1, clip.seconds / 2 + 0.1
+
+
+class StretchingService(SlowService):
+    """Its word begins before the utterance, as alignment may have it."""
+
+    def place(self, clip: AudioClip) -> tuple[float, float]:
+        return max(0.0, clip.seconds - 2.0), clip.seconds
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +138,16 @@ def test_finals_come_in_order_and_a_word_of_the_context_is_not_told_again(
     assert service.clips[1].seconds > service.clips[0].seconds
     starts = [word.start for final in events for word in final.words]
     assert starts == sorted(set(starts))
+
+
+def test_words_begin_in_their_utterance(utterance: Samples) -> None:
+    said = np.concatenate([utterance, utterance, utterance])
+    finals = [one for one in heard(StretchingService(errors()), said) if isinstance(one, Final)]
+    assert len(finals) == 3
+    for before, after in pairwise(finals):
+        pause_seconds = after.start - before.end
+        assert pause_seconds > 0.5  # a second, less what is kept around speech
+        assert after.start == after.words[0].start
 
 
 def test_a_client_faster_than_the_model_is_held_back(utterance: Samples) -> None:
