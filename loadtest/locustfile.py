@@ -261,7 +261,7 @@ class Levels(LoadTestShape):  # type: ignore[misc]  # locust has no types for us
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags besides locust's own."""
+    """Flags apart from locust's own."""
     LoadPlan.add_arguments(parser)
     parser.add_argument("--records", default="", help="write every request to this file")
 

@@ -137,7 +137,7 @@ class PlainWhisper:
         partial.replace(self._cache_file)
 
     def _identity(self) -> dict[str, Any]:
-        """All that a transcript depends on besides the clip and its language."""
+        """All that a transcript depends on apart from the clip and its language."""
         weights = (self._path / "model.bin").read_bytes()
         return {
             "weights_sha256": hashlib.sha256(weights).hexdigest(),

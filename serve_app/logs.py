@@ -26,7 +26,7 @@ _OTHERS = ("faster_whisper", "opentelemetry", "asyncio", "concurrent.futures", "
 """Loggers of this process that would otherwise print in formats of their own."""
 
 _SAFE_MESSAGES = (MemoryError, RuntimeError, NotReady)
-"""Exceptions whose messages are about the machine (memory, CTranslate2, CUDA), besides Python's own
+"""Exceptions whose messages are about the machine (memory, CTranslate2, CUDA). So are those of
 ``OSError``. A ``KeyError`` or a ``ValueError`` may quote a prompt or a transcript."""
 
 _UNPRINTABLE = re.compile(

@@ -125,7 +125,7 @@ def profile_of(
 
 
 def server_cost(server: Server, model: str) -> ServerCost:
-    """What ``server`` needs besides the engine. Nobody else may use it."""
+    """What ``server`` needs apart from the engine. Nobody else may use it."""
     audio, options = speech_wav(15.0), english_options(model)
     with httpx.Client(timeout=TIMEOUT_SECONDS) as http:
 

@@ -28,7 +28,7 @@ from serve_app.options import TranscribeOptions, check_against_model
 from serve_app.service import SpeechService
 
 NORMAL, MESSAGE_TOO_BIG, INTERNAL_ERROR = 1000, 1009, 1011
-"""WebSocket close codes (RFC 6455, section 7.4.1) besides those of a refused handshake."""
+"""WebSocket close codes (RFC 6455, section 7.4.1) apart from those of a refused handshake."""
 
 MOST_REASON_BYTES = 123
 """RFC 6455, section 5.5: a control frame holds 125 bytes, of which the code takes two."""

@@ -2,7 +2,7 @@
 
 The values are those of faster-whisper's ``FeatureExtractor``, to the last bit. faster-whisper
 computes a whole clip at once, which takes 1 MB per second of audio. The frames depend on only one
-thing besides the samples around them: everything that is 80 dB quieter than the loudest frame is
+thing apart from the samples around them: everything that is 80 dB quieter than the loudest frame is
 raised to that level. So a first pass finds the loudest frame, and a window's frames are computed
 when the window is heard.
 """

@@ -33,8 +33,8 @@ class RequestState:
     """One HTTP request or WebSocket. The edge makes it, and others add what they learn.
 
     ``path`` is written as in the routes: without the prefix that Serve gives the application and
-    without slashes at its end. ``hold`` reserves memory that the request needs besides its body of
-    ``body_bytes``. The caller wrote ``bare_options`` without the prefix that the dialect gives
+    without slashes at its end. ``hold`` reserves memory that the request needs in addition to
+    its ``body_bytes``. The caller wrote ``bare_options`` without the prefix that the dialect gives
     options. ``log`` holds further fields of the log line. ``status`` is 0 until the answer begins,
     and ``first_byte_seconds`` is the time from the request's head to that; for a WebSocket both are
     about its handshake.

@@ -145,6 +145,6 @@ class _Definition(BaseModel):
 
 
 class _Query(BaseModel):
-    """The parameter of short audio besides ``language``."""
+    """The parameter of short audio apart from ``language``."""
 
     format: Annotated[str, Choice(("simple", "detailed"))] = "simple"

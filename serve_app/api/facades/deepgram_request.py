@@ -130,7 +130,7 @@ _FLAG = Flag()
 
 
 class _Fields(BaseModel):
-    """Deepgram's parameters that mean something here, besides ``language``."""
+    """Deepgram's parameters that mean something here, apart from ``language``."""
 
     model: str = "whisper"
     detect_language: tuple[str, ...] = ()

@@ -85,7 +85,7 @@ def read_request(form: Form, limits: OptionLimits) -> ConvertRequest:
 
 @dataclass(frozen=True)
 class _Formats(Kind):
-    """Formats besides JSON: a JSON list of objects, of which ``format`` counts."""
+    """Formats apart from JSON: a JSON list of objects, of which ``format`` counts."""
 
     @override
     def read(self, value: object, limits: OptionLimits) -> tuple[str, ...]:

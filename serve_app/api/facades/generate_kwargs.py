@@ -42,7 +42,7 @@ def read_options(
 
     Of an option's values, that in ``generate_kwargs`` counts, else the last in the form, else the
     last in the query; ``ignored`` has the others as ``form.name`` and ``query.name``. If the form
-    ``is_complete``, its file parts besides the audio count as unknown options. ``model`` is one as
+    ``is_complete``, its other file parts count as unknown options. ``model`` is one as
     well unless it is read ``with_model``.
 
     The request's state learns which options stand beside ``generate_kwargs``, so that errors name

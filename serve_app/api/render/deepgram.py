@@ -22,7 +22,7 @@ _CLOSING = "\"'”’»)]"
 
 @dataclass(frozen=True)
 class Parts:
-    """What an answer has besides the text and its words."""
+    """What an answer has in addition to the text and its words."""
 
     punctuated_words: bool = False
     paragraphs: bool = False

@@ -12,12 +12,12 @@ from serve_app.settings import SubtitleSettings
 from serve_app.transcript import Transcript, Word
 
 FORMATS = {"srt": "application/x-subrip", "txt": "text/plain"}
-"""Formats that a transcript can have besides JSON, and their types."""
+"""Formats that a transcript can have apart from JSON, and their types."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What an answer has besides the text.
+    """What an answer has in addition to the text.
 
     ``granularity``: "none", "word" or "character", of times. ``formats`` are some of
     :data:`FORMATS`. If ``is_combined``, the words of all channels are in one list.

@@ -28,7 +28,7 @@ NEVER_LAST = frozenset("“‘「『（〔【《〈［｛([{$￥¥เแโใ�
 and some vowels of Thai and Lao belong to the letter before or after them."""
 
 SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
-"""Thai, Lao, Burmese and Khmer; besides these, the wide scripts but Korean's have no spaces."""
+"""Thai, Lao, Burmese and Khmer. All wide scripts but Korean lack spaces as well."""
 HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff]")
 
 RIGHT_TO_LEFT_MARK = "\u200f"

@@ -25,7 +25,7 @@ MAX_FILES = 4
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 256 * 1024
 MAX_FIELDS_BYTES = 1024 * 1024
-"""Most bytes of all text fields together, names included, besides one of the longest."""
+"""Most bytes of all text fields together, names included, apart from one of the longest."""
 
 MAX_FRAMING_BYTES = 64 * 1024
 """Most bytes of all boundaries and part headers together. python-multipart reads some of them byte

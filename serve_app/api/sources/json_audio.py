@@ -33,13 +33,13 @@ async def read_json_form(request: Request, on_head: OnHead) -> Form:
     whole body has come.
 
     Raises ``InvalidRequest`` if the body breaks off, is not such an object or holds no base64, and
-    ``FormTooLarge`` if there is too much besides the audio.
+    ``FormTooLarge`` if there is too much apart from the audio.
     """
     body = await read_raw_body(request, lambda head: None)
     start, end = _place_of_audio(body)
     if len(body) - (end - start) > MAX_FIELD_BYTES:
         raise FormTooLarge(
-            f"The body has more than {MAX_FIELD_BYTES} bytes besides the audio, the most it may "
+            f"The body has more than {MAX_FIELD_BYTES} bytes apart from the audio, the most it may "
             f'have. The audio belongs in {AUDIO_FIELD}, as {{"data": "<base64>"}}.'
         )
     text = (body[:start] + body[end:]).decode("utf-8", "replace")
