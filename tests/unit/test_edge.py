@@ -116,6 +116,37 @@ def test_a_claim_over_the_limit_is_refused_before_a_byte_is_read() -> None:
     assert outcome(answer) == (413, "body_too_large")
 
 
+TOO_LONG = [(f"x-{n}", b"x" * 100) for n in range(20)]
+
+
+def test_the_rest_of_a_refused_body_is_read_so_that_the_client_sees_the_answer() -> None:
+    answer = sent([b"x" * 100, b"x" * 100, b"last"], TOO_LONG)
+    assert outcome(answer) == (431, "headers_too_large")
+    assert [message.get("more_body", False) for message in answer.sent[1:]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "header", [("expect", b"100-continue"), ("content-length", b"20000000")], ids=["asks", "long"]
+)
+def test_a_refused_body_that_is_not_on_its_way_or_is_too_long_is_not_read(
+    header: tuple[str, bytes],
+) -> None:
+    limits = HttpSettings(max_header_bytes=1_024)
+    scope = http_scope(headers=[*TOO_LONG, header])
+    answer = asked(edge(limits=limits), scope, [])
+    assert outcome(answer) == (431, "headers_too_large")
+    assert [message.get("more_body", False) for message in answer.sent[1:]] == [False]
+
+
+def test_a_refused_client_that_sends_nothing_more_is_waited_for_only_briefly() -> None:
+    async def scene() -> float:
+        began = asyncio.get_running_loop().time()
+        await ask(edge(), http_scope(headers=TOO_LONG), [b"x", 1e6])
+        return asyncio.get_running_loop().time() - began
+
+    assert run_at_once(scene()) < 10
+
+
 def test_a_body_without_a_claim_is_refused_where_it_passes_the_limit() -> None:
     answer = sent([b"x" * 900, b"x" * 900, b"x" * 900, 1_000.0])
     assert outcome(answer) == (413, "body_too_large")

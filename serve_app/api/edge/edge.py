@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve_app.api.edge.cors import readable_by
 from serve_app.api.edge.drain import Drain, DrainStage
 from serve_app.api.edge.key_check import KeyCheck
+from serve_app.api.edge.linger import lingering
 from serve_app.api.edge.record import Recorder
 from serve_app.api.edge.state import RequestState
 from serve_app.api.edge.upload import HeldBytes, Upload, check_head
 from serve_app.api.error_answers import refuse
-from serve_app.errors import WhisperOxError
+from serve_app.errors import InvalidRequest, UploadTimeout, WhisperOxError
 from serve_app.settings import HttpSettings
 
 _WEBSOCKET_STATUSES = {"websocket.accept": 101, "websocket.close": 403}
@@ -63,17 +64,21 @@ class Edge:
                 admitted.enter_context(self._drain.counting(scope, state))
                 admitted.enter_context(self._keys.holding(scope, state))
             except WhisperOxError as error:
+                if scope["type"] == "http" and not isinstance(error, InvalidRequest):
+                    send = lingering(scope, receive, send)
                 await refuse(scope, receive, send, error)
                 return
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)
                 return
+            upload = Upload(receive, self._limits, self._held, state)
             try:
-                upload = Upload(receive, self._limits, self._held, state)
                 await upload.serve(self._app, scope, send)
             except Exception as error:
                 if state.status:
                     raise  # half of the answer is out: the server breaks the connection
+                if not (upload.is_complete or isinstance(error, UploadTimeout)):
+                    send = lingering(scope, receive, send)
                 await refuse(scope, receive, send, error)
 
     def _noting(self, send: Send, state: RequestState) -> Send:

@@ -100,7 +100,8 @@ class Upload:
         self._state = state
         self._patience = anyio.CancelScope()
         self._must_be_complete = self._must_go_on = anyio.current_time()
-        self._is_complete = False
+        self.is_complete = False
+        """Whether the whole body has come."""
         self._is_awaited = False
         self._goes_on = True
 
@@ -120,7 +121,7 @@ class Upload:
             raise self._too_late()
 
     async def _receive(self) -> Message:
-        if self._is_complete:
+        if self.is_complete:
             return await self._raw_receive()  # waits for the client to leave
         if self._goes_on:
             self._must_go_on = anyio.current_time() + self._limits.upload_idle_seconds
@@ -131,7 +132,7 @@ class Upload:
         self._patience.deadline = anyio.current_time() + self._limits.request_seconds
         n_bytes = len(message.get("body", b""))
         self._goes_on = n_bytes > 0
-        self._is_complete = not message.get("more_body", False)
+        self.is_complete = not message.get("more_body", False)
         self._state.body_bytes += n_bytes
         _check_body(self._state.body_bytes, self._limits)
         self._hold(n_bytes)
