@@ -14,7 +14,7 @@ import numpy as np
 from loadtest.chunks import read_english
 from loadtest.options import english_options
 from models import ModelError
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
@@ -52,7 +52,7 @@ def heard(model: str, device: str, compute_type: str, n_clips: int) -> list[str]
     except ModelError:
         clips = []  # neither a corpus nor a network
     shortest = sorted(clips, key=lambda clip: clip.seconds)[:n_clips]
-    audio = [audio_clip(clip.path) for clip in shortest] or [audio_clip(EXAMPLE_CLIP)]
+    audio = [audio_clip(clip.path) for clip in shortest] or [audio_clip(GOLDEN_CLIP)]
     options = TranscribeOptions.model_validate(english_options(model))
     with engine_of(model, device, compute_type=compute_type) as engine:
         return [text for clip in audio for text in hear(engine, [clip], options)]
@@ -88,7 +88,7 @@ def requests_per_second(engine: Engine, n: int) -> float:
         log_prob_threshold=None,
         no_speech_threshold=None,
     )
-    samples = np.resize(audio_clip(EXAMPLE_CLIP).samples, round(CLIP_SECONDS * SAMPLE_RATE_HZ))
+    samples = np.resize(audio_clip(GOLDEN_CLIP).samples, round(CLIP_SECONDS * SAMPLE_RATE_HZ))
     clip = AudioClip(samples, CLIP_SECONDS)
     hear(engine, [clip], options)
     began = time.perf_counter()

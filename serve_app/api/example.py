@@ -3,13 +3,8 @@
 Its audio is also the golden clip, which a model replica must transcribe before it serves.
 """
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-EXAMPLE_CLIP = Path(str(files("serve_app") / "assets" / "golden.wav"))
-"""A spoken "Hello world": ``en/hello_world.wav`` of pytest-audioeval 0.1.3 (MIT, see
-``assets/README.md``), resampled to 16 kHz PCM16."""
 
 EXAMPLE_OPTIONS = '{"language":"en","beam_size":5}'
 

@@ -19,10 +19,11 @@ from typing import Any
 from serve_app.options import TranscribeOptions
 
 BOUND_STEP = 64
-"""In tokens: about 15 s of English. Bounds are multiples of it, so that windows share batches."""
+"""In tokens: about 15 s of English. Bounds of samples are multiples of it, so that windows share
+batches."""
 
-TOKENS_PER_SECOND = 16
-"""More than the fastest speaker needs, in the language that takes the most tokens."""
+TOKENS_PER_SECOND = 12
+"""Enough for most languages. A text that is cut here is decoded again with twice as much room."""
 
 MOST_SAMPLINGS = 2
 
@@ -140,8 +141,8 @@ def samplings(temperatures: Sequence[float]) -> Sequence[float]:
 
 
 def length_bound(seconds: float) -> int:
-    """Tokens at which to stop the first attempt at a window of this many seconds."""
-    return ceil(seconds * TOKENS_PER_SECOND / BOUND_STEP) * BOUND_STEP
+    """Tokens at which to stop the first attempt at a window of up to this many seconds."""
+    return ceil(seconds * TOKENS_PER_SECOND)
 
 
 def sample_bound(attempt: Attempt, checks: Checks) -> int:

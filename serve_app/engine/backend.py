@@ -61,7 +61,7 @@ class WhisperBackend:
                 model.load_model()
 
     def choose_lone_decoding(
-        self, mel: npt.NDArray[np.float32], prompt: Sequence[int], eot: int
+        self, encoded: npt.NDArray[Any], prompt: Sequence[int], eot: int
     ) -> None:
         """Measure whether one worker's threads or every core decode a lone window sooner.
 
@@ -70,12 +70,11 @@ class WhisperBackend:
         the barriers cost more than the cores bring: for base in int8, one window takes 0.8 s with
         one thread and 1.0 to 1.8 s with two. With a large model or many cores they do not.
 
-        ``mel`` is a padded window, float32 [1, n_mels, n_frames], and ``eot`` the token that would
-        end its text early.
+        ``encoded`` is a window's encoder output, [1, n_frames / 2, d_model], and ``eot`` the token
+        that would end its text early.
         """
         if self._whole is None:
             return
-        [encoded] = _encode(self._whole, [mel])
         seconds = {
             every_core: min(_decoding_seconds(model, encoded, prompt, eot) for _ in range(TRIES))
             for every_core, model in ((False, self._shared), (True, self._whole))

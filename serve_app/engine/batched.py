@@ -24,9 +24,9 @@ from serve_app.engine.prompt import request_prompt
 from serve_app.engine.recovery import MOST_ROUNDS, Gap, Part, gaps_in, parts, spliced
 from serve_app.engine.request import WINDOW_SECONDS, Request
 from serve_app.engine.segments import segments_of_window, segments_of_words
-from serve_app.engine.speech import Cut
+from serve_app.engine.speech import Cut, cut_at_pauses, lead_seconds
 from serve_app.engine.tasks import Tasks
-from serve_app.engine.window import Detection, Policy, context_seconds
+from serve_app.engine.window import Detection, Policy, short_context
 from serve_app.engine.words import Heard, HeardWord, spoken_times
 from serve_app.options import TranscribeOptions
 
@@ -96,6 +96,10 @@ class BatchedPipeline:
         heard: dict[int, Heard] = {}
         if language is None:
             language, heard = await self._listen(cuts)
+        if self._speech is not None and self._partial_context:
+            n_heard = max(heard, default=-1) + 1
+            cuts = [*cuts[:n_heard], *cut_at_pauses(cuts[n_heard:], lead_seconds(self._options))]
+            self._expect(cuts[n_heard:])
         tokenizer = self._tokenizer(language.code)
         policy = self._policy(tokenizer, self._detection(is_given=not heard))
         segments: list[Segment] = []
@@ -202,7 +206,7 @@ class BatchedPipeline:
         """Tell the scheduler how much work will come."""
         work_seconds = WINDOW_SECONDS * len(cuts)
         if self._partial_context:
-            work_seconds = sum(context_seconds(cut.seconds) for cut in cuts)
+            work_seconds = sum(short_context(cut.seconds).seconds for cut in cuts)
         self._engine.scheduler.expect(self._request, work_seconds)
 
     def _hear_many(self) -> None:

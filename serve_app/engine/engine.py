@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import ctranslate2
 import numpy as np
+import numpy.typing as npt
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
@@ -22,10 +23,11 @@ from serve_app.engine.health import Health
 from serve_app.engine.hearing import Ear
 from serve_app.engine.kernels import choose_kernels
 from serve_app.engine.prompt import Vocabulary
-from serve_app.engine.queue import BatchLimits
+from serve_app.engine.queue import BatchLimits, Stage
 from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
-from serve_app.engine.window import FULL_FRAMES, Policy, Window
+from serve_app.engine.silence import SilentTail, golden_window
+from serve_app.engine.window import Policy, Window
 from serve_app.engine.words import Heard
 from serve_app.errors import NotReady
 from serve_app.options import ModelFacts
@@ -96,7 +98,7 @@ class Engine:
         self.vocabulary = Vocabulary.of(self.whisper.hf_tokenizer)
         self.facts = self._facts(local.name)
         self.backend = WhisperBackend(self.whisper.model, whole)
-        self._choose_lone_decoding()
+        tail = SilentTail(self._encode_golden_clip())
         if kernels:
             decoder = "every core" if self.backend.decodes_alone_on_every_core else "one worker"
             logger.info("CPU kernels: %s; a lone request is decoded by %s", kernels, decoder)
@@ -108,7 +110,8 @@ class Engine:
             Admission(bounds, settings.max_concurrent_requests, self.workers),
             health=Health(settings.stall_seconds),
         )
-        self._ear = Ear(self.whisper, self.vocabulary, sink)
+        by_one = self.limits().encode == 1
+        self._ear = Ear(self.whisper, self.vocabulary, tail, sink, encodes_batches=not by_one)
         self._preparation = ThreadPoolExecutor(cores, "preparation")
         # Speech detection and spectra of many long files at once would take every core from the
         # model. What is short never waits for them.
@@ -162,12 +165,16 @@ class Engine:
             spread=on_cpu,
         )
 
-    def _choose_lone_decoding(self) -> None:
-        """See :meth:`WhisperBackend.choose_lone_decoding`. It does not matter what is decoded."""
+    def _encode_golden_clip(self) -> npt.NDArray[Any]:
+        """Encode the golden clip as a full window. With it, choose how a lone window is decoded:
+        see :meth:`WhisperBackend.choose_lone_decoding`.
+        """
         model = self.whisper.model
         tokenizer = Tokenizer(self.whisper.hf_tokenizer, model.is_multilingual, "transcribe", "en")
-        silence = np.zeros((1, model.n_mels, FULL_FRAMES), np.float32)
-        self.backend.choose_lone_decoding(silence, tokenizer.sot_sequence, tokenizer.eot)
+        mel = golden_window(self.whisper.feature_extractor)
+        [encoded] = self.backend.run(Stage.ENCODE, (), [mel], alone=True)
+        self.backend.choose_lone_decoding(encoded, tokenizer.sot_sequence, tokenizer.eot)
+        return np.array(encoded)
 
     def _facts(self, name: str) -> ModelFacts:
         multilingual: bool = self.whisper.model.is_multilingual

@@ -26,20 +26,23 @@ from serve_app.engine.attempts import (
 )
 from serve_app.engine.prompt import Vocabulary
 from serve_app.engine.queue import Step
+from serve_app.engine.silence import SilentTail
 from serve_app.engine.steps import Encoded, align_step, detect_step, encode_step, generate_step
 from serve_app.engine.window import (
-    FULL_FRAMES,
+    FULL,
     MEL_FRAMES_PER_SECOND,
+    Context,
     Detection,
     Policy,
     Window,
-    context_frames,
+    short_context,
+    wide_context,
 )
 from serve_app.engine.words import Heard, HeardWord, aligned_words, trimmed
 
 WIDEN = Checks(compression_ratio=2.4, log_prob=-0.5, no_speech=None)
-"""When a window that was encoded in part is decoded again in full. These thresholds do not depend
-on the caller's, because the cut must not harm the text."""
+"""When a window that was encoded in part is encoded again with more silence. These thresholds do
+not depend on the caller's, because the cut must not harm the text."""
 
 SURE_LOGPROB = -0.25
 """A text that is this probable per token is in the right language, so nothing else is asked. This
@@ -57,17 +60,26 @@ Words = tuple[HeardWord, ...]
 
 
 class Ear:
-    """Makes the hearings for one model."""
+    """Makes the hearings for one model.
+
+    ``tail`` follows what is encoded of a short window. ``encodes_batches``: windows are encoded
+    several at a time, so there must be few lengths of them.
+    """
 
     def __init__(
         self,
         whisper: WhisperModel,
         vocabulary: Vocabulary,
+        tail: SilentTail,
         sink: metrics.Sink = metrics.NO_METRICS,
+        *,
+        encodes_batches: bool = False,
     ) -> None:
         self.whisper = whisper
         self.vocabulary = vocabulary
+        self.tail = tail
         self.sink = sink
+        self.encodes_batches = encodes_batches
 
     def hearing(self, window: Window, policy: Policy) -> Generator[Step, Any, Heard]:
         """The steps of one window, and what was heard in it."""
@@ -92,18 +104,22 @@ class _Hearing:
         self._prompt: Sequence[int] = policy.prompt
         self._encoded: Encoded
         self._is_decoded = False
+        self._bound: int
 
     def steps(self) -> Generator[Step, Any, Heard]:
         policy = self._policy
-        is_partial = policy.partial_context
-        yield from self._encode(context_frames(self._window.seconds) if is_partial else FULL_FRAMES)
+        seconds = self._window.seconds
+        context = short_context(seconds) if policy.partial_context else FULL
+        self._bound = length_bound(context.most_seconds)
+        yield from self._encode(context)
         language, probability = None, 0.0
         if policy.detection is Detection.ALWAYS:
             language, probability = yield from self._detect()
             self._prompt = self._vocabulary.in_language(self._prompt, language)
         best = yield from self._decode()
-        if policy.widens and self._encoded.n_frames < FULL_FRAMES and _is_doubtful(best):
-            yield from self._encode(FULL_FRAMES)
+        if policy.widens and context != FULL and _is_doubtful(best):
+            self._bound *= 2
+            yield from self._encode(wide_context(seconds))
             best = yield from self._decode()
         if policy.detection is Detection.IN_DOUBT and not _is_sure(best):
             best = yield from self._other_language(best)
@@ -112,9 +128,11 @@ class _Hearing:
         words = (yield from self._align(best)) if policy.aligns else None
         return Heard(best, language, probability, words)
 
-    def _encode(self, n_frames: int) -> Generator[Step, Any, None]:
+    def _encode(self, context: Context) -> Generator[Step, Any, None]:
+        n_frames = context.decoded if self._ear.encodes_batches else context.encoded
         output = yield encode_step(self._window.padded(n_frames))
-        self._encoded = Encoded(output, n_frames)
+        whole = self._ear.tail.after(output, context.decoded)
+        self._encoded = Encoded(whole, context.decoded)
         self._is_decoded = False
 
     def _detect(self) -> Generator[Step, Any, tuple[int, float]]:
@@ -124,8 +142,7 @@ class _Hearing:
 
     def _decode(self) -> Generator[Step, Any, Attempt]:
         """The first attempt with the encoding and the prompt at hand."""
-        bound = length_bound(self._encoded.n_frames / MEL_FRAMES_PER_SECOND)
-        return (yield from self._attempts(self._prompt, self._policy.options, bound))[0]
+        return (yield from self._attempts(self._prompt, self._policy.options, self._bound))[0]
 
     def _other_language(self, given: Attempt) -> Generator[Step, Any, Attempt]:
         """``given``, the text in the caller's language, or a text in a language that fits better.

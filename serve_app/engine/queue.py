@@ -119,7 +119,7 @@ class BatchLimits:
     decode: int = 8
     bulk_decode: int = 8
     bulk_workers: int | None = None
-    slack_seconds: float = 15.0
+    slack_seconds: float = 30.0
     spread: bool = True
 
     def of(self, stage: Stage) -> int:

@@ -30,15 +30,28 @@ BATCHED_SILENCE_MS = 160
 """Silence that ends a stretch of speech in faster-whisper's batched pipeline by default."""
 
 
+LONG_SECONDS, SHORTEST_PART_SECONDS = 5.0, 2.5
+"""A window with more speech than the first value is divided at a pause, if both parts have as much
+as the second one."""
+
+ONSET_SECONDS = 0.1
+"""How late VAD may notice that somebody speaks."""
+
+PAUSE_SECONDS, CLEAR_PAUSE_SECONDS = 0.3, 1.0
+"""Silence at which a window may be divided, and silence that surely ends an utterance."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """The stretches of a clip that one window holds, one after the other.
 
     ``offset_seconds`` is where the window begins on the time line of its transcript.
+    ``lead_seconds``: so much at its start is silence that VAD has left before the speech.
     """
 
     stretches: tuple[Stretch, ...]
     offset_seconds: float
+    lead_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -75,6 +88,15 @@ def is_audible(samples: Samples) -> bool:
         return False
     # int16 has no positive counterpart of its lowest value, hence the Python numbers.
     return max(int(samples.max()), -int(samples.min())) >= SILENCE_PEAK
+
+
+def lead_seconds(options: TranscribeOptions) -> float:
+    """The silence that VAD leaves before speech after a pause, in seconds; rather less than more,
+    because some words begin softly.
+    """
+    given = options.vad_parameters.given() if options.vad_parameters else {}
+    pad_seconds = float(VadOptions(**given).speech_pad_ms) / 1000
+    return max(0.0, pad_seconds - ONSET_SECONDS)
 
 
 def uses_vad(options: TranscribeOptions) -> bool:
@@ -115,6 +137,34 @@ def cut_speech(speech: Sequence[Stretch], longest_seconds: float) -> list[Cut]:
             held = []
         held.append(stretch)
     return [*cuts, Cut(tuple(held), before / SAMPLE_RATE_HZ)] if held else cuts
+
+
+def cut_at_pauses(cuts: Iterable[Cut], lead_seconds: float) -> list[Cut]:
+    """``cuts``, those of more than ``LONG_SECONDS`` in two or more wherever somebody pauses.
+
+    Whisper often stops at the end of an utterance, so one window should not hold two of them. Nor
+    should it hold much less, because words are also told by those around them. ``lead_seconds`` is
+    what VAD has left of each pause before the speech.
+    """
+    return [part for cut in cuts for part in _cut_at_pauses(cut, lead_seconds)]
+
+
+def _cut_at_pauses(cut: Cut, lead_seconds: float) -> list[Cut]:
+    """``cut``, divided at its longest pause, and both parts again as long as that is possible."""
+    stretches = cut.stretches
+    best, place = (PAUSE_SECONDS, 0.0), 0
+    for n in range(1, len(stretches)):
+        shorter = min(total_samples(stretches[:n]), total_samples(stretches[n:])) / SAMPLE_RATE_HZ
+        pause = (stretches[n][0] - stretches[n - 1][1]) / SAMPLE_RATE_HZ
+        # Of two clear pauses, the one nearer to the middle is taken.
+        found = (min(pause, CLEAR_PAUSE_SECONDS), shorter)
+        if shorter >= SHORTEST_PART_SECONDS and found > best:
+            best, place = found, n
+    if not place or cut.seconds <= LONG_SECONDS:
+        return [cut]
+    first = Cut(stretches[:place], cut.offset_seconds, cut.lead_seconds)
+    second = Cut(stretches[place:], cut.offset_seconds + first.seconds, lead_seconds)
+    return [*_cut_at_pauses(first, lead_seconds), *_cut_at_pauses(second, lead_seconds)]
 
 
 def cut_clips(clips: Iterable[tuple[float, float]]) -> list[Cut]:

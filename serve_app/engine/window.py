@@ -16,29 +16,69 @@ MEL_FRAMES_PER_SECOND = 100
 FULL_FRAMES = 3_000
 """Mel frames of a full window, 30 s, to which Whisper pads every window."""
 
-CONTEXT_FRAMES = (800, 1_300, 1_800, 2_300, FULL_FRAMES)
-"""How many mel frames the encoder may see. There are few lengths, so that windows still share
-batches. They fit chunks of 5, 10, 15 and 20 s."""
+DECODED_FRAMES = (800, 1_300, 1_900, FULL_FRAMES)
+"""The lengths that the decoder may see, in mel frames. There are few of them, because windows of
+one length share batches. What was encoded is filled up with a silent tail."""
 
-MARGIN_FRAMES = 300
-"""The padding that must follow the audio, or the decoder misses the end of the speech, in seconds.
-Word error rates by margin are in ``loadtest/results/words-base-epyc-2c-2026-11-28.md``."""
+ENCODED_STEP, LEAST_ENCODED = 100, 800
+"""The encoder sees a multiple of the first number of mel frames, if windows are encoded one by one,
+and at least the second number. With less, one word in a wrong language is enough to be believed."""
+
+MARGIN_SECONDS, WIDE_MARGIN_SECONDS = 2.0, 10.0
+"""Silence that is encoded after the audio, or else the decoder misses the end of the speech. The
+second value is for a window in doubt. Word error rates by margin are in
+``loadtest/results/words-base-epyc-2c-2026-11-29.md``."""
 
 
-def context_frames(seconds: float) -> int:
-    """How many mel frames the encoder must see of a window with this much audio.
+@dataclass(frozen=True)
+class Context:
+    """How many mel frames of a window are encoded, and how many the decoder sees."""
+
+    encoded: int
+    decoded: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of it that are encoded."""
+        return self.encoded / MEL_FRAMES_PER_SECOND
+
+    @property
+    def most_seconds(self) -> float:
+        """The most audio of any window that shares batches with it, in seconds."""
+        if self.decoded == FULL_FRAMES:
+            return FULL_FRAMES / MEL_FRAMES_PER_SECOND
+        return self.decoded / MEL_FRAMES_PER_SECOND - MARGIN_SECONDS
+
+
+FULL = Context(FULL_FRAMES, FULL_FRAMES)
+
+
+def short_context(seconds: float) -> Context:
+    """The context of a window with this much audio.
 
     Whisper pads every window to 30 s, and the encoder's time does not depend on the content. But it
     accepts shorter input: its positions are sinusoids of absolute time, so the first frames mean
     the same with less silence after them.
     """
-    needed = ceil(seconds * MEL_FRAMES_PER_SECOND) + MARGIN_FRAMES
-    return next((frames for frames in CONTEXT_FRAMES if frames >= needed), FULL_FRAMES)
+    encoded = _encoded_frames(seconds, MARGIN_SECONDS)
+    return Context(encoded, _decoded_frames(encoded))
 
 
-def context_seconds(seconds: float) -> float:
-    """:func:`context_frames` in seconds."""
-    return context_frames(seconds) / MEL_FRAMES_PER_SECOND
+def wide_context(seconds: float) -> Context:
+    """The context of a window that has decoded badly: more silence is encoded, and the decoder sees
+    all of it.
+    """
+    return Context(_encoded_frames(seconds, WIDE_MARGIN_SECONDS), FULL_FRAMES)
+
+
+def _encoded_frames(seconds: float, margin: float) -> int:
+    needed = ceil((seconds + margin) * MEL_FRAMES_PER_SECOND / ENCODED_STEP) * ENCODED_STEP
+    return min(FULL_FRAMES, max(LEAST_ENCODED, needed))
+
+
+def _decoded_frames(n_frames: int) -> int:
+    """The least of ``DECODED_FRAMES`` that holds this many."""
+    return next(frames for frames in DECODED_FRAMES if frames >= n_frames)
 
 
 @dataclass(frozen=True)
@@ -80,8 +120,8 @@ class Policy:
     ``prompt`` holds the token ids before the text. ``options`` are the arguments of
     ``ctranslate2.models.Whisper.generate`` at temperature 0. ``temperatures`` are tried in turn
     while an attempt fails ``checks``. With ``partial_context`` a short window is encoded without
-    most of its padding, see :func:`context_frames`; with ``widens`` one that decodes badly is then
-    encoded in full. With ``aligns`` the words get times and probabilities.
+    most of its padding, see :func:`short_context`; with ``widens`` one that decodes badly is then
+    encoded with more of it. With ``aligns`` the words get times and probabilities.
     """
 
     prompt: tuple[int, ...]

@@ -22,6 +22,8 @@ LONGEST_WORD_SECONDS = 1.0
 """Longest time that one word covers, in seconds. Alignment stretches words over speech that the
 text leaves out."""
 
+LEAST_WORD_SECONDS = 0.1
+
 SECONDS_PER_DIGIT = 0.5
 """A telephone number is one word, but people read it digit by digit."""
 
@@ -58,8 +60,12 @@ class HeardWord:
         return (self.start + self.end) / 2
 
     def in_clip(self, cut: Cut) -> "HeardWord":
-        """The same word with times in the clip from which the window was cut."""
-        start, end = (cut.original(time, self.middle) for time in (self.start, self.end))
+        """The same word with times in the clip from which the window was cut.
+
+        Alignment begins with the window, so a first word seems to begin with the silence before it.
+        """
+        begin = max(self.start, min(cut.lead_seconds, self.end - LEAST_WORD_SECONDS))
+        start, end = (cut.original(time, self.middle) for time in (begin, self.end))
         return replace(self, start=start, end=max(start, end))
 
 

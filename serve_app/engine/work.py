@@ -7,7 +7,7 @@ its windows: a second of audio cut into a thousand clips is a thousand windows.
 from collections.abc import Sequence
 
 from serve_app.engine.request import WINDOW_SECONDS
-from serve_app.engine.window import context_seconds
+from serve_app.engine.window import short_context
 from serve_app.errors import AudioTooLarge, InvalidOption
 from serve_app.options import TranscribeOptions
 
@@ -63,7 +63,7 @@ def expected_work_seconds(
     """What :func:`expected_windows` cost, in window seconds."""
     windows = expected_windows(options, seconds)
     if partial_context and is_batched(options, seconds):
-        return sum(map(context_seconds, windows))
+        return sum(short_context(window).seconds for window in windows)
     return WINDOW_SECONDS * len(windows)
 
 

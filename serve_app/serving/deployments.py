@@ -18,7 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from serve_app import metrics
 from serve_app.api.app import build_api
 from serve_app.api.edge.drain import Drain, DrainStage, InProgress
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
 from serve_app.caller import Caller
@@ -80,7 +80,7 @@ class Transcriber(_Replica):
         # On a CPU the kernel ends a process that takes too much memory, so nothing can be learned.
         if self._engine.device == "cuda":
             try_largest_batches(self._engine)
-        golden = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=settings.audio)
+        golden = decode_audio(GOLDEN_CLIP.read_bytes(), limits=settings.audio)
         hearing = transcribe(self._engine, golden, TranscribeOptions(language="en"))
         with ThreadPoolExecutor(1) as thread:  # Serve's event loop is running in this one
             transcript = thread.submit(asyncio.run, hearing).result()

@@ -22,7 +22,8 @@ from ray.serve.handle import DeploymentHandle
 
 from models import resolve
 from serve_app.api.edge.drain import DrainStage, InProgress
-from serve_app.api.example import EXAMPLE_CLIP, curl_example
+from serve_app.api.example import curl_example
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.engine import hardware
 from serve_app.engine.budget import shared_out
 from serve_app.errors import NotReady
@@ -177,7 +178,7 @@ def _wait_until_ready(url: str, signals: StopSignals) -> None:
     print(
         f"whisper-ox: ready after {seconds:.0f} s on {url} "
         f"(documentation: {url}/docs; Ctrl-C stops). Try:\n\n"
-        f"  {curl_example(url, EXAMPLE_CLIP)}\n",
+        f"  {curl_example(url, GOLDEN_CLIP)}\n",
         flush=True,
     )
 

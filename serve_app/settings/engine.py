@@ -139,8 +139,9 @@ class EngineTunables(Settings):
     )
     partial_context: bool = Field(
         default=True,
-        description="Encode a short window without most of the silence that pads it to 30 s. A "
-        "window that decodes badly is encoded again in full.",
+        description="Cut speech into short windows at pauses, and encode these without most of the "
+        "silence that pads them to 30 s. A window that decodes badly is encoded again with more "
+        "of it.",
     )
     recover_speech: bool = Field(
         default=True,
@@ -149,7 +150,7 @@ class EngineTunables(Settings):
         "faster-whisper's own, to the letter. The option recover of a request takes precedence.",
     )
     slack_seconds: float = Field(
-        default=15.0,
+        default=30.0,
         ge=0,
         le=600,
         description="How far a window may move ahead of its fair turn to fill a batch, in seconds "

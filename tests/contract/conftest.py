@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from loadtest.server import Server, free_port, start_server
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.serving.profile import profile_path
 from tests.contract.scrape import REPORT_ENVIRONMENT
 from tests.contract.wire import wav
@@ -107,4 +107,4 @@ def stereo(hello: bytes) -> bytes:
 @pytest.fixture(scope="session")
 def hello() -> bytes:
     """A WAV that says "Hello world", 1.14 s."""
-    return EXAMPLE_CLIP.read_bytes()
+    return GOLDEN_CLIP.read_bytes()

@@ -11,7 +11,7 @@ import srt
 import webvtt
 
 from loadtest.server import Server, free_port
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from tests.contract.conftest import API_KEY
 from tests.contract.wire import silence
 
@@ -27,8 +27,8 @@ def transcribe(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
 def folder(tmp_path: Path) -> Path:
     """A recording, one below it, and a file that is not audio."""
     (tmp_path / "more").mkdir()
-    shutil.copy(EXAMPLE_CLIP, tmp_path / "one.wav")
-    shutil.copy(EXAMPLE_CLIP, tmp_path / "more" / "two.wav")
+    shutil.copy(GOLDEN_CLIP, tmp_path / "one.wav")
+    shutil.copy(GOLDEN_CLIP, tmp_path / "more" / "two.wav")
     (tmp_path / "notes.wav").write_text("not audio")
     return tmp_path
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("form", ["http://{}", "http://{}/", "{}"])
 def test_the_text_goes_to_standard_output(tiny_en: Server, form: str) -> None:
     url = form.format(tiny_en.url.removeprefix("http://"))
-    done = transcribe(EXAMPLE_CLIP, "--output", "-", "--url", url)
+    done = transcribe(GOLDEN_CLIP, "--output", "-", "--url", url)
     assert (done.returncode, done.stdout) == (0, "Hello World\n")
     assert "1.1 s of audio in " in done.stderr
 
@@ -65,19 +65,19 @@ def test_a_pattern_that_no_shell_expands_is_one(tiny_en: Server, folder: Path) -
 
 def test_json_has_everything_and_options_reach_the_model(tiny_en: Server) -> None:
     more = ["--format", "json", "--words", "--option", "beam_size=1", "--language", "English"]
-    told = json.loads(transcribe(EXAMPLE_CLIP, "-o", "-", "--url", tiny_en.url, *more).stdout)
+    told = json.loads(transcribe(GOLDEN_CLIP, "-o", "-", "--url", tiny_en.url, *more).stdout)
     assert (told["text"], told["language"]) == ("Hello World", "english")
     assert [word["word"] for word in told["words"]] == ["Hello", "World"]
 
 
 def test_an_option_that_does_not_exist_is_named(tiny_en: Server) -> None:
-    done = transcribe(EXAMPLE_CLIP, "-o", "-", "--url", tiny_en.url, "--option", "beem_size=1")
+    done = transcribe(GOLDEN_CLIP, "-o", "-", "--url", tiny_en.url, "--option", "beem_size=1")
     assert (done.returncode, done.stdout) == (0, "Hello World\n")
     assert "without effect: beem_size" in done.stderr
 
 
 def test_columns_have_start_end_and_text(tiny_en: Server) -> None:
-    done = transcribe(EXAMPLE_CLIP, "-o", "-", "--format", "tsv", "--url", tiny_en.url)
+    done = transcribe(GOLDEN_CLIP, "-o", "-", "--format", "tsv", "--url", tiny_en.url)
     head, row = (line.split("\t") for line in done.stdout.splitlines())
     assert head == ["start", "end", "text"]
     assert int(row[0]) < int(row[1]) and row[2] == "Hello World"
@@ -104,14 +104,14 @@ def test_the_key_comes_from_the_environment_or_is_asked_for(
     guarded: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WHISPER_API_KEY", raising=False)
-    refused = transcribe(EXAMPLE_CLIP, "-o", "-", "--url", guarded.url)
+    refused = transcribe(GOLDEN_CLIP, "-o", "-", "--url", guarded.url)
     assert (refused.returncode, "--key" in refused.stderr) == (1, True)
     monkeypatch.setenv("WHISPER_API_KEY", API_KEY)
-    assert "Hello" in transcribe(EXAMPLE_CLIP, "-o", "-", "--url", guarded.url).stdout
+    assert "Hello" in transcribe(GOLDEN_CLIP, "-o", "-", "--url", guarded.url).stdout
 
 
 def test_a_refusal_is_the_servers_own_sentence(tiny_en: Server) -> None:
-    done = transcribe(EXAMPLE_CLIP, "-o", "-", "--url", tiny_en.url, "--option", "beam_size=0")
+    done = transcribe(GOLDEN_CLIP, "-o", "-", "--url", tiny_en.url, "--option", "beam_size=0")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("golden.wav: beam_size")
 
@@ -119,14 +119,14 @@ def test_a_refusal_is_the_servers_own_sentence(tiny_en: Server) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "127.0.0.1:{port}", "nonsense"])
 def test_without_a_server_it_says_how_to_start_one(url: str) -> None:
     url = url.format(port=free_port())
-    done = transcribe(EXAMPLE_CLIP, "-o", "-", "--url", url)
+    done = transcribe(GOLDEN_CLIP, "-o", "-", "--url", url)
     assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (1, "", False)
     assert f"no server answers at {url}" in done.stderr
     assert "whisper-ox serve" in done.stderr
 
 
 def test_two_files_that_would_share_a_transcript_are_refused(folder: Path) -> None:
-    shutil.copy(EXAMPLE_CLIP, folder / "one.mp3")
+    shutil.copy(GOLDEN_CLIP, folder / "one.mp3")
     done = transcribe(folder / "one.wav", folder / "one.mp3")
     assert (done.returncode, "would both be written to" in done.stderr) == (2, True)
 

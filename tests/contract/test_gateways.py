@@ -19,7 +19,7 @@ import openai
 import pytest
 
 from loadtest.server import Server, free_port
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 
 ROOT = Path(__file__).parents[2]
 SOURCES = Path(__file__).parent / "gateways"
@@ -67,7 +67,7 @@ def environment(programs: Path, tiny_en: Server) -> dict[str, str]:
 def heard(programs: Path, tiny_en: Server, environment: dict[str, str]) -> dict[str, str]:
     """What each call of LiteLLM itself gives."""
     run = subprocess.run(
-        [programs / "python", SOURCES / "calls.py", tiny_en.url, EXAMPLE_CLIP],
+        [programs / "python", SOURCES / "calls.py", tiny_en.url, GOLDEN_CLIP],
         check=True,
         capture_output=True,
         text=True,
@@ -116,7 +116,7 @@ def client(proxy: str) -> openai.OpenAI:
 
 def ask(client: openai.OpenAI, **more: Any) -> Any:
     create: Any = client.audio.transcriptions.create
-    return create(file=EXAMPLE_CLIP, model="whisper", **more)
+    return create(file=GOLDEN_CLIP, model="whisper", **more)
 
 
 @pytest.mark.parametrize(

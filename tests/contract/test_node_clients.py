@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from loadtest.server import Server
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 
 SOURCES = Path(__file__).parent / "node"
 PLAIN = (
@@ -54,7 +54,7 @@ def heard(clients: Path, tiny_en: Server, stereo: bytes, tmp_path_factory: Any) 
     channels: Path = tmp_path_factory.mktemp("audio") / "stereo.wav"
     channels.write_bytes(stereo)
     run = subprocess.run(
-        ["node", "calls.mjs", tiny_en.url, str(EXAMPLE_CLIP), str(channels)],
+        ["node", "calls.mjs", tiny_en.url, str(GOLDEN_CLIP), str(channels)],
         cwd=clients,
         check=True,
         capture_output=True,

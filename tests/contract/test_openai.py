@@ -15,7 +15,7 @@ import webvtt
 
 from loadtest.server import Server
 from loadtest.speech import Clip, corpus_clips, registry_clips
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from tests.contract.conftest import API_KEY, MAX_BODY_BYTES, TWO_WINDOWS_KEY
@@ -53,8 +53,8 @@ def captions_of(text: str) -> list[Any]:
 def test_audio_comes_in_every_form_the_client_has(
     client: openai.OpenAI, hello: bytes, as_what: str
 ) -> None:
-    with EXAMPLE_CLIP.open("rb") as file:
-        forms = {"path": EXAMPLE_CLIP, "file": file, "bytes": hello, "named": ("a.wav", hello)}
+    with GOLDEN_CLIP.open("rb") as file:
+        forms = {"path": GOLDEN_CLIP, "file": file, "bytes": hello, "named": ("a.wav", hello)}
         answer = ask(client, forms[as_what])
     assert (answer.text, answer.usage.type, answer.usage.seconds) == (HEARD, "duration", 2)
 

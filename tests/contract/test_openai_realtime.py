@@ -22,8 +22,8 @@ from websockets.sync.client import connect
 from loadtest.server import Server
 from loadtest.speech import registry_clips
 from loadtest.wer import word_errors
-from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.api.facades.openai_realtime import PATHS
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from tests.contract.conftest import API_KEY
@@ -129,7 +129,7 @@ def test_the_example_of_the_page_prints_what_is_said(tiny_en: Server, tmp_path: 
     [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     script = tmp_path / "realtime.py"
     script.write_text(code)
-    command = [sys.executable, str(script), tiny_en.url, str(EXAMPLE_CLIP)]
+    command = [sys.executable, str(script), tiny_en.url, str(GOLDEN_CLIP)]
     shown = subprocess.run(command, capture_output=True, check=True, text=True)
     assert plain(shown.stdout) == "hello world"
 

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from loadtest.server import Server
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from tests.contract.conftest import API_KEY, API_KEY_HEADER, HASHED_KEY
 
 PAGE = Path(__file__).parents[2] / "docs" / "live.md"
@@ -115,7 +115,7 @@ def test_the_example_of_the_page_prints_what_is_said(tiny_en: Server, tmp_path: 
     script = tmp_path / "live.py"
     script.write_text(code)
     url = tiny_en.url.replace("http", "ws")
-    command = [sys.executable, str(script), url, str(EXAMPLE_CLIP)]
+    command = [sys.executable, str(script), url, str(GOLDEN_CLIP)]
     shown = subprocess.run(command, capture_output=True, check=True, text=True)
     assert shown.stdout.lower().startswith("hello")
 

@@ -11,11 +11,11 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis import HookContext
 
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.options import TranscribeOptions
 from tests.contract.wire import silence
 
-AUDIO = (EXAMPLE_CLIP.read_bytes(), silence(0.3), silence(0.0))
+AUDIO = (GOLDEN_CLIP.read_bytes(), silence(0.3), silence(0.0))
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"language": "en", "beam_size": 5},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loadtest.server import Server, start_server
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from tests.contract.wire import wav
 from tests.resilience.processes import assert_gone, ctrl_c
 from tests.shared_servers import name_servers
@@ -47,11 +47,11 @@ def shown_log(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def hello() -> bytes:
     """A WAV that says "Hello world", 1.14 s."""
-    return EXAMPLE_CLIP.read_bytes()
+    return GOLDEN_CLIP.read_bytes()
 
 
 def hellos(seconds: float) -> bytes:
     """A WAV that says "Hello world" every 1.6 s."""
-    speech = np.frombuffer(EXAMPLE_CLIP.read_bytes()[44:], np.int16)
+    speech = np.frombuffer(GOLDEN_CLIP.read_bytes()[44:], np.int16)
     said = np.concatenate([speech, np.zeros(25_600 - len(speech), np.int16)])
     return wav(np.tile(said, round(seconds / 1.6)))

@@ -13,7 +13,7 @@ import httpx
 import yaml
 
 from models import resolve
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.serving.before_ray import prepared_for_ray
 from tests.conditions import eventually
 
@@ -83,7 +83,7 @@ def run(profile: str, url: str) -> Run:
     # What the operator's request to the head ends in.
     _get_global_client().deploy_apps(ServeDeploySchema.model_validate(document), _blocking=True)
     eventually(lambda: httpx.get(f"{url}/readyz").status_code == httpx.codes.OK)
-    clip = {"file": ("golden.wav", EXAMPLE_CLIP.read_bytes())}
+    clip = {"file": ("golden.wav", GOLDEN_CLIP.read_bytes())}
     answer = httpx.post(f"{url}/transcribe", files=clip, timeout=60).raise_for_status().json()
     deployments = serve.status().applications[application["name"]].deployments
     replicas = {

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from loadtest.server import Server, start_server
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from tests.contract.wire import post, wav, words_of
 from tests.resilience.processes import family
 
@@ -48,7 +48,7 @@ def main() -> int:
     raise_loopback()
     began, lookups = time.time(), vain_lookups()
     with start_server("tiny.en") as server:
-        words = words_of(post(f"{server.url}/transcribe", EXAMPLE_CLIP.read_bytes()))
+        words = words_of(post(f"{server.url}/transcribe", GOLDEN_CLIP.read_bytes()))
         before = disk_bytes(server)
         marked = wav(np.tile(MARKER, LONG_SECONDS * 16_000 // len(MARKER)))
         answer = post(f"{server.url}/transcribe", marked)

@@ -21,7 +21,7 @@ import yaml
 
 from loadtest.server import free_port
 from models import resolve
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from tests.conditions import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -148,7 +148,7 @@ def test_an_image_transcribes(buildah: Buildah, image: str) -> None:
         described = json.loads(buildah("inspect", "--type=image", image))
         command = [*described["OCIv1"]["config"]["Cmd"], "--config", "dev"]
     with running(buildah, image, command) as url:
-        audio = {"file": EXAMPLE_CLIP.read_bytes()}
+        audio = {"file": GOLDEN_CLIP.read_bytes()}
         answer = httpx.post(f"{url}/transcribe", files=audio, timeout=120)
     assert answer.json()["segments"][0]["text"].startswith("Hello")
 

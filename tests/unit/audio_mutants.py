@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from tests.unit.audio_files import COMPRESSED, compressed, fmt, muxed, riff, sweep, written
 from tests.unit.mutation import EDGES, mutate
 
@@ -45,7 +45,7 @@ def wav_seeds() -> tuple[bytes, ...]:
     """Valid WAV files of every sample format that is read."""
     stereo = sweep(44_100, 2, _SHORT)
     return (
-        EXAMPLE_CLIP.read_bytes(),
+        GOLDEN_CLIP.read_bytes(),
         *(written(sweep(8_000, 1, _SHORT), 8_000, subtype) for subtype in _WAV_SUBTYPES),
         written(sweep(16_000, 1, _SHORT), 16_000),
         written(stereo, 44_100, "PCM_24", "WAVEX"),

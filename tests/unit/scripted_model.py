@@ -8,11 +8,17 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from serve_app import metrics
 from serve_app.engine.device import Backend
 from serve_app.engine.engine import Engine
+from serve_app.engine.hearing import Ear
 from serve_app.engine.queue import BatchLimits, Stage
 from serve_app.engine.scheduler import Scheduler
+from serve_app.engine.silence import SilentTail
+from serve_app.engine.window import FULL_FRAMES
 
 WORKERS = 2
 
@@ -65,8 +71,8 @@ class ScriptedModel(Backend):
         self.entered.release()
         self.gate.wait()
         if stage is Stage.ENCODE:
-            return [self._encode(key) for _ in payloads]
-        steps = [Asked(stage, key, window, argument) for window, argument in payloads]
+            return [self._encode(key, mel.shape[-1] // 2) for mel in payloads]
+        steps = [Asked(stage, key, int(output[0, 0, 0]), told) for output, told in payloads]
         self.asked += steps
         if stage is Stage.DETECT:
             found = [self.languages[step.window] for step in steps]
@@ -84,12 +90,13 @@ class ScriptedModel(Backend):
         """Of the windows that were decoded."""
         return [one.argument for one in self.of(Stage.GENERATE)]
 
-    def _encode(self, key: Any) -> int:
+    def _encode(self, key: Any, n_positions: int) -> npt.NDArray[np.float32]:
+        """What stands for the encoder's output: the number of the window everywhere."""
         with self._lock:
             window = self._n_encoded
             self._n_encoded += 1
             self.asked.append(Asked(Stage.ENCODE, key, window))
-        return window
+        return np.full((1, n_positions, 1), window, np.float32)
 
     def _generate(self, step: Asked) -> Any:
         tokens = list(self.says(step.window, step.argument))
@@ -116,6 +123,8 @@ def scripted(
     """``engine``, with ``model`` as its model."""
     view = copy.copy(engine)
     view.sink = sink
+    tail = SilentTail(np.zeros((1, FULL_FRAMES // 2, 1), np.float32))
+    view._ear = Ear(engine.whisper, engine.vocabulary, tail, sink)
     view.scheduler = Scheduler(model, limits or BatchLimits(), WORKERS, sink)
     try:
         yield view

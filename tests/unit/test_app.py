@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
 from serve_app.api.edge.drain import Drain, DrainStage
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.settings import ApiKey, AppSettings, HttpSettings, QuotaSettings
 from tests.unit.deaf_service import DeafService
 
@@ -55,7 +55,7 @@ def test_a_slash_at_the_end_is_ignored_without_a_redirect_of_key_and_audio(
     client = TestClient(app, root_path=root, headers={"X-API-Key": KEY})
     # As a whole URL, since httpx would take //x for a host.
     url = f"http://testserver{root}{path}"
-    files = {"file": EXAMPLE_CLIP.read_bytes()}
+    files = {"file": GOLDEN_CLIP.read_bytes()}
     assert client.post(url, files=files, follow_redirects=False).status_code == 200
 
 
@@ -141,7 +141,7 @@ def test_windows_over_the_quota_of_a_named_key_are_refused(tmp_path: Path) -> No
     keys.write_text("alice abracadabra audio_seconds_per_minute=10\n")
     client = TestClient(build(keys_file=keys))
     request: dict[str, Any] = {
-        "files": {"file": EXAMPLE_CLIP.read_bytes()},
+        "files": {"file": GOLDEN_CLIP.read_bytes()},
         "headers": {"api-key": "abracadabra"},
     }
     first, second = (client.post("/transcribe", **request) for _ in range(2))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.audio.decode import decode_audio, plain_clip
 from serve_app.audio.level import QUIETEST_PEAK, SILENCE_PEAK
@@ -15,7 +15,7 @@ from tests.unit.audio_files import fmt, riff, written
 
 Sound = npt.NDArray[np.floating]
 
-VOICE: Sound = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=AudioLimits()).float32()
+VOICE: Sound = decode_audio(GOLDEN_CLIP.read_bytes(), limits=AudioLimits()).float32()
 VOICE /= np.abs(VOICE).max() * 2
 SILENCE = np.zeros_like(VOICE)
 QUIET = 10 ** (-30 / 20)

@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.errors import Overloaded
@@ -17,7 +17,7 @@ from serve_app.settings import ApiKey, AppSettings
 from serve_app.transcript import Segment, Tell, Transcript, Word
 from tests.unit.deaf_service import DeafService
 
-AUDIO = EXAMPLE_CLIP.read_bytes()
+AUDIO = GOLDEN_CLIP.read_bytes()
 FAST = "/speechtotext/transcriptions:transcribe?api-version=2025-10-15"
 SHORT = "/speech/recognition/conversation/cognitiveservices/v1"
 WORDS = (Word(0.1, 0.52, " Grüezi,", 0.9), Word(0.6, 1.0, " z'Basel!", 0.7))

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller, Priority
 from serve_app.errors import Overloaded
@@ -34,7 +34,7 @@ class Site:
     def post(self, options: object = None, **headers: str) -> Any:
         return self.client.post(
             "/transcribe",
-            files={"file": EXAMPLE_CLIP.read_bytes()},
+            files={"file": GOLDEN_CLIP.read_bytes()},
             data={"generate_kwargs": json.dumps(options)},
             headers=headers,
         )
@@ -146,7 +146,7 @@ def test_whatever_of_a_request_has_no_effect_is_named(site: Site) -> None:
     response = site.client.post(
         "/transcribe?language=en&lang=de",
         files=[
-            ("file", ("a.wav", EXAMPLE_CLIP.read_bytes())),
+            ("file", ("a.wav", GOLDEN_CLIP.read_bytes())),
             ("generate_kwargs", ("blob", b'{"language": "de", "beam_sise": 1}', "text/plain")),
             ("generate_kwarg", ("blob", b'{"beam_size": 1}', "application/json")),
         ],
@@ -160,7 +160,7 @@ def test_whatever_of_a_request_has_no_effect_is_named(site: Site) -> None:
 def test_strictly_a_file_that_is_not_the_audio_is_refused(name: str) -> None:
     http = HttpSettings(strict_options=True)
     client = TestClient(build_api(DeafService(), AppSettings(http=http), ApiKey()))
-    clip = EXAMPLE_CLIP.read_bytes()
+    clip = GOLDEN_CLIP.read_bytes()
     response = client.post("/transcribe", files={"file": clip, name: b"{}"})
     error = response.json()["error"]
     assert (response.status_code, error["field"]) == (422, name)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
 from serve_app.engine.engine import Engine
@@ -18,7 +18,7 @@ def test_nothing_that_was_said_or_asked_is_logged_unless_the_operator_wants_it(
     tiny_en: Engine, printed: Printed
 ) -> None:
     configure_logging(LogSettings(level="debug"))
-    clip = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=AudioLimits())
+    clip = decode_audio(GOLDEN_CLIP.read_bytes(), limits=AudioLimits())
     options = TranscribeOptions(language="en", initial_prompt="Sesame.", hotwords="abracadabra")
     log_call(clip, options, tiny_en.scheduler)
     transcript = asyncio.run(transcribe(tiny_en, clip, options))

@@ -10,7 +10,7 @@ import uvicorn
 
 from loadtest.server import free_port
 from serve_app.api.app import build_api
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.caller import Caller
 from serve_app.cli.server import Refused, RunningServer
 from serve_app.errors import InvalidAudio, Overloaded
@@ -63,7 +63,7 @@ def served(service: DeafService) -> Iterator[RunningServer]:
 def test_a_file_is_sent_again_when_a_busy_server_says_so() -> None:
     told = Told()
     with served(BusyAtFirst(Overloaded("full", retry_after_seconds=1))) as server:
-        heard = server.transcribe(EXAMPLE_CLIP, "transcribe", {}, told)
+        heard = server.transcribe(GOLDEN_CLIP, "transcribe", {}, told)
     assert (heard.done["text"], told.waited) == ("", [1.0])
     assert told.positions[-1] == (heard.seconds, heard.seconds)
     assert heard.seconds == pytest.approx(1.143)
@@ -75,17 +75,17 @@ def test_what_will_not_pass_by_waiting_is_not_sent_again() -> None:
         served(BusyAtFirst(InvalidAudio("broken"))) as server,
         pytest.raises(Refused, match="broken"),
     ):
-        server.transcribe(EXAMPLE_CLIP, "transcribe", {}, told)
+        server.transcribe(GOLDEN_CLIP, "transcribe", {}, told)
     assert told.waited == []
 
 
 def test_options_without_effect_are_told() -> None:
     with served(DeafService()) as server:
-        heard = server.transcribe(EXAMPLE_CLIP, "transcribe", {"beem_size": "1"}, Told())
+        heard = server.transcribe(GOLDEN_CLIP, "transcribe", {"beem_size": "1"}, Told())
     assert heard.ignored == "beem_size"
 
 
 def test_no_option_keeps_the_events_from_coming() -> None:
     with served(DeafService()) as server:
-        heard = server.transcribe(EXAMPLE_CLIP, "transcribe", {"stream": "false"}, Told())
+        heard = server.transcribe(GOLDEN_CLIP, "transcribe", {"stream": "false"}, Told())
     assert heard.done["text"] == ""

@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 from serve_app.api.call import CallContext
 from serve_app.api.edge.edge import Edge
 from serve_app.api.edge.quotas import Quotas
-from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.api.model_table import ModelTable
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.pool import DecodingPool
 from serve_app.live.sessions import Sessions
 from serve_app.metrics import NO_METRICS
@@ -36,7 +36,7 @@ def test_the_toy_protocol_of_the_page_answers() -> None:
     toy["install_lines"](app, context)
     app.add_middleware(Edge, **edge_parts())
     client = TestClient(app)
-    audio = {"file": EXAMPLE_CLIP.read_bytes()}
+    audio = {"file": GOLDEN_CLIP.read_bytes()}
     heard = client.post("/lines", files=audio, data={"lang": "en"})
     assert (heard.status_code, heard.text) == (200, "")
     assert "receive" in heard.headers["Server-Timing"]

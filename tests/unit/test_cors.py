@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from serve_app.api.app import build_api
 from serve_app.api.call import CALL_HEADERS
 from serve_app.api.edge.drain import Drain, DrainStage
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.errors import Overloaded
 from serve_app.settings import ApiKey, AppSettings, HttpSettings
 from tests.unit.deaf_service import DeafService
@@ -30,7 +30,7 @@ def site(*origins: str, error: Exception | None = None, drain: Drain | None = No
 
 
 def post(client: TestClient, audio: bytes | None = None, key: str = KEY) -> Any:
-    files = {"file": audio or EXAMPLE_CLIP.read_bytes()}
+    files = {"file": audio or GOLDEN_CLIP.read_bytes()}
     return client.post("/transcribe", files=files, headers={"Origin": PAGE, "X-API-Key": key})
 
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.errors import Overloaded
@@ -22,7 +22,7 @@ from serve_app.transcript import Segment, Tell, Transcript, Word
 from tests.unit.audio_files import sweep, written
 from tests.unit.deaf_service import DeafService
 
-AUDIO = EXAMPLE_CLIP.read_bytes()
+AUDIO = GOLDEN_CLIP.read_bytes()
 SAID = [
     (" Grüezi", 0.0, 0.5),
     (" mitenand.", 0.5, 1.0),

@@ -122,15 +122,16 @@ def test_english_stays_english_whatever_language_is_given(
     assert transcript.language == language
 
 
-@pytest.mark.parametrize(
-    ("multilingual", "text"), [(False, "helloworld"), (True, "こんにちは世界")]
-)
+@pytest.mark.parametrize("multilingual", [False, True])
 def test_a_wrong_language_gives_way_only_in_multilingual_audio(
-    base: Engine, multilingual: bool, text: str
+    base: Engine, multilingual: bool
 ) -> None:
     clip, _ = chunk([JAPANESE])
     [segment] = hear(base, clip, language="en", multilingual=multilingual).segments
-    assert spelt(segment.text) == text
+    if multilingual:
+        assert spelt(segment.text) == "こんにちは世界"
+    else:
+        assert segment.text.isascii()
 
 
 @pytest.mark.parametrize(

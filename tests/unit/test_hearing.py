@@ -15,15 +15,16 @@ from serve_app.engine.attempts import BOUND_STEP, MOST_SAMPLINGS, Checks, length
 from serve_app.engine.engine import Engine
 from serve_app.engine.hearing import Ear
 from serve_app.engine.queue import Stage, Step
+from serve_app.engine.silence import SilentTail
 from serve_app.engine.steps import DECODING_SHARE
 from serve_app.engine.window import (
-    CONTEXT_FRAMES,
     FULL_FRAMES,
     MEL_FRAMES_PER_SECOND,
     Detection,
     Policy,
     Window,
-    context_seconds,
+    short_context,
+    wide_context,
 )
 from serve_app.engine.words import Heard
 from tests.unit.heard_words import texts, times
@@ -33,8 +34,9 @@ from tests.unit.scripted_model import TIME_STEPS_PER_SECOND
 SOT, EN, DE, TASK, NO_TIMESTAMPS = 50258, 50259, 50261, 50359, 50363
 """Of Whisper's multilingual vocabulary."""
 
+SILENCE = np.full((1, FULL_FRAMES // 2, 4), 7.0, np.float32)
 FULL_SECONDS = FULL_FRAMES / MEL_FRAMES_PER_SECOND
-SHORTEST_SECONDS = CONTEXT_FRAMES[0] / MEL_FRAMES_PER_SECOND
+SHORT, WIDE = short_context(4.0), wide_context(4.0)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Script:
     engine: Engine
     results: Sequence[Said]
     languages: Sequence[tuple[str, float]] = (("<|de|>", 0.95), ("<|en|>", 0.05))
+    encodes_batches: bool = False
     steps: list[Step] = field(default_factory=list)
     _until: dict[tuple[int, ...], float] = field(default_factory=dict)
 
@@ -78,7 +81,13 @@ class Script:
         self, window: Window, policy: Policy, sink: metrics.Sink = metrics.NO_METRICS
     ) -> Heard:
         self._left = list(self.results)
-        ear = Ear(self.engine.whisper, self.engine.vocabulary, sink)
+        ear = Ear(
+            self.engine.whisper,
+            self.engine.vocabulary,
+            SilentTail(SILENCE),
+            sink,
+            encodes_batches=self.encodes_batches,
+        )
         steps = ear.hearing(window, policy)
         answer = None
         while True:
@@ -293,7 +302,7 @@ def test_a_text_that_ends_at_the_callers_own_limit_is_accepted(script: Scripts) 
 def test_a_short_context_has_room_for_all_that_can_be_said_in_it(script: Scripts) -> None:
     told = script(said("yes"))
     told.hear(speech(), PARTIAL)
-    assert told.rooms == [length_bound(SHORTEST_SECONDS)]
+    assert told.rooms == [length_bound(SHORT.most_seconds)]
 
 
 def test_samples_have_less_room_than_the_first_attempt(script: Scripts) -> None:
@@ -336,7 +345,8 @@ def test_a_sample_that_was_stopped_is_not_decoded_in_full(script: Scripts) -> No
 def test_a_good_partial_window_stays_partial(script: Scripts) -> None:
     told = script(said("turn off the light"))
     assert told.hear(speech(), PARTIAL) == "turn off the light"
-    assert told.encoded_seconds == [context_seconds(4.0)] == [SHORTEST_SECONDS]
+    assert told.encoded_seconds == [SHORT.seconds]
+    assert SHORT.seconds < FULL_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -344,10 +354,12 @@ def test_a_good_partial_window_stays_partial(script: Scripts) -> None:
     [said("Turn off the light. Turn off the light."), UNSURE, said(REPETITION), said(BABBLE)],
     ids=["repeats-its-end", "unsure", "repetitive", "cut"],
 )
-def test_a_doubtful_partial_window_is_encoded_in_full(script: Scripts, doubtful: Said) -> None:
+def test_a_doubtful_partial_window_is_encoded_again_with_more_silence(
+    script: Scripts, doubtful: Said
+) -> None:
     told = script(doubtful, said("turn off the light"))
     assert told.hear(speech(), PARTIAL) == "turn off the light"
-    assert told.encoded_seconds == [SHORTEST_SECONDS, FULL_SECONDS]
+    assert told.encoded_seconds == [SHORT.seconds, WIDE.seconds]
     assert told.temperatures == [0.0, 0.0]
 
 
@@ -355,15 +367,15 @@ def test_a_partial_window_is_widened_whatever_the_callers_thresholds(script: Scr
     unchecked = replace(PARTIAL, checks=Checks(None, None, None))
     told = script(UNSURE, said("ah", -9))
     assert told.hear(speech(), unchecked) == "ah"
-    assert told.encoded_seconds == [SHORTEST_SECONDS, FULL_SECONDS]
+    assert told.encoded_seconds == [SHORT.seconds, WIDE.seconds]
 
 
-def test_a_widened_window_that_still_fails_gets_the_next_temperature_in_full(
+def test_a_widened_window_that_still_fails_gets_the_next_temperature(
     script: Scripts,
 ) -> None:
     told = script(UNSURE, UNSURE, said("yes"))
     assert told.hear(speech(), PARTIAL) == "yes"
-    assert told.encoded_seconds == [SHORTEST_SECONDS, FULL_SECONDS]
+    assert told.encoded_seconds == [SHORT.seconds, WIDE.seconds]
     assert told.temperatures == [0.0, 0.0, 0.2]
     assert told.steps[-1].payload[0].shape[1] == FULL_FRAMES // 2
 
@@ -372,8 +384,30 @@ def test_a_window_that_is_heard_again_is_attempted_once(script: Scripts) -> None
     once = replace(PARTIAL, widens=False, temperatures=())
     told = script(UNSURE)
     assert told.hear(speech(), once) == "eh"
-    assert told.encoded_seconds == [SHORTEST_SECONDS]
+    assert told.encoded_seconds == [SHORT.seconds]
     assert told.temperatures == [0.0]
+
+
+def test_a_widened_window_has_twice_the_room_for_its_text(script: Scripts) -> None:
+    told = script(said(BABBLE), said("yes"))
+    told.hear(speech(), PARTIAL)
+    assert told.rooms == [length_bound(SHORT.most_seconds), 2 * length_bound(SHORT.most_seconds)]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 4.0, 9.0, 16.0, 25.0])
+def test_the_decoder_sees_silence_after_what_was_encoded(script: Scripts, seconds: float) -> None:
+    told = script(said("yes"))
+    told.hear(speech(seconds), PARTIAL)
+    decoded, context = told.of(Stage.GENERATE)[0].payload[0], short_context(seconds)
+    assert decoded.shape == (1, context.decoded // 2, 4)
+    assert not decoded[:, : context.encoded // 2].any()
+    assert (decoded[:, context.encoded // 2 :] == 7.0).all()
+
+
+def test_windows_that_are_encoded_in_batches_have_few_lengths(script: Scripts) -> None:
+    told = script(said("yes"), encodes_batches=True)
+    told.hear(speech(), PARTIAL)
+    assert told.encoded_seconds == [SHORT.decoded / MEL_FRAMES_PER_SECOND]
 
 
 def test_a_full_window_in_doubt_is_not_encoded_again(script: Scripts) -> None:
@@ -389,9 +423,9 @@ def test_the_first_decoding_of_an_encoding_is_free(script: Scripts) -> None:
     told = script(UNSURE, said("yes"))
     told.hear(speech(), PARTIAL)
     assert [(step.stage, step.seconds) for step in told.steps] == [
-        (Stage.ENCODE, SHORTEST_SECONDS),
+        (Stage.ENCODE, SHORT.seconds),
         (Stage.GENERATE, 0.0),
-        (Stage.ENCODE, FULL_SECONDS),
+        (Stage.ENCODE, WIDE.seconds),
         (Stage.GENERATE, 0.0),
     ]
 

@@ -13,15 +13,15 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from serve_app.api.app import build_api
-from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.api.sources import json_audio
 from serve_app.api.sources.form import MAX_FIELD_BYTES, Form
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.errors import WhisperOxError
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import http_scope
 from tests.unit.deaf_service import DeafService
 
-AUDIO = EXAMPLE_CLIP.read_bytes()
+AUDIO = GOLDEN_CLIP.read_bytes()
 BASE64 = base64.b64encode(AUDIO).decode()
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.clip import AudioClip, Samples
 from serve_app.caller import Caller
 from serve_app.errors import InvalidOption, NotReady, Overloaded, WhisperOxError
@@ -63,7 +63,7 @@ class StretchingService(SlowService):
 @pytest.fixture(scope="module")
 def utterance() -> Samples:
     """ "Hello world" and a second of silence."""
-    with wave.open(io.BytesIO(EXAMPLE_CLIP.read_bytes())) as file:
+    with wave.open(io.BytesIO(GOLDEN_CLIP.read_bytes())) as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     return np.concatenate([said, np.zeros(16_000, np.int16)])
 

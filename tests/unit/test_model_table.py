@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.deaf_service import DeafService
@@ -20,7 +20,7 @@ SETTINGS = AppSettings.model_validate(
         ]
     }
 )
-AUDIO = EXAMPLE_CLIP.read_bytes()
+AUDIO = GOLDEN_CLIP.read_bytes()
 
 
 class Site:

@@ -8,10 +8,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
-from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.api.facades.openai_request import AudioRequest, read_request
 from serve_app.api.model_table import ModelTable
 from serve_app.api.sources.form import Form
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.errors import InvalidOption, InvalidRequest, NotReady, Overloaded, WhisperOxError
@@ -156,7 +156,7 @@ def post(service: DeafService | None = None, path: str = "/v1/audio/", **fields:
     settings = AppSettings(http=HttpSettings(model_aliases=("my-deployment",)))
     client = TestClient(build_api(service or DeafService(), settings, ApiKey()))
     return client.post(
-        f"{path}transcriptions", files={"file": EXAMPLE_CLIP.read_bytes()}, data=fields
+        f"{path}transcriptions", files={"file": GOLDEN_CLIP.read_bytes()}, data=fields
     )
 
 

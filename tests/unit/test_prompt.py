@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.clip import AudioClip
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
@@ -93,7 +93,7 @@ def test_each_pipeline_refuses_what_only_it_has_no_room_for(
 def test_a_prompt_that_fits_is_decoded(
     tiny_en: Engine, batch_size: int, given: dict[str, Any]
 ) -> None:
-    golden = decode_audio(EXAMPLE_CLIP.read_bytes(), limits=AudioLimits())
+    golden = decode_audio(GOLDEN_CLIP.read_bytes(), limits=AudioLimits())
     options = {"temperature": (0.0,), **given}
     assert run(tiny_en, golden, batch_size=batch_size, **options).duration_seconds > 1
 

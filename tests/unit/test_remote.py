@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
-from serve_app.api.example import EXAMPLE_CLIP
 from serve_app.api.sources.form import HEAD_BYTES
 from serve_app.api.sources.remote import RemoteAudio, is_public
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.errors import BodyTooLarge, RemoteAudioRefused, RemoteAudioUnavailable
 from serve_app.settings import RemoteSettings
 
-AUDIO = EXAMPLE_CLIP.read_bytes()
+AUDIO = GOLDEN_CLIP.read_bytes()
 
 
 class FileHost(BaseHTTPRequestHandler):

@@ -49,7 +49,7 @@ def test_every_setting_is_there() -> None:
         '| `engine.device` | `auto`, `cpu`, `cuda` | `"auto"` |',
         "| `http.extra_transcribe_paths` | list of text | `[]` |",
         "| `quota.concurrent_requests` | whole number from 1 or null | `null` |",
-        "| `slack_seconds` | number from 0 to 600 | `15.0` |",
+        "| `slack_seconds` | number from 0 to 600 | `30.0` |",
         "| `partial_context` | true, false | `true` |",
     ],
 )

@@ -1,5 +1,6 @@
 """Where speech is heard, and how it is cut into windows."""
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples, as_float32
 from serve_app.audio.level import SILENCE_PEAK
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.speech import (
+    SHORTEST_PART_SECONDS,
     Cut,
     as_dicts,
+    cut_at_pauses,
     cut_clips,
     cut_speech,
     find_speech,
     is_audible,
+    lead_seconds,
     total_samples,
     uses_vad,
 )
@@ -135,6 +139,60 @@ def test_the_search_for_speech_ends_with_its_request() -> None:
 
 def test_without_speech_there_are_no_windows() -> None:
     assert cut_speech([], 30.0) == []
+    assert cut_at_pauses([], 0.3) == []
+
+
+def said(*lengths_and_pauses: float) -> list[Stretch]:
+    """Stretches of speech with pauses between them; their lengths in turn, in seconds."""
+    edges = [round(seconds * SAMPLE_RATE_HZ) for seconds in accumulate(lengths_and_pauses)]
+    return list(zip([0, *edges[1::2]], edges[::2], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("spoken", "parts"),
+    [
+        ((2.0, 1.0, 2.0), [2]),  # short enough
+        ((4.0, 1.0, 4.0), [1, 1]),
+        ((4.0, 0.1, 4.0), [2]),  # a breath
+        ((1.0, 1.0, 7.0), [2]),  # too little before the pause
+        ((2.6, 0.4, 2.2, 0.9, 3.0), [2, 1]),  # the longest pause; the rest is short enough
+        ((2.6, 2.0, 2.2, 1.5, 9.0), [2, 1]),  # of clear pauses, the one nearer to the middle
+        ((3.0, 2.0, 3.0, 3.0, 3.0, 2.0, 3.0), [1, 1, 1, 1]),
+        ((20.0,), [1]),
+    ],
+)
+def test_long_windows_are_cut_where_somebody_pauses(
+    spoken: tuple[float, ...], parts: list[int]
+) -> None:
+    cuts = cut_at_pauses(cut_speech(said(*spoken), 30.0), 0.3)
+    assert [len(cut.stretches) for cut in cuts] == parts
+
+
+@pytest.mark.parametrize(
+    ("vad", "expected"), [(None, 0.3), ({"speech_pad_ms": 1000}, 0.9), ({"speech_pad_ms": 30}, 0.0)]
+)
+def test_only_a_window_after_a_pause_begins_with_silence(
+    vad: dict[str, Any] | None, expected: float
+) -> None:
+    options = TranscribeOptions(vad_parameters=None if vad is None else VadParameters(**vad))
+    cuts = cut_at_pauses(cut_speech(said(4.0, 1.0, 4.0), 30.0), lead_seconds(options))
+    assert [cut.lead_seconds for cut in cuts] == pytest.approx([0.0, expected])
+
+
+@given(stretches())
+def test_windows_cut_at_pauses_hold_the_same_speech_on_the_same_time_line(
+    speech: list[Stretch],
+) -> None:
+    # Samples become tenths of a second, so that there is something to cut.
+    speech = [(start * 100, end * 100) for start, end in speech]
+    whole = cut_speech(speech, 30.0)
+    cuts = cut_at_pauses(whole, 0.3)
+    assert [stretch for cut in cuts for stretch in cut.stretches] == speech
+    before = 0.0
+    for cut in cuts:
+        assert cut.offset_seconds == pytest.approx(before)
+        before += cut.seconds
+    assert all(cut in whole or cut.seconds >= SHORTEST_PART_SECONDS for cut in cuts)
 
 
 def test_a_clip_keeps_its_place_in_the_audio() -> None:

@@ -16,13 +16,14 @@ from serve_app.audio.clip import AudioClip
 from serve_app.engine.device import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.hardware import available_cpus
-from serve_app.engine.queue import BatchLimits, Hearing, Stage, Step
+from serve_app.engine.queue import BatchLimits, Hearing, Stage
 from serve_app.engine.recovery import BEFORE_SECONDS, MOST_ROUNDS
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.sequential import hear_in_sequence
 from serve_app.engine.speech import find_speech
+from serve_app.engine.steps import encode_step
 from serve_app.engine.transcription import transcribe
-from serve_app.engine.window import MEL_FRAMES_PER_SECOND, context_seconds
+from serve_app.engine.window import FULL_FRAMES, MEL_FRAMES_PER_SECOND, short_context
 from serve_app.options import TranscribeOptions, VadParameters
 from serve_app.settings import EngineTunables
 from serve_app.transcript import Segment, Transcript
@@ -328,7 +329,7 @@ def test_a_caller_who_leaves_takes_the_queued_windows_along(
     model.gate.clear()
 
     def encoding() -> Hearing:
-        return (yield Step(Stage.ENCODE, None, None, 30.0))
+        return (yield encode_step(np.zeros((1, 80, FULL_FRAMES), np.float32)))
 
     async def leave(engine: Engine) -> None:
         scheduler, other = engine.scheduler, engine.scheduler.open_request()
@@ -437,7 +438,7 @@ def encoded_seconds(model: ScriptedModel) -> list[float]:
 @pytest.mark.parametrize(
     ("partial_context", "given", "expected"),
     [
-        (True, {}, context_seconds(WINDOW_SECONDS)),
+        (True, {}, short_context(WINDOW_SECONDS).seconds),
         (False, {}, 30.0),
         (True, {"recover": False}, 30.0),
         (True, {"batch_size": 1}, 30.0),

@@ -5,11 +5,11 @@ import asyncio
 import numpy as np
 import pytest
 
-from serve_app.api.example import EXAMPLE_CLIP
+from serve_app.assets import GOLDEN_CLIP
 from serve_app.live.options import LiveOptions
 from serve_app.live.voice import Voice
 
-SAID = np.frombuffer(EXAMPLE_CLIP.read_bytes()[44:], np.int16)
+SAID = np.frombuffer(GOLDEN_CLIP.read_bytes()[44:], np.int16)
 SILENCE = np.zeros(16_000, np.int16)
 
 

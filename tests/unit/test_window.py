@@ -7,13 +7,17 @@ from hypothesis import strategies as st
 
 from serve_app.engine.request import WINDOW_SECONDS
 from serve_app.engine.window import (
-    CONTEXT_FRAMES,
+    DECODED_FRAMES,
+    ENCODED_STEP,
+    FULL,
     FULL_FRAMES,
-    MARGIN_FRAMES,
+    LEAST_ENCODED,
+    MARGIN_SECONDS,
     MEL_FRAMES_PER_SECOND,
+    WIDE_MARGIN_SECONDS,
     Window,
-    context_frames,
-    context_seconds,
+    short_context,
+    wide_context,
 )
 
 SECONDS = st.floats(0.0, WINDOW_SECONDS)
@@ -21,29 +25,48 @@ SECONDS = st.floats(0.0, WINDOW_SECONDS)
 
 @given(SECONDS)
 def test_a_context_is_the_shortest_that_keeps_the_audio_and_its_margin(seconds: float) -> None:
-    needed = seconds * MEL_FRAMES_PER_SECOND + MARGIN_FRAMES
-    frames = context_frames(seconds)
-    assert frames in CONTEXT_FRAMES
-    assert frames >= needed or frames == FULL_FRAMES
-    assert all(shorter < needed + 1 for shorter in CONTEXT_FRAMES if shorter < frames)
+    needed = max(LEAST_ENCODED, (seconds + MARGIN_SECONDS) * MEL_FRAMES_PER_SECOND)
+    encoded = short_context(seconds).encoded
+    assert encoded % ENCODED_STEP == 0
+    assert needed <= encoded < needed + ENCODED_STEP or encoded == FULL_FRAMES
+
+
+@given(SECONDS)
+def test_the_decoder_sees_one_of_few_lengths(seconds: float) -> None:
+    context = short_context(seconds)
+    shorter = [frames for frames in DECODED_FRAMES if frames < context.decoded]
+    assert context.decoded in DECODED_FRAMES
+    assert max(shorter, default=0) < context.encoded <= context.decoded
+
+
+@given(SECONDS)
+def test_a_window_fits_the_most_audio_of_its_context(seconds: float) -> None:
+    assert seconds <= short_context(seconds).most_seconds
+
+
+@given(SECONDS)
+def test_of_a_window_in_doubt_more_silence_is_encoded_and_all_of_it_decoded(
+    seconds: float,
+) -> None:
+    wide = wide_context(seconds)
+    assert wide.seconds >= min(WINDOW_SECONDS, seconds + WIDE_MARGIN_SECONDS)
+    assert wide.encoded >= short_context(seconds).encoded
+    assert wide.decoded == FULL_FRAMES
 
 
 @given(SECONDS, SECONDS)
 def test_a_longer_window_has_no_shorter_context(one: float, other: float) -> None:
-    shorter, longer = sorted((one, other))
-    assert context_frames(shorter) <= context_frames(longer)
+    shorter, longer = (short_context(seconds) for seconds in sorted((one, other)))
+    assert shorter.encoded <= longer.encoded
+    assert shorter.decoded <= longer.decoded
 
 
 def test_a_full_window_is_encoded_in_full() -> None:
-    assert context_frames(WINDOW_SECONDS) == FULL_FRAMES
-    assert context_seconds(WINDOW_SECONDS) == WINDOW_SECONDS
+    assert short_context(WINDOW_SECONDS) == wide_context(WINDOW_SECONDS) == FULL
+    assert FULL.seconds == WINDOW_SECONDS
 
 
-def test_a_short_window_is_encoded_in_part() -> None:
-    assert context_seconds(1.0) == CONTEXT_FRAMES[0] / MEL_FRAMES_PER_SECOND < WINDOW_SECONDS
-
-
-@pytest.mark.parametrize("n_frames", CONTEXT_FRAMES)
+@pytest.mark.parametrize("n_frames", DECODED_FRAMES)
 def test_the_padding_of_a_window_is_zeros(n_frames: int) -> None:
     mel = np.ones((80, 400), np.float32)
     padded = Window(mel, ((0.0, 4.0),)).padded(n_frames)

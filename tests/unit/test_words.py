@@ -262,6 +262,21 @@ def test_a_word_of_a_window_lies_in_one_stretch_of_the_clip(
     assert found == pytest.approx(in_clip)
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "in_clip"),
+    [
+        (0.0, 0.7, (1.3, 1.7)),
+        (0.0, 0.2, (1.1, 1.2)),  # the speech cannot have begun later
+        (0.5, 0.7, (1.5, 1.7)),
+    ],
+)
+def test_a_first_word_does_not_begin_with_the_silence_before_it(
+    start: float, end: float, in_clip: Interval
+) -> None:
+    [found] = times([word(" one", start, end).in_clip(Cut(STRETCHES, 0.0, lead_seconds=0.3))])
+    assert found == pytest.approx(in_clip)
+
+
 @given(ascending_words(longest=2.0))
 def test_words_ascend_in_the_clip_as_in_the_window(words: list[HeardWord]) -> None:
     in_clip = [one.in_clip(Cut(STRETCHES, 0.0)) for one in words]

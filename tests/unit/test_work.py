@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from serve_app.engine.request import WINDOW_SECONDS
-from serve_app.engine.window import context_seconds
+from serve_app.engine.window import short_context
 from serve_app.engine.work import (
     check_windows,
     clips_within,
@@ -100,7 +100,7 @@ def test_with_partial_context_short_windows_are_less_work(
     given: dict[str, Any], seconds: float, windows: list[float]
 ) -> None:
     work = expected_work_seconds(options(**given), seconds, partial_context=True)
-    assert work == sum(map(context_seconds, windows))
+    assert work == sum(short_context(window).seconds for window in windows)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
@@ -115,7 +115,7 @@ MANY_CLIPS = tuple((n / 1000, (n + 1) / 1000) for n in range(1000))
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_a_second_in_a_thousand_clips_is_the_work_of_a_thousand_windows(batch_size: int) -> None:
     many = options(clip_timestamps=MANY_CLIPS, batch_size=batch_size)
-    least = {1: WINDOW_SECONDS, 8: context_seconds(0.0)}[batch_size]
+    least = {1: WINDOW_SECONDS, 8: short_context(0.001).seconds}[batch_size]
     assert least_work_seconds(many, 1.1) == 1000 * least
 
 
