@@ -26,8 +26,8 @@ from serve_app.engine.prompt import Vocabulary
 from serve_app.engine.queue import BatchLimits, Stage
 from serve_app.engine.request import Request
 from serve_app.engine.scheduler import Scheduler
-from serve_app.engine.silence import SilentTail, golden_window
-from serve_app.engine.window import Policy, Window
+from serve_app.engine.silence import SilentTail
+from serve_app.engine.window import FULL_FRAMES, Policy, Window
 from serve_app.engine.words import Heard
 from serve_app.errors import NotReady
 from serve_app.options import ModelFacts
@@ -98,7 +98,7 @@ class Engine:
         self.vocabulary = Vocabulary.of(self.whisper.hf_tokenizer)
         self.facts = self._facts(local.name)
         self.backend = WhisperBackend(self.whisper.model, whole)
-        tail = SilentTail(self._encode_golden_clip())
+        tail = SilentTail(self._encode_silence())
         if kernels:
             decoder = "every core" if self.backend.decodes_alone_on_every_core else "one worker"
             logger.info("CPU kernels: %s; a lone request is decoded by %s", kernels, decoder)
@@ -165,13 +165,13 @@ class Engine:
             spread=on_cpu,
         )
 
-    def _encode_golden_clip(self) -> npt.NDArray[Any]:
-        """Encode the golden clip as a full window. With it, choose how a lone window is decoded:
-        see :meth:`WhisperBackend.choose_lone_decoding`.
+    def _encode_silence(self) -> npt.NDArray[Any]:
+        """Encode a silent window, and choose how a lone window is decoded: see
+        :meth:`WhisperBackend.choose_lone_decoding`. Any window serves for that.
         """
         model = self.whisper.model
         tokenizer = Tokenizer(self.whisper.hf_tokenizer, model.is_multilingual, "transcribe", "en")
-        mel = golden_window(self.whisper.feature_extractor)
+        mel = np.zeros((1, model.n_mels, FULL_FRAMES), np.float32)
         [encoded] = self.backend.run(Stage.ENCODE, (), [mel], alone=True)
         self.backend.choose_lone_decoding(encoded, tokenizer.sot_sequence, tokenizer.eot)
         return np.array(encoded)

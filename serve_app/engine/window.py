@@ -16,13 +16,14 @@ MEL_FRAMES_PER_SECOND = 100
 FULL_FRAMES = 3_000
 """Mel frames of a full window, 30 s, to which Whisper pads every window."""
 
-DECODED_FRAMES = (800, 1_300, 1_900, FULL_FRAMES)
+DECODED_FRAMES = (900, 1_300, 1_900, 2_400, FULL_FRAMES)
 """The lengths that the decoder may see, in mel frames. There are few of them, because windows of
-one length share batches. What was encoded is filled up with a silent tail."""
+one length share batches. What was encoded is filled up with a silent tail
+(:mod:`serve_app.engine.silence`)."""
 
-ENCODED_STEP, LEAST_ENCODED = 100, 800
+ENCODED_STEP, LEAST_ENCODED = 100, 900
 """The encoder sees a multiple of the first number of mel frames, if windows are encoded one by one,
-and at least the second number. With less, one word in a wrong language is enough to be believed."""
+and at least the second number. With less, short windows lose words or change their language."""
 
 MARGIN_SECONDS, WIDE_MARGIN_SECONDS = 2.0, 10.0
 """Silence that is encoded after the audio, or else the decoder misses the end of the speech. The
@@ -65,10 +66,9 @@ def short_context(seconds: float) -> Context:
 
 
 def wide_context(seconds: float) -> Context:
-    """The context of a window that has decoded badly: more silence is encoded, and the decoder sees
-    all of it.
-    """
-    return Context(_encoded_frames(seconds, WIDE_MARGIN_SECONDS), FULL_FRAMES)
+    """The context of a window that has decoded badly: much more silence, all of it encoded."""
+    frames = _decoded_frames(_encoded_frames(seconds, WIDE_MARGIN_SECONDS))
+    return Context(frames, frames)
 
 
 def _encoded_frames(seconds: float, margin: float) -> int:

@@ -377,7 +377,7 @@ def test_a_widened_window_that_still_fails_gets_the_next_temperature(
     assert told.hear(speech(), PARTIAL) == "yes"
     assert told.encoded_seconds == [SHORT.seconds, WIDE.seconds]
     assert told.temperatures == [0.0, 0.0, 0.2]
-    assert told.steps[-1].payload[0].shape[1] == FULL_FRAMES // 2
+    assert told.steps[-1].payload[0].shape[1] == WIDE.decoded // 2
 
 
 def test_a_window_that_is_heard_again_is_attempted_once(script: Scripts) -> None:

@@ -45,13 +45,11 @@ def test_a_window_fits_the_most_audio_of_its_context(seconds: float) -> None:
 
 
 @given(SECONDS)
-def test_of_a_window_in_doubt_more_silence_is_encoded_and_all_of_it_decoded(
-    seconds: float,
-) -> None:
+def test_of_a_window_in_doubt_more_silence_is_encoded(seconds: float) -> None:
     wide = wide_context(seconds)
     assert wide.seconds >= min(WINDOW_SECONDS, seconds + WIDE_MARGIN_SECONDS)
     assert wide.encoded >= short_context(seconds).encoded
-    assert wide.decoded == FULL_FRAMES
+    assert wide.decoded == wide.encoded in DECODED_FRAMES
 
 
 @given(SECONDS, SECONDS)
