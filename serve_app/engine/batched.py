@@ -96,12 +96,14 @@ class BatchedPipeline:
         heard: dict[int, Heard] = {}
         if language is None:
             language, heard = await self._listen(cuts)
-        if self._speech is not None and self._partial_context:
+        tokenizer = self._tokenizer(language.code)
+        policy = self._policy(tokenizer, self._detection(is_given=not heard))
+        # Less than an utterance tells too little where each window chooses its language.
+        chooses = policy.detection is Detection.ALWAYS
+        if self._speech is not None and self._partial_context and not chooses:
             n_heard = max(heard, default=-1) + 1
             cuts = [*cuts[:n_heard], *cut_at_pauses(cuts[n_heard:], lead_seconds(self._options))]
             self._expect(cuts[n_heard:])
-        tokenizer = self._tokenizer(language.code)
-        policy = self._policy(tokenizer, self._detection(is_given=not heard))
         segments: list[Segment] = []
         with Tasks() as tasks:
             hearings = [

@@ -53,7 +53,8 @@ def assert_gone(server: Server) -> None:
     """
     assert server.process.wait(STOP_SECONDS) == 0
     assert family(server.process.pid) == []
-    assert server.log.read_text().endswith("whisper-ox: stopped\n")
+    log = server.log.read_text()
+    assert log.endswith("whisper-ox: stopped\n"), log[-2000:]
     url = httpx.URL(server.url)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
