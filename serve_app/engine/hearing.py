@@ -36,13 +36,12 @@ from serve_app.engine.window import (
     Policy,
     Window,
     short_context,
-    wide_context,
 )
 from serve_app.engine.words import Heard, HeardWord, aligned_words, trimmed
 
 WIDEN = Checks(compression_ratio=2.4, log_prob=-0.5, no_speech=None)
-"""When a window that was encoded in part is encoded again with more silence. These thresholds do
-not depend on the caller's, because the cut must not harm the text."""
+"""When a window that was encoded in part is encoded again in full. These thresholds do not
+depend on the caller's, because the cut must not harm the text."""
 
 SURE_LOGPROB = -0.25
 """A text that is this probable per token is in the right language, so nothing else is asked. This
@@ -108,8 +107,7 @@ class _Hearing:
 
     def steps(self) -> Generator[Step, Any, Heard]:
         policy = self._policy
-        seconds = self._window.seconds
-        context = short_context(seconds) if policy.partial_context else FULL
+        context = short_context(self._window.seconds) if policy.partial_context else FULL
         self._bound = length_bound(context.most_seconds)
         yield from self._encode(context)
         language, probability = None, 0.0
@@ -119,7 +117,7 @@ class _Hearing:
         best = yield from self._decode()
         if policy.widens and context != FULL and _is_doubtful(best):
             self._bound *= 2
-            yield from self._encode(wide_context(seconds))
+            yield from self._encode(FULL)
             best = yield from self._decode()
         if policy.detection is Detection.IN_DOUBT and not _is_sure(best):
             best = yield from self._other_language(best)

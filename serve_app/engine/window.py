@@ -25,10 +25,9 @@ ENCODED_STEP, LEAST_ENCODED = 100, 900
 """The encoder sees a multiple of the first number of mel frames, if windows are encoded one by one,
 and at least the second number. With less, short windows lose words or change their language."""
 
-MARGIN_SECONDS, WIDE_MARGIN_SECONDS = 2.0, 10.0
-"""Silence that is encoded after the audio, or else the decoder misses the end of the speech. The
-second value is for a window in doubt. Word error rates by margin are in
-``loadtest/results/words-base-epyc-2c-2026-11-29.md``."""
+MARGIN_SECONDS = 2.0
+"""Silence that is encoded after the audio, or else the decoder misses the end of the speech. Word
+error rates by margin are in ``loadtest/results/words-base-epyc-2c-2026-11-29.md``."""
 
 
 @dataclass(frozen=True)
@@ -61,24 +60,10 @@ def short_context(seconds: float) -> Context:
     accepts shorter input: its positions are sinusoids of absolute time, so the first frames mean
     the same with less silence after them.
     """
-    encoded = _encoded_frames(seconds, MARGIN_SECONDS)
-    return Context(encoded, _decoded_frames(encoded))
-
-
-def wide_context(seconds: float) -> Context:
-    """The context of a window that has decoded badly: much more silence, all of it encoded."""
-    frames = _decoded_frames(_encoded_frames(seconds, WIDE_MARGIN_SECONDS))
-    return Context(frames, frames)
-
-
-def _encoded_frames(seconds: float, margin: float) -> int:
-    needed = ceil((seconds + margin) * MEL_FRAMES_PER_SECOND / ENCODED_STEP) * ENCODED_STEP
-    return min(FULL_FRAMES, max(LEAST_ENCODED, needed))
-
-
-def _decoded_frames(n_frames: int) -> int:
-    """The least of ``DECODED_FRAMES`` that holds this many."""
-    return next(frames for frames in DECODED_FRAMES if frames >= n_frames)
+    steps = ceil((seconds + MARGIN_SECONDS) * MEL_FRAMES_PER_SECOND / ENCODED_STEP)
+    encoded = min(FULL_FRAMES, max(LEAST_ENCODED, steps * ENCODED_STEP))
+    decoded = next(frames for frames in DECODED_FRAMES if frames >= encoded)
+    return Context(encoded, decoded)
 
 
 @dataclass(frozen=True)
@@ -121,7 +106,7 @@ class Policy:
     ``ctranslate2.models.Whisper.generate`` at temperature 0. ``temperatures`` are tried in turn
     while an attempt fails ``checks``. With ``partial_context`` a short window is encoded without
     most of its padding, see :func:`short_context`; with ``widens`` one that decodes badly is then
-    encoded with more of it. With ``aligns`` the words get times and probabilities.
+    encoded in full. With ``aligns`` the words get times and probabilities.
     """
 
     prompt: tuple[int, ...]

@@ -24,7 +24,6 @@ from serve_app.engine.window import (
     Policy,
     Window,
     short_context,
-    wide_context,
 )
 from serve_app.engine.words import Heard
 from tests.unit.heard_words import texts, times
@@ -36,7 +35,7 @@ SOT, EN, DE, TASK, NO_TIMESTAMPS = 50258, 50259, 50261, 50359, 50363
 
 SILENCE = np.full((1, FULL_FRAMES // 2, 4), 7.0, np.float32)
 FULL_SECONDS = FULL_FRAMES / MEL_FRAMES_PER_SECOND
-SHORT, WIDE = short_context(4.0), wide_context(4.0)
+SHORT = short_context(4.0)
 
 
 @dataclass(frozen=True)
@@ -354,12 +353,10 @@ def test_a_good_partial_window_stays_partial(script: Scripts) -> None:
     [said("Turn off the light. Turn off the light."), UNSURE, said(REPETITION), said(BABBLE)],
     ids=["repeats-its-end", "unsure", "repetitive", "cut"],
 )
-def test_a_doubtful_partial_window_is_encoded_again_with_more_silence(
-    script: Scripts, doubtful: Said
-) -> None:
+def test_a_doubtful_partial_window_is_encoded_in_full(script: Scripts, doubtful: Said) -> None:
     told = script(doubtful, said("turn off the light"))
     assert told.hear(speech(), PARTIAL) == "turn off the light"
-    assert told.encoded_seconds == [SHORT.seconds, WIDE.seconds]
+    assert told.encoded_seconds == [SHORT.seconds, FULL_SECONDS]
     assert told.temperatures == [0.0, 0.0]
 
 
@@ -367,7 +364,7 @@ def test_a_partial_window_is_widened_whatever_the_callers_thresholds(script: Scr
     unchecked = replace(PARTIAL, checks=Checks(None, None, None))
     told = script(UNSURE, said("ah", -9))
     assert told.hear(speech(), unchecked) == "ah"
-    assert told.encoded_seconds == [SHORT.seconds, WIDE.seconds]
+    assert told.encoded_seconds == [SHORT.seconds, FULL_SECONDS]
 
 
 def test_a_widened_window_that_still_fails_gets_the_next_temperature(
@@ -375,9 +372,9 @@ def test_a_widened_window_that_still_fails_gets_the_next_temperature(
 ) -> None:
     told = script(UNSURE, UNSURE, said("yes"))
     assert told.hear(speech(), PARTIAL) == "yes"
-    assert told.encoded_seconds == [SHORT.seconds, WIDE.seconds]
+    assert told.encoded_seconds == [SHORT.seconds, FULL_SECONDS]
     assert told.temperatures == [0.0, 0.0, 0.2]
-    assert told.steps[-1].payload[0].shape[1] == WIDE.decoded // 2
+    assert told.steps[-1].payload[0].shape[1] == FULL_FRAMES // 2
 
 
 def test_a_window_that_is_heard_again_is_attempted_once(script: Scripts) -> None:
@@ -425,7 +422,7 @@ def test_the_first_decoding_of_an_encoding_is_free(script: Scripts) -> None:
     assert [(step.stage, step.seconds) for step in told.steps] == [
         (Stage.ENCODE, SHORT.seconds),
         (Stage.GENERATE, 0.0),
-        (Stage.ENCODE, WIDE.seconds),
+        (Stage.ENCODE, FULL_SECONDS),
         (Stage.GENERATE, 0.0),
     ]
 
