@@ -54,7 +54,8 @@ def assert_gone(server: Server) -> None:
     assert server.process.wait(STOP_SECONDS) == 0
     assert family(server.process.pid) == []
     log = server.log.read_text()
-    assert log.endswith("whisper-ox: stopped\n"), log[-2000:]
+    # Ray may still print what it knows of a process that a test has killed.
+    assert "\nwhisper-ox: stopped\n" in log, log[-2000:]
     url = httpx.URL(server.url)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
