@@ -1,6 +1,6 @@
 """The example of a call that the documentation shows and the server prints when it is ready.
 
-Its audio is also the golden clip, which a model replica must transcribe before it serves.
+Its audio is the golden clip, which a model replica must transcribe before it serves.
 """
 
 from pathlib import Path

@@ -23,7 +23,8 @@ BOUND_STEP = 64
 batches."""
 
 TOKENS_PER_SECOND = 12
-"""Enough for most languages. A text that is cut here is decoded again with twice as much room."""
+"""Enough for most languages. A text that is cut here is decoded again with twice as much room, and
+what is decoded only once has twice as much at once."""
 
 MOST_SAMPLINGS = 2
 

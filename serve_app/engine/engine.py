@@ -110,8 +110,8 @@ class Engine:
             Admission(bounds, settings.max_concurrent_requests, self.workers),
             health=Health(settings.stall_seconds),
         )
-        by_one = self.limits().encode == 1
-        self._ear = Ear(self.whisper, self.vocabulary, tail, sink, encodes_batches=not by_one)
+        self._ear = Ear(self.whisper, self.vocabulary, tail, sink)
+        self._ear.encodes_batches = self.limits().encode > 1
         self._preparation = ThreadPoolExecutor(cores, "preparation")
         # Speech detection and spectra of many long files at once would take every core from the
         # model. What is short never waits for them.
@@ -144,6 +144,7 @@ class Engine:
         """Apply new tunables, from the next request and the next batch on."""
         self.tunables = tunables
         self.scheduler.set_limits(self.limits())
+        self._ear.encodes_batches = self.limits().encode > 1
 
     def stop(self) -> None:
         """End the threads. Open requests fail."""

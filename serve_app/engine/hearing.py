@@ -40,8 +40,8 @@ from serve_app.engine.window import (
 from serve_app.engine.words import Heard, HeardWord, aligned_words, trimmed
 
 WIDEN = Checks(compression_ratio=2.4, log_prob=-0.5, no_speech=None)
-"""When a window that was encoded in part is encoded again in full. These thresholds do not
-depend on the caller's, because the cut must not harm the text."""
+"""When a window that was encoded in part is encoded again in full. These thresholds do not depend
+on the caller's, because the cut must not harm the text."""
 
 SURE_LOGPROB = -0.25
 """A text that is this probable per token is in the right language, so nothing else is asked. This
@@ -61,8 +61,8 @@ Words = tuple[HeardWord, ...]
 class Ear:
     """Makes the hearings for one model.
 
-    ``tail`` follows what is encoded of a short window. ``encodes_batches``: windows are encoded
-    several at a time, so there must be few lengths of them.
+    ``tail`` follows what is encoded of a short window. ``encodes_batches`` may be set: windows are
+    encoded several at a time, so there must be few lengths of them.
     """
 
     def __init__(
@@ -71,14 +71,12 @@ class Ear:
         vocabulary: Vocabulary,
         tail: SilentTail,
         sink: metrics.Sink = metrics.NO_METRICS,
-        *,
-        encodes_batches: bool = False,
     ) -> None:
         self.whisper = whisper
         self.vocabulary = vocabulary
         self.tail = tail
         self.sink = sink
-        self.encodes_batches = encodes_batches
+        self.encodes_batches = False
 
     def hearing(self, window: Window, policy: Policy) -> Generator[Step, Any, Heard]:
         """The steps of one window, and what was heard in it."""
@@ -108,14 +106,15 @@ class _Hearing:
     def steps(self) -> Generator[Step, Any, Heard]:
         policy = self._policy
         context = short_context(self._window.seconds) if policy.partial_context else FULL
-        self._bound = length_bound(context.most_seconds)
+        can_widen = policy.widens and context != FULL
+        self._bound = length_bound(context.most_seconds) * (1 if can_widen else 2)
         yield from self._encode(context)
         language, probability = None, 0.0
         if policy.detection is Detection.ALWAYS:
             language, probability = yield from self._detect()
             self._prompt = self._vocabulary.in_language(self._prompt, language)
         best = yield from self._decode()
-        if policy.widens and context != FULL and _is_doubtful(best):
+        if can_widen and _is_doubtful(best):
             self._bound *= 2
             yield from self._encode(FULL)
             best = yield from self._decode()

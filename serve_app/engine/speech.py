@@ -29,7 +29,6 @@ SHORTEST_SECONDS = 0.2
 BATCHED_SILENCE_MS = 160
 """Silence that ends a stretch of speech in faster-whisper's batched pipeline by default."""
 
-
 LONG_SECONDS, SHORTEST_PART_SECONDS = 5.0, 2.5
 """A window with more speech than the first value is divided at a pause, if both parts have as much
 as the second one."""
@@ -151,6 +150,8 @@ def cut_at_pauses(cuts: Iterable[Cut], lead_seconds: float) -> list[Cut]:
 
 def _cut_at_pauses(cut: Cut, lead_seconds: float) -> list[Cut]:
     """``cut``, divided at its longest pause, and both parts again as long as that is possible."""
+    if cut.seconds <= LONG_SECONDS:
+        return [cut]
     stretches = cut.stretches
     best, place = (PAUSE_SECONDS, 0.0), 0
     for n in range(1, len(stretches)):
@@ -160,7 +161,7 @@ def _cut_at_pauses(cut: Cut, lead_seconds: float) -> list[Cut]:
         found = (min(pause, CLEAR_PAUSE_SECONDS), shorter)
         if shorter >= SHORTEST_PART_SECONDS and found > best:
             best, place = found, n
-    if not place or cut.seconds <= LONG_SECONDS:
+    if not place:
         return [cut]
     first = Cut(stretches[:place], cut.offset_seconds, cut.lead_seconds)
     second = Cut(stretches[place:], cut.offset_seconds + first.seconds, lead_seconds)

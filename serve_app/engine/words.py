@@ -23,6 +23,7 @@ LONGEST_WORD_SECONDS = 1.0
 text leaves out."""
 
 LEAST_WORD_SECONDS = 0.1
+"""A word keeps this much of its time, in seconds, when silence is taken from its start."""
 
 SECONDS_PER_DIGIT = 0.5
 """A telephone number is one word, but people read it digit by digit."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.engine.vad import CHUNK_SAMPLES
 from serve_app.live.options import LiveOptions
+from serve_app.live.tape import in_seconds
 
 HYSTERESIS = 0.15
 """How much less probable than at its beginning speech has to be for it to end."""
@@ -91,7 +92,7 @@ class Endpointer:
     @property
     def quiet_seconds(self) -> float:
         """How long nobody has spoken."""
-        return 0.0 if self._quiet_from is None else _seconds(self._position - self._quiet_from)
+        return 0.0 if self._quiet_from is None else in_seconds(self._position - self._quiet_from)
 
     def step(self, probability: float) -> Iterator[Mark]:
         """Take the next chunk of ``CHUNK_SAMPLES``."""
@@ -135,7 +136,7 @@ class Endpointer:
             self._open(at)
         self._n_voiced += 1
         if not self._is_sure:
-            voiced_seconds = _seconds(self._n_voiced * CHUNK_SAMPLES)
+            voiced_seconds = in_seconds(self._n_voiced * CHUNK_SAMPLES)
             self._is_sure = voiced_seconds >= self.options.min_speech_seconds
             if self._is_sure and not self._in_speech:
                 assert self._began is not None
@@ -145,7 +146,7 @@ class Endpointer:
     def _end_utterance(self) -> Iterator[Mark]:
         assert self._began is not None
         longest, quiet = self.options.utterance_seconds, self.quiet_seconds
-        length = _seconds(self._position - self._began)
+        length = in_seconds(self._position - self._began)
         if not self._is_sure:
             if quiet >= FALSE_START_SECONDS:
                 self._began = None
@@ -189,7 +190,3 @@ def _quietest(probabilities: list[float]) -> int:
         for n in range(max(1, len(probabilities) - SMOOTHED_CHUNKS + 1))
     ]
     return sums.index(min(sums)) + SMOOTHED_CHUNKS // 2
-
-
-def _seconds(n_samples: int) -> float:
-    return n_samples / SAMPLE_RATE_HZ

@@ -5,6 +5,11 @@ import numpy as np
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip, Samples
 
 
+def in_seconds(n_samples: int) -> float:
+    """So many samples in seconds."""
+    return n_samples / SAMPLE_RATE_HZ
+
+
 class Tape:
     """Keeps audio from the first sample that may still be needed."""
 

@@ -52,7 +52,9 @@ class BoundedHttp(HttpToolsProtocol):
     _n_head_bytes = 0
 
     @override
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(  # type: ignore[override]  # as uvicorn's own protocol narrows it
+        self, transport: asyncio.Transport
+    ) -> None:
         super().connection_made(transport)
         self.flow = self._flow = _Flow(transport)
 

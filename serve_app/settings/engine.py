@@ -140,8 +140,7 @@ class EngineTunables(Settings):
     partial_context: bool = Field(
         default=True,
         description="Cut speech into short windows at pauses, and encode these without most of the "
-        "silence that pads them to 30 s. A window that decodes badly is encoded again in "
-        "full.",
+        "silence that pads them to 30 s. A window that decodes badly is encoded again in full.",
     )
     recover_speech: bool = Field(
         default=True,

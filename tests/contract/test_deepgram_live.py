@@ -161,7 +161,7 @@ def test_the_key_is_needed(guarded: Server, said: bytes) -> None:
 
 def test_a_page_offers_its_key_as_a_subprotocol(tiny_en: Server) -> None:
     url = tiny_en.url.replace("http", "ws", 1) + "/v1/listen?model=whisper"
-    with connect(url, subprotocols=["token", "key"]) as socket:  # type: ignore[list-item]
+    with connect(url, subprotocols=["token", "key"]) as socket:  # type: ignore[list-item]  # str
         assert socket.subprotocol == "token"
         socket.send(json.dumps({"type": "CloseStream"}))
         assert json.loads(socket.recv(timeout=60))["type"] == "Metadata"

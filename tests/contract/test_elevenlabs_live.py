@@ -64,7 +64,7 @@ async def client(server: Server, key: str = "any", **options: Any) -> AsyncItera
     asked = {"model_id": "scribe_v2_realtime", "sample_rate": 16_000}
     asked |= {"audio_format": AudioFormat.PCM_16000, **options}
     realtime = ElevenLabs(base_url=server.url, api_key=key).speech_to_text.realtime
-    connection = await realtime.connect(asked)  # type: ignore[call-overload]
+    connection = await realtime.connect(asked)  # type: ignore[call-overload]  # a dict will do
     try:
         yield Client(connection)
     finally:

@@ -71,7 +71,7 @@ def serve(port: int) -> None:
 
         def __init__(self, settings: AppSettings) -> None:
             # The engine makes its backend itself, and nobody else should choose one.
-            setattr(serve_app.engine.engine, "WhisperBackend", FailingBackend)  # noqa: B010
+            setattr(serve_app.engine.engine, "WhisperBackend", FailingBackend)  # noqa: B010  # mypy
             super().__init__(settings)
 
     profile = load_profile("dev").changed(models=[MODEL], port=port)

@@ -85,8 +85,8 @@ class Script:
             self.engine.vocabulary,
             SilentTail(SILENCE),
             sink,
-            encodes_batches=self.encodes_batches,
         )
+        ear.encodes_batches = self.encodes_batches
         steps = ear.hearing(window, policy)
         answer = None
         while True:
@@ -389,6 +389,12 @@ def test_a_widened_window_has_twice_the_room_for_its_text(script: Scripts) -> No
     told = script(said(BABBLE), said("yes"))
     told.hear(speech(), PARTIAL)
     assert told.rooms == [length_bound(SHORT.most_seconds), 2 * length_bound(SHORT.most_seconds)]
+
+
+def test_what_is_decoded_only_once_has_twice_the_room_at_once(script: Scripts) -> None:
+    told = script(said("yes"))
+    told.hear(speech(), replace(PARTIAL, widens=False))
+    assert told.rooms == [2 * length_bound(SHORT.most_seconds)]
 
 
 @pytest.mark.parametrize("seconds", [0.5, 4.0, 9.0, 16.0, 25.0])

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from serve_app.api.model_table import OPENAIS_NAME
 from serve_app.api.sources.form_values import Choices, Texts
-from serve_app.audio.pcm import MAX_RATE_HZ, MIN_RATE_HZ, PcmStream
+from serve_app.audio.pcm import MAX_RATE_HZ, MIN_RATE_HZ, Encoding, PcmStream
 from serve_app.errors import InvalidOption
 from serve_app.live.options import LiveOptions
 from serve_app.options import Language, read_values
@@ -20,7 +20,11 @@ from serve_app.options.kinds import Choice, Number, Whole
 OBJECT = "realtime.transcription_session"
 
 G711_RATE_HZ = 8_000
-_ENCODINGS = {"audio/pcm": "pcm16", "audio/pcmu": "mulaw", "audio/pcma": "alaw"}
+_ENCODINGS: dict[str, Encoding] = {
+    "audio/pcm": "pcm16",
+    "audio/pcmu": "mulaw",
+    "audio/pcma": "alaw",
+}
 _BETA_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
 _BETA_NAMES = {
     "input_audio_format": "format",
@@ -126,7 +130,7 @@ class RealtimeSession(BaseModel):
         """What decodes the audio of this configuration."""
         audio = self.audio.input.format
         rate = audio.rate if audio.type == "audio/pcm" else G711_RATE_HZ
-        return PcmStream(_ENCODINGS[audio.type], rate, 1)  # type: ignore[arg-type]
+        return PcmStream(_ENCODINGS[audio.type], rate, 1)
 
     def body(self, session_id: str, expires_at: int, *, is_beta: bool) -> dict[str, Any]:
         """The session as a client is told of it."""
