@@ -183,8 +183,8 @@ def test_only_a_window_after_a_pause_begins_with_silence(
 def test_windows_cut_at_pauses_hold_the_same_speech_on_the_same_time_line(
     speech: list[Stretch],
 ) -> None:
-    # Samples become tenths of a second, so that there is something to cut.
-    speech = [(start * 100, end * 100) for start, end in speech]
+    # Samples become fortieths of a second, so that there is something to cut.
+    speech = [(start * 400, end * 400) for start, end in speech]
     whole = cut_speech(speech, 30.0)
     cuts = cut_at_pauses(whole, 0.3)
     assert [stretch for cut in cuts for stretch in cut.stretches] == speech
