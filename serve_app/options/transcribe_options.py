@@ -77,19 +77,22 @@ class TranscribeOptions(BaseModel):
     multilingual: Annotated[bool, Flag()] = Field(
         default=False,
         description="The language may change within the file. The server believes a language that "
-        "you name unless a window clearly contradicts it. English-only models ignore this.",
+        "you name unless a window clearly contradicts it: [details](#windows-and-segments). "
+        "English-only models ignore this.",
     )
     batch_size: Annotated[int, Whole(1)] = Field(
         default=8,
         description="Most windows of this request that are decoded at the same time. 1: the "
-        "windows are decoded one after the other, each with the text before it as context. The "
-        "server lowers a value above its limit.",
+        "windows are decoded one after the other, each with the text before it as context. Some "
+        "requests are [always](#windows-and-segments) decoded like that. The server lowers a value "
+        "above its limit.",
     )
     beam_size: Annotated[int, Whole(1, "max_beam_size")] = Field(
         default=5, description="Beams of the search at temperature 0. 1 is fastest."
     )
     best_of: Annotated[int, Whole(1, "max_best_of")] = Field(
-        default=5, description="Samples drawn at a temperature above 0."
+        default=5,
+        description="How many texts are sampled at a temperature above 0; the best is kept.",
     )
     patience: Annotated[float, Number(0.01, 10)] = Field(
         default=1.0,
@@ -155,7 +158,8 @@ class TranscribeOptions(BaseModel):
     )
     without_timestamps: Annotated[bool | None, Flag()] = Field(
         default=None,
-        description="Decode without timestamps. null: true with batch_size above 1, else false.",
+        description="Decode without timestamps. null: true with batch_size above 1, else false. "
+        "With batch_size above 1, an explicit true also means that pauses start no segment.",
     )
     max_initial_timestamp: Annotated[float, Number(0, 30)] = Field(
         default=1.0,
@@ -175,13 +179,16 @@ class TranscribeOptions(BaseModel):
     vad_filter: Annotated[bool, Flag()] = Field(
         default=True,
         description="Find the speech first and decode nothing else (voice activity detection). "
-        "clip_timestamps overrides it.",
+        "clip_timestamps overrides it. false: audio as long as a window is decoded as with "
+        "batch_size 1.",
     )
     vad_parameters: VadParameters | None = Field(
         default=None, description="How vad_filter finds speech; see below."
     )
     max_new_tokens: Annotated[int | None, Whole(1, 447)] = Field(
-        default=None, description="Most tokens of a window's text. null: 448 minus the prompt."
+        default=None,
+        description="Limits a window's text to half as many tokens as this and the prompt have "
+        "together, as CTranslate2 counts. null: 224 tokens, or what a long prompt leaves of 448.",
     )
     # Not above 30: Whisper hears 30 s at a time, and anything after that would be lost.
     chunk_length: Annotated[int | None, Whole(1, 30)] = Field(
@@ -189,8 +196,10 @@ class TranscribeOptions(BaseModel):
     )
     recover: Annotated[bool | None, Flag()] = Field(
         default=None,
-        description="Hear again the speech that no word covers, and texts that fail a threshold. "
-        "false: the text is faster-whisper's own, to the letter. null: the server's setting "
+        description="Decode again the speech of 0.8 s or more that no word covers, and texts that "
+        "fail a threshold. false: neither, and no window is divided at pauses or decoded with "
+        "partial_context; the text is then faster-whisper's own, but for a word that "
+        "[other batches](benchmarks.md#soak) may change. null: the server's setting "
         "recover_speech, true by default. Only with batch_size above 1.",
     )
     clip_timestamps: Annotated[tuple[ClipTimes, ...] | None, ClipTimestamps()] = Field(
