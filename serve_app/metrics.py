@@ -152,8 +152,8 @@ LIVE_SESSIONS = Gauge("live_sessions", "Ingress", "Live sessions that this repli
 LIVE_LAG_SECONDS = Histogram(
     "live_lag_seconds",
     "Ingress",
-    "Audio of a live session that came after what a text covers, when that is told, in seconds, by "
-    "the kind of text.",
+    "Audio received but not yet covered by a text when the text is sent, in seconds, by the kind "
+    "of text.",
     ("kind",),
     ("partial", "final"),
     buckets=_REQUEST_BUCKETS,

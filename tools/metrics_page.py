@@ -15,8 +15,9 @@ nothing.
 ## Where to scrape
 
 - **One machine.** `make serve METRICS_PORT=9464`, or `python -m serve_app --metrics-port 9464`,
-  opens `http://127.0.0.1:9464/metrics`. In a container, add `--metrics-host 0.0.0.0`. This port
-  asks for no key. It shows no audio and no text, but it shows the names of keys and the traffic.
+  opens `http://127.0.0.1:9464/metrics`. In a container, add `--metrics-host 0.0.0.0` and publish
+  the port (`-p 127.0.0.1:9464:9464`). This port asks for no key. It shows no audio and no text, but
+  it shows the names of keys and the traffic.
 - **Kubernetes.** Every Ray pod answers on its port `metrics` (8080).
 
 ```yaml
@@ -26,6 +27,13 @@ scrape_configs:
     static_configs:
       - targets: ["127.0.0.1:9464"]
 ```
+
+## Watch these
+
+- **Lost words:** `speech_covered_seconds` divided by `speech_seconds`. The alert is below 0.85.
+- **Overload:** `estimated_wait_seconds` with `length="short"`, for which the alert is above 30 s;
+  `queued_audio_seconds`; and `rejected` with `reason="overloaded"`.
+- **Live captions that lag:** `live_lag_seconds` and `drafts_dropped`.
 
 ## What there is
 

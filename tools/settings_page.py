@@ -19,7 +19,8 @@ For operators: every setting and every environment variable. [operations.md](ope
 how to use them; [options.md](options.md) lists what callers may ask for.
 
 A profile is one complete Ray Serve config, like those under [`configs/`](../configs). To change a
-setting, copy one, edit it and start it with `make serve PROFILE=my-profile.yaml`.
+setting, copy one, edit it and start it with `make serve PROFILE=my-profile.yaml`. `make serve`
+listens on 127.0.0.1, port 8000, whatever the profile says: `HOST=0.0.0.0` and `PORT=` change that.
 
 - Most settings go into the application's `args`, as in the example.
 - Those of [the last table](#user_config-of-transcriber) go into `user_config` of the deployment

@@ -18,8 +18,8 @@ class Variable(NamedTuple):
 OURS = (
     Variable(
         "WHISPER_API_KEY",
-        "If set, every path except `/`, `/health` and `/readyz` needs this key. Without it and "
-        "without a keys file, the server is open to everyone.",
+        "If set, every path except `GET /`, `/health` and `/readyz` needs this key. Without it "
+        "and without a keys file, the server is open to everyone.",
     ),
     Variable("WHISPER_API_KEY_HEADER", "The header that carries the key.", "X-API-Key"),
     Variable(

@@ -28,7 +28,8 @@ class LogSettings(Settings):
     )
     transcripts: bool = Field(
         default=False,
-        description="Log each transcript at level debug. Off: no word of a transcript is logged.",
+        description="Log each transcript at level debug, and the messages of all exceptions, which "
+        "may quote a caller. Off: neither.",
     )
 
 

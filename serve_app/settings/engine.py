@@ -46,8 +46,8 @@ class EngineSettings(Settings):
         default=0,
         ge=0,
         le=256,
-        description="Batches that run at the same time. 0: one for each of its CPU cores; 2 on a "
-        "GPU.",
+        description="Batches that run at the same time. 0: `cores` divided by "
+        "`threads_per_worker`, or 2 on a GPU.",
     )
     threads_per_worker: int = Field(
         default=1, ge=1, le=256, description="CPU threads of each worker."
@@ -60,9 +60,10 @@ class EngineSettings(Settings):
     cpu_isa: Literal["auto", "AVX512", "AVX2", "AVX", "NEON", "GENERIC"] = Field(
         default="auto",
         description="Instruction set of CTranslate2's kernels on a CPU. By itself CTranslate2 "
-        "uses AVX2 at most. auto: the server measures AVX512 when it starts, which takes a second "
-        "or two, and uses it if it is faster. The environment variable CT2_FORCE_CPU_ISA takes "
-        "precedence.",
+        "uses AVX2 at most. auto: when it starts, the server measures AVX512 on processors that "
+        "have it and are not Intel's, which takes a second or two, and uses it if it is faster. "
+        "The log line `CPU kernels` shows the choice; any other value fixes it. The environment "
+        "variable CT2_FORCE_CPU_ISA takes precedence.",
     )
     bind_to_numa_node: bool = Field(
         default=False,
@@ -79,8 +80,8 @@ class EngineSettings(Settings):
         default=1024,
         ge=1,
         le=4096,
-        description="Most requests that a replica holds at once; long ones may be three quarters "
-        "of them. More are refused with 429. Serve's max_ongoing_requests must be higher.",
+        description="Most requests that a replica holds at once; at most three quarters of them "
+        "may be long. More are refused with 429. Serve's max_ongoing_requests must be higher.",
     )
 
 
@@ -94,8 +95,8 @@ class ModelSettings(EngineSettings):
     memory_mib: int = Field(
         default=0,
         ge=0,
-        description="Memory that each replica may use, in MiB. 0: as much as it is estimated to "
-        "need at most. A local server does not start if all models together need more than the "
+        description="Memory that each replica may use, in MiB. 0: the server's estimate of the "
+        "most it needs. A local server does not start if all models together need more than the "
         "machine has.",
     )
     aliases: tuple[str, ...] = Field(
@@ -140,18 +141,19 @@ class EngineTunables(Settings):
     partial_context: bool = Field(
         default=True,
         description="Cut speech into short windows at pauses, and encode these without most of the "
-        "silence that pads them to 30 s. A window that decodes badly is encoded again in full.",
+        "silence that pads them to 30 s. A window whose text repeats itself, is cut off, or has an "
+        "average log-probability below -0.5 is encoded again in full. Requests with recover false "
+        "or batch_size 1 do without this.",
     )
     recover_speech: bool = Field(
         default=True,
-        description="Hear again the speech that no word covers, and texts that fail the caller's "
-        "thresholds. This applies to requests with batch_size above 1. Off: the text is "
-        "faster-whisper's own, to the letter. The option recover of a request takes precedence.",
+        description="The default of the option [recover](options.md), which decodes lost speech "
+        "and bad texts again.",
     )
     slack_seconds: float = Field(
         default=30.0,
         ge=0,
         le=600,
         description="How far a window may move ahead of its fair turn to fill a batch, in seconds "
-        "of audio.",
+        "of audio. More: batches are fuller, but some windows wait longer. 0: strict order.",
     )

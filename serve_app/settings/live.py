@@ -16,7 +16,8 @@ class LiveSettings(Settings):
         default=0.6,
         ge=0.2,
         le=10,
-        description="New speech after which a partial text is due; more while the server lags.",
+        description="A partial text is sent after this many seconds of new speech, less often "
+        "under load.",
     )
     # tiny.en, 450 s of hard recordings in utterances of 4 s: 13.5 % of the words are wrong without,
     # 9.9 % with 15 s, 9.1 % with 27 s, and 8.8 % if the file is heard as a whole.
@@ -24,13 +25,14 @@ class LiveSettings(Settings):
         default=15.0,
         ge=0,
         le=28,
-        description="An utterance is heard for its final text along with what was said before, of "
-        "so much audio in all, if its language is known. More costs time, less costs accuracy.",
+        description="For its final text, an utterance is transcribed together with earlier speech, "
+        "up to this many seconds in total, if the client names the language. More costs time, less "
+        "costs accuracy.",
     )
     draft_seconds: float = Field(
         default=3.0,
         gt=0,
-        description="A partial text that has waited for the model for so long is not heard.",
+        description="A partial text that has waited this long is dropped.",
     )
     unheard_seconds: float = Field(
         default=20.0,
@@ -41,7 +43,7 @@ class LiveSettings(Settings):
     final_seconds: float = Field(
         default=120.0,
         gt=0,
-        description="How long the final text of an utterance is asked for while no model replica "
+        description="How long the server keeps retrying a final text while no model replica "
         "answers.",
     )
     resume_seconds: float = Field(

@@ -18,7 +18,7 @@ class QuotaSettings(Settings):
         default=None,
         gt=0,
         description="Seconds of audio that one key may send per minute. A whole minute's worth "
-        "may come at once. Each window counts as at least 9 s, or as 30 s with batch_size 1.",
+        "may come at once. [keys.md](keys.md#quotas) says how audio is counted.",
     )
 
 
