@@ -1,8 +1,9 @@
-"""Check in at most eight minutes that Whisper OX works on this machine's GPU, and how fast it is.
+"""Check that Whisper OX works on this machine's GPU, and how fast it is.
 
 ``python -m loadtest.bench.gpu_check [--device cpu] [--output FILE]``. A step that fails is reported
-and the next one runs all the same. The file is rewritten after each step, so that a crash loses
-only one. ``--device cpu`` runs the same steps on toy models, which says nothing about speed.
+and the next one runs all the same; none starts after eight minutes. The file is rewritten after
+each step, so that a crash loses only one. ``--device cpu`` runs the same steps on toy models, which
+says nothing about speed.
 
 CTranslate2's wheel loads ``libcublas.so.12``. A machine with CUDA 13 does not have that file, but
 its driver does run programs built for CUDA 12, so a wheel can supply it::
@@ -11,7 +12,7 @@ its driver does run programs built for CUDA 12, so a wheel can supply it::
     pip install nvidia-cublas-cu12
     nvidia=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia
     export LD_LIBRARY_PATH=$nvidia/cublas/lib:$nvidia/cuda_nvrtc/lib
-    python -m models fetch tiny.en && python -m models fetch base
+    python -m models fetch tiny.en base
     timeout 540 python -m loadtest.bench.gpu_check --output gpu_check.json
 
 Models of large-v3's and turbo's shapes with random weights need 5 GB in ``$TMPDIR`` meanwhile.
