@@ -3,7 +3,7 @@
 # of them memory unless models are fetched: /tmp (Ray's sockets and logs), /dev/shm (audio between
 # processes) and /models.
 #
-#   docker run --read-only --tmpfs /tmp --shm-size=1g -v models:/models:ro -p 8000:8000 whisper-ox
+#   docker run --read-only --tmpfs /tmp --shm-size=1g -v whisper-models:/models -p 8000:8000 whisper-ox
 #
 # The base is pinned by its exact tag. For a build that repeats to the byte, add its digest
 # (`docker buildx imagetools inspect`): this file was written where no registry could be asked.
