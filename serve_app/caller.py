@@ -41,10 +41,13 @@ class Live:
 
     ``session`` is the session's id. With ``draft_seconds`` it asks for a draft of speech that goes
     on: a newer draft of the session replaces it while it waits, and after so long it is dropped.
+    ``new_seconds`` is the audio for which the session gets its first final text. Drafts hear the
+    same audio, and a final text is heard with what was said before it.
     """
 
     session: str
     draft_seconds: float | None = None
+    new_seconds: float = 0.0
 
     @property
     def is_draft(self) -> bool:

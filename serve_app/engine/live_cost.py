@@ -47,9 +47,9 @@ class LiveCost:
 
     def close(self, request: Request) -> None:
         """A request is over."""
-        if request.demand.live is None or request.demand.is_draft or not request.done_seconds:
+        if request.demand.live is None or not request.done_seconds:
             return
-        seconds = request.demand.audio_seconds
+        seconds = request.demand.live.new_seconds
         kept = max(0.0, 1 - seconds / MEMORY_SECONDS)
         self._busy_seconds *= kept
         self._speech_seconds = kept * self._speech_seconds + seconds

@@ -26,6 +26,10 @@ class Context:
             start = before.start
         return start
 
+    def clear(self) -> None:
+        """Begin anew, because the audio from here to the next utterance is not to be heard."""
+        self._before = []
+
     def add(self, utterance: Utterance) -> None:
         """Remember an utterance that has ended."""
         earliest = utterance.end - self._most_samples

@@ -13,7 +13,7 @@ FIRST_DRAFT_SECONDS = 1.0
 
 WHOLE_SECONDS = 10.0
 """A draft of an utterance up to this length hears all of it, since what begins within speech is
-often heard wrongly. The model's second context holds as much."""
+often heard wrongly."""
 
 MOST_DRAFTS = 3
 """Drafts of one session on their way at once. One is heard while the next one waits."""

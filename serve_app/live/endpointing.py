@@ -13,8 +13,9 @@ from serve_app.engine.vad import CHUNK_SAMPLES
 from serve_app.live.options import LiveOptions
 from serve_app.live.tape import in_seconds
 
-HYSTERESIS = 0.15
-"""How much less probable than at its beginning speech has to be for it to end."""
+HYSTERESIS, LEAST_THRESHOLD = 0.15, 0.01
+"""How much less probable than at its beginning speech has to be for it to end, and the probability
+that is low enough with any threshold."""
 
 PAD_SAMPLES = int(0.3 * SAMPLE_RATE_HZ)
 """Audio before and after an utterance that is heard with it: VAD is late for soft sounds."""
@@ -101,7 +102,7 @@ class Endpointer:
         if probability >= options.threshold:
             self._quiet_from = None
             yield from self._voiced(at)
-        elif self._quiet_from is None and probability < options.threshold - HYSTERESIS:
+        elif self._quiet_from is None and is_quiet(probability, options):
             self._quiet_from = at
         if self._began is not None:
             self._probabilities.append(probability)
@@ -148,7 +149,7 @@ class Endpointer:
         longest, quiet = self.options.utterance_seconds, self.quiet_seconds
         length = in_seconds(self._position - self._began)
         if not self._is_sure:
-            if quiet >= FALSE_START_SECONDS:
+            if quiet >= FALSE_START_SECONDS or length >= longest:
                 self._began = None
             return
         if self._quiet_from is not None and quiet >= self._needed_pause(length):
@@ -181,6 +182,11 @@ class Endpointer:
         utterance = Utterance(self._start, end, is_cut)
         self._earliest, self._began = end, None
         return utterance
+
+
+def is_quiet(probability: float, options: LiveOptions) -> bool:
+    """Whether speech that has begun may end with a chunk of this probability."""
+    return probability < max(options.threshold - HYSTERESIS, LEAST_THRESHOLD)
 
 
 def _quietest(probabilities: list[float]) -> int:

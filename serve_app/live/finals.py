@@ -107,7 +107,8 @@ class Finals:
     async def _hear(self, ended: Ended) -> tuple[Transcript, Words]:
         """What is heard, and the words of it that have not been told yet."""
         known = self.language if ended.clip.seconds < TOLD_LANGUAGE_SECONDS else None
-        transcript = await self._model.final(ended.clip, ended.options, known)
+        new_seconds = in_seconds(ended.utterance.end - ended.utterance.start)
+        transcript = await self._model.final(ended.clip, ended.options, known, new_seconds)
         words = words_from(transcript, ended.start)
         start = ended.utterance.start
         if ended.start == start:
@@ -117,7 +118,7 @@ class Finals:
             return transcript, words
         # Where one utterance ends and the next one begins, Whisper stops now and then.
         alone = AudioClip.of(ended.clip.samples[start - ended.start :])
-        transcript = await self._model.final(alone, ended.options, known)
+        transcript = await self._model.final(alone, ended.options, known, 0.0)
         return transcript, max(words, words_from(transcript, start), key=len)
 
     def _final(self, ended: Ended, transcript: Transcript, words: Words) -> Final:

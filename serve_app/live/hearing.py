@@ -18,8 +18,8 @@ LONGEST_REPEATED = 4
 loop, which would take ten times as long to decode."""
 
 MOST_COMPRESSION, LEAST_LOGPROB = 1.7, -1.0
-"""Of a draft: a stricter threshold of repetition than Whisper's, because so short a text without
-any compresses to hardly less than its length, and Whisper's usual one of probability."""
+"""Of a draft. Whisper's own threshold of repetition is for longer texts: a short one without any
+repetition hardly compresses. The least probability is Whisper's."""
 
 RETRY_SECONDS = 2.0
 """The longest wait before an utterance is asked for again."""
@@ -55,9 +55,11 @@ class Hearing:
         return await self._transcribe(clip, asked, Priority.AUTO, self._settings.draft_seconds)
 
     async def final(
-        self, clip: AudioClip, options: LiveOptions, language: str | None
+        self, clip: AudioClip, options: LiveOptions, language: str | None, new_seconds: float
     ) -> Transcript:
         """Hear an utterance as any file, with words; asks again while no replica can answer.
+
+        ``new_seconds`` of the clip have had no final text yet.
 
         Raises what ``SpeechService.transcribe`` raises, ``NotReady`` and ``Overloaded`` only after
         ``live.final_seconds``.
@@ -69,7 +71,9 @@ class Hearing:
         deadline = loop.time() + self._settings.final_seconds
         while True:
             try:
-                return await self._transcribe(clip, asked, Priority.INTERACTIVE)
+                return await self._transcribe(
+                    clip, asked, Priority.INTERACTIVE, new_seconds=new_seconds
+                )
             except (NotReady, Overloaded) as error:
                 wait = min(error.retry_after_seconds or RETRY_SECONDS, RETRY_SECONDS)
                 if loop.time() + wait > deadline:
@@ -82,10 +86,10 @@ class Hearing:
         options: TranscribeOptions,
         priority: Priority,
         draft_seconds: float | None = None,
+        new_seconds: float = 0.0,
     ) -> Transcript:
-        caller = replace(
-            self._caller, priority=priority, live=Live(self._session_id, draft_seconds)
-        )
+        live = Live(self._session_id, draft_seconds, new_seconds)
+        caller = replace(self._caller, priority=priority, live=live)
         # A task of its own, so that it shows who was cancelled: the call, by a process that is
         # stopping, or the caller.
         call = asyncio.ensure_future(self.service.transcribe(clip, options, caller))

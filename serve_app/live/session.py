@@ -47,7 +47,7 @@ MOST_STEP_SECONDS = 2.0
 """What is rarer is not live. Under more load drafts are dropped."""
 
 LATEST_END_SECONDS = 11.0
-"""How long after its end an utterance may be known to have ended: the longest silence, and a
+"""How long it takes at most to notice that an utterance has ended: the longest silence, and a
 second."""
 
 MOST_UNREAD = 100
@@ -140,6 +140,7 @@ class LiveSession:
     def clear(self) -> None:
         """Forget the current utterance. What was ended before is still heard."""
         self._endpointer.clear()
+        self._context.clear()
         self._drop_current()
 
     async def finish(self) -> None:

@@ -74,7 +74,8 @@ class Sessions:
         n_of_key = sum(place.key == key for place in connected)
         if key and n_of_key >= self._settings.sessions_per_key:
             raise QuotaExceeded(
-                f"Live sessions of this API key at once: at most {n_of_key}. End another one first."
+                f"Live sessions of this API key at once: at most "
+                f"{self._settings.sessions_per_key}. End another one first."
             )
 
     def open(self, session_id: str, key: str, held: Held) -> Place[Held]:

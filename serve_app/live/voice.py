@@ -5,7 +5,7 @@ import uuid
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples
 from serve_app.engine.vad import CHUNK_SAMPLES, SpeechProbability
-from serve_app.live.endpointing import HYSTERESIS
+from serve_app.live.endpointing import is_quiet
 from serve_app.live.options import LiveOptions
 from serve_app.live.session import BLOCK_SAMPLES
 
@@ -56,7 +56,7 @@ class Voice:
             return
         spoken_seconds = self._n_chunks * CHUNK_SAMPLES / SAMPLE_RATE_HZ
         is_long = spoken_seconds >= self._options.min_speech_seconds
-        if is_long and probability < self._options.threshold - HYSTERESIS:
+        if is_long and is_quiet(probability, self._options):
             self._n_chunks = None
             self._changes.append(False)
         else:

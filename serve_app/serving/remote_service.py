@@ -103,10 +103,8 @@ class RemoteService:
         """
         telling = tell and _Telling(tell)
         key = caller.key or metrics.NO_KEY
-        if caller.live is None or not caller.live.is_draft:
-            self._sink.count(
-                metrics.AUDIO_RECEIVED_SECONDS, clip.received_seconds, key=key, model=self._model
-            )
+        seconds = clip.received_seconds if caller.live is None else caller.live.new_seconds
+        self._sink.count(metrics.AUDIO_RECEIVED_SECONDS, seconds, key=key, model=self._model)
         try:
             return await self._call(clip, options, caller, telling)
         except RayActorError as error:

@@ -17,7 +17,7 @@ def draft(session: str = "a") -> Job:
 
 def speak(cost: LiveCost, seconds: float) -> None:
     """The final text of an utterance has been told."""
-    cost.close(Request(Demand(seconds, live=Live("a")), done_seconds=8.0))
+    cost.close(Request(Demand(15.0, live=Live("a", new_seconds=seconds)), done_seconds=8.0))
 
 
 def work(cost: LiveCost, batch: list[Job], seconds: float) -> None:

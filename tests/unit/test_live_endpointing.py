@@ -61,6 +61,18 @@ def test_a_probability_between_the_thresholds_changes_nothing() -> None:
     assert [type(mark) for mark in found] == [SpeechBegan]
 
 
+def test_speech_ends_in_silence_however_low_the_threshold_is() -> None:
+    quiet = LiveOptions(threshold=0.1)
+    found = marks(Endpointer(quiet), [*speech(2), *chunks(1, 0.001)])
+    assert len(utterances(found)) == 1
+
+
+def test_a_sound_that_may_be_speech_for_ever_is_forgotten() -> None:
+    endpointer = Endpointer(RULES)
+    assert not marks(endpointer, [*chunks(0.05, 0.9), *chunks(60, 0.4)])
+    assert 60 * 16_000 - endpointer.needed_from <= RULES.utterance_seconds * 16_000
+
+
 def test_a_long_utterance_ends_at_a_short_pause_while_speech_goes_on() -> None:
     found = marks(Endpointer(RULES), [*speech(6), *silence(0.3), *speech(2), *silence(1)])
     first, second = (mark for mark in found if isinstance(mark, Utterance))

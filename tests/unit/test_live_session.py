@@ -140,6 +140,31 @@ def test_finals_come_in_order_and_a_word_of_the_context_is_not_told_again(
     assert starts == sorted(set(starts))
 
 
+def test_what_was_cleared_is_not_heard_with_what_follows(utterance: Samples) -> None:
+    service = SlowService(errors())
+
+    async def run() -> None:
+        options = LiveOptions(language="en", partials=False)
+        session = LiveSession(service, Caller("1"), options, LiveSettings())
+        await session.feed(utterance)
+        await session.feed(utterance[:-16_000])
+        session.clear()
+        await session.feed(utterance)
+        await session.finish()
+
+    run_at_once(run())
+    first, last = service.clips
+    assert last.seconds == pytest.approx(first.seconds, abs=0.3)
+
+
+def test_only_new_audio_counts_however_much_is_heard_with_it(utterance: Samples) -> None:
+    service = SlowService(errors())
+    ended = finals(heard(service, np.tile(utterance, 4)))
+    new = [caller.live.new_seconds for caller in service.callers if caller.live is not None]
+    assert sum(clip.seconds for clip in service.clips) > 2 * sum(new)
+    assert sum(new) == pytest.approx(len(ended) * service.clips[0].seconds, abs=1.0)
+
+
 def test_words_begin_in_their_utterance(utterance: Samples) -> None:
     said = np.concatenate([utterance, utterance, utterance])
     finals = [one for one in heard(StretchingService(errors()), said) if isinstance(one, Final)]

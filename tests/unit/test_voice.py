@@ -13,8 +13,10 @@ SAID = np.frombuffer(GOLDEN_CLIP.read_bytes()[44:], np.int16)
 SILENCE = np.zeros(16_000, np.int16)
 
 
-def changes(*pieces: np.ndarray, piece: int = 800, least: float = 0.25) -> list[bool]:
-    voice = Voice(LiveOptions(min_speech_seconds=least))
+def changes(
+    *pieces: np.ndarray, piece: int = 800, options: LiveOptions | None = None
+) -> list[bool]:
+    voice = Voice(options or LiveOptions())
     audio = np.concatenate(pieces)
     for start in range(0, len(audio), piece):
         asyncio.run(voice.feed(audio[start : start + piece]))
@@ -30,7 +32,11 @@ def test_speech_begins_and_ends_whatever_the_pieces(piece: int) -> None:
 
 
 def test_speech_lasts_for_as_long_as_it_must() -> None:
-    assert changes(SILENCE, SAID, SILENCE, least=4.0) == [True]
+    assert changes(SILENCE, SAID, SILENCE, options=LiveOptions(min_speech_seconds=4.0)) == [True]
+
+
+def test_speech_ends_in_silence_however_low_the_threshold_is() -> None:
+    assert changes(SILENCE, SAID, SILENCE, options=LiveOptions(threshold=0.1)) == [True, False]
 
 
 def test_a_reset_forgets_the_speech() -> None:
