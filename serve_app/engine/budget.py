@@ -106,7 +106,8 @@ def _divided(shares: Mapping[str, Share], n_cores: int) -> dict[str, Share]:
     divided = dict(shares)
     for name, share in shares.items():
         if not share.cores:
-            cores = max(1, -(-left // waiting))
+            # A single replica may take what does not divide evenly.
+            cores = max(1, left // waiting + (left % waiting >= share.replicas))
             divided[name] = replace(share, cores=cores)
             left -= cores * share.replicas
             waiting -= share.replicas
@@ -130,7 +131,7 @@ def _needed_mib(settings: EngineSettings, cores: int) -> tuple[int, int]:
 
 
 def _parameters(model: str) -> int:
-    """Bytes of the model's weights, from the catalogue or its file; 0 if an unknown model is not
+    """How many weights the model has, from the catalogue or its file; 0 if an unknown model is not
     fetched yet.
     """
     reference = parse_reference(model)

@@ -41,6 +41,11 @@ def test_the_replicas_of_a_model_count_one_by_one() -> None:
     assert cores_of(BASE, ENGLISH, cores=6, replicas=2) == [2, 2]
 
 
+def test_cores_that_cannot_be_divided_among_replicas_go_to_a_single_one_or_stay_free() -> None:
+    assert cores_of(BASE, ENGLISH, cores=5, replicas=2) == [2, 1]
+    assert cores_of(ENGLISH, cores=5, replicas=2) == [2]
+
+
 @pytest.mark.parametrize(
     ("models", "cores", "memory_mib", "told"),
     [
