@@ -94,18 +94,13 @@ class RecordingScheduler(Scheduler):
     def __init__(self, backend: WhisperBackend) -> None:
         self._recorder = Recorder(backend)
         self._rounds: Hearings = []
+        self._jobs: list[Job] = []
         super().__init__(self._recorder, BatchLimits(encode=1, decode=1, bulk_decode=1), 1)
 
     def take(self) -> Hearings:
         """What was heard since the last time."""
         rounds, self._rounds = self._rounds, []
         return rounds
-
-    @override
-    def expect(self, request: engine.Request, work_seconds: float) -> None:
-        """The pipeline calls it as a round begins."""
-        self._rounds.append([])
-        super().expect(request, work_seconds)
 
     @override
     def hear(
@@ -116,9 +111,16 @@ class RecordingScheduler(Scheduler):
         *,
         again: bool = False,
     ) -> Job:
-        self._rounds[-1].append([])
-        hearing = self._recorded(hearing, self._rounds[-1][-1])
-        return super().hear(request, hearing, after, again=again)
+        # What is heard again comes in rounds, each of which follows from the whole one before.
+        is_over = len(self._rounds) == 1 or all(job.heard.done() for job in self._jobs)
+        if not self._rounds or (again and is_over):
+            self._rounds.append([])
+            self._jobs = []
+        steps: list[Recorded] = []
+        self._rounds[-1].append(steps)
+        job = super().hear(request, self._recorded(hearing, steps), after, again=again)
+        self._jobs.append(job)
+        return job
 
     def _recorded(self, hearing: Hearing, steps: list[Recorded]) -> Hearing:
         step = next(hearing)

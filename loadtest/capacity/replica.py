@@ -125,8 +125,7 @@ class Replica:
 
     def _begin_round(self, request: Request) -> None:
         """The round's first windows are queued."""
-        request.windows, account = request.rounds.pop(0), request.account
-        account.expected_seconds = account.queued_seconds + _expected_seconds(request.windows)
+        request.windows = request.rounds.pop(0)
         for _ in range(min(PIPELINE_WINDOWS, len(request.windows))):
             self._begin_window(request)
 

@@ -27,12 +27,12 @@ from typing import Any
 from serve_app.engine.request import Request
 
 HEAD_START_SECONDS = 300.0
-"""How far in the past the audio with a head start is due: ten windows. A file has usually begun
-fewer (its ``batch_size`` is 8), so none of those goes first."""
+"""How far in the past the audio with a head start is due: ten windows of 30 s. A file has usually
+begun fewer (its ``batch_size`` is 8), so none of those goes first."""
 
 QUIET_SECONDS = 300.0
-"""After this much audio without an interactive window, no other is expected: ten windows, about 10
-s on two CPU cores, which is longer than people pause."""
+"""After this much audio without an interactive window, no other is expected. Two CPU cores take
+about 10 s for it, which is longer than people pause."""
 
 
 class Stage(IntEnum):
@@ -55,8 +55,8 @@ class Step:
 
     ``payload`` is what :class:`serve_app.engine.backend.WhisperBackend` takes for the stage.
     ``seconds`` is the charge for the step: the audio that an encoding spans, padding included, and
-    an amount for every decoding after the first. ``weight`` compares the memory that a window takes
-    in a batch with that of other windows of its stage; it is the same for windows of one key.
+    an amount for every decoding after the first. ``weight`` is proportional to the memory that a
+    window takes in a batch of its stage, and the same for all windows of one key.
     """
 
     stage: Stage
@@ -162,7 +162,8 @@ class FairQueue:
         """
         if job.step.seconds:
             is_new = not job.seconds
-            tag = self._charge(job.request, job.step.seconds, is_new=is_new)
+            is_expected = is_new and not job.is_again
+            tag = self._charge(job.request, job.step.seconds, is_expected=is_expected)
             if is_new:
                 tag = min(tag, job.request.place)
                 job.tag = job.request.latest_tag if job.is_again else tag
@@ -209,7 +210,7 @@ class FairQueue:
         """Whether a request lags so far that newcomers with a head start no longer pass it."""
         return request.due_at <= self.virtual_seconds - HEAD_START_SECONDS
 
-    def _charge(self, request: Request, seconds: float, *, is_new: bool) -> float:
+    def _charge(self, request: Request, seconds: float, *, is_expected: bool) -> float:
         """Charge a step to its request; returns the tag of a window that begins with it."""
         earliest = self.virtual_seconds - HEAD_START_SECONDS
         # A request that falls behind its share catches up: newcomers pass ahead of it only until
@@ -217,7 +218,7 @@ class FairQueue:
         due_at = max(earliest, request.due_at)
         has_head_start = request.has_head_start
         request.due_at = due_at + seconds
-        request.queue(seconds, expected=is_new)
+        request.queue(seconds, expected=is_expected)
         return max(earliest, due_at - HEAD_START_SECONDS) if has_head_start else due_at
 
     def _largest(self, head: Job) -> int:
@@ -267,7 +268,7 @@ class FairQueue:
         if quick:
             return min(quick, key=_order)
         due = min(contenders, key=_order)
-        if due.n_passed >= self.limits.decode // self.limits.encode:
+        if due.n_passed >= max(1, self.limits.decode // self.limits.encode):
             return due  # so many encoder calls would have filled its batch
         full = self._full_batch(contenders)
         return full or min(contenders, key=lambda job: (job.step.stage, *job.order))

@@ -1,7 +1,7 @@
 """One open request as the engine sees it: what it asks for and what it has received so far.
 
-Amounts of work are in *window seconds*: the audio that a window spans, padding included. A window
-costs about the same whether or not it is full of speech.
+Amounts of work are in *window seconds*: the audio that a window spans, padding included. The
+padding costs as much as speech.
 """
 
 import math
@@ -75,14 +75,23 @@ class Request:
         self.expected_seconds = self.expected_seconds or self.demand.work_seconds
 
     @property
+    def head_start_seconds(self) -> float:
+        """How much of its work, in window seconds, passes ahead of bulk work.
+
+        All of a short request does, however many windows its audio is divided into and however
+        often they are heard.
+        """
+        return math.inf if self.demand.is_short else self.demand.priority.head_start_seconds
+
+    @property
     def has_head_start(self) -> bool:
         """Whether its next window passes ahead of bulk work."""
-        return self.queued_seconds < self.demand.priority.head_start_seconds
+        return self.queued_seconds < self.head_start_seconds
 
     @property
     def is_interactive(self) -> bool:
         """Whether somebody may be waiting for what it has queued."""
-        return self.is_open and self.demand.priority.covers(self.queued_seconds)
+        return self.is_open and 0.0 < self.head_start_seconds >= self.queued_seconds
 
     @property
     def total_seconds(self) -> float:
@@ -97,8 +106,7 @@ class Request:
     @property
     def left_with_head_start(self) -> float:
         """The part of :attr:`left_seconds` that passes ahead of bulk work."""
-        head_start = self.demand.priority.head_start_seconds
-        return min(self.left_seconds, max(0.0, head_start - self.done_seconds))
+        return min(self.left_seconds, max(0.0, self.head_start_seconds - self.done_seconds))
 
     @property
     def audio_left_seconds(self) -> float:

@@ -5,9 +5,9 @@ an empty machine is: decoding one window takes nearly as long as decoding eight.
 for the time in which all workers were busy. Until there has been enough of that, the rate is the
 work per second in which anything ran.
 
-Work is counted in window seconds: the audio that windows span, padding included. A window costs
-about the same whether or not it is full of speech. So this rate is right for 5 s of dictation and
-for an hour's lecture, unlike audio seconds per second (RTFx).
+Work is counted in window seconds: the audio that windows span, padding included. The padding costs
+as much as speech, so this rate is right for 5 s of dictation and for an hour's lecture, unlike
+audio seconds per second (RTFx).
 
 There are no threads and no clock here. The times of calls are arguments, in seconds of any
 monotonic clock.
@@ -75,8 +75,10 @@ class Throughput:
         self._marks.setdefault(worker, _Mark(now, self._full_seconds))
 
     def done(self, worker: int, now: float, *, encoded: float = 0.0, decoded: float = 0.0) -> None:
-        """A worker has encoded so many window seconds since it resumed or was last done, or else
-        has given so many their first text, 0.0 if it has done anything besides.
+        """A worker is done with a batch that it began when it resumed or was last done.
+
+        ``encoded`` are the window seconds that it has encoded, ``decoded`` those of the windows
+        that it has given their first text. Both are 0.0 after any other batch.
         """
         self._advance(now)
         mark = self._marks[worker]

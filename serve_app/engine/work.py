@@ -1,7 +1,7 @@
 """How many windows a request takes, and what they cost, as far as its options and length tell.
 
-A window costs about the same however much audio is in it. So a request is limited and charged by
-its windows: a second of audio cut into a thousand clips is a thousand windows.
+Even the shortest window costs as much as several seconds of audio. So a request is limited and
+charged by its windows: a second of audio cut into a thousand clips is a thousand windows.
 """
 
 from collections.abc import Sequence
