@@ -18,6 +18,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import Segment, TranscriptionInfo
 
+from serve_app import metrics
 from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.engine.engine import Engine
 from serve_app.engine.log_mel import LogMel
@@ -132,6 +133,7 @@ class _EncodedWindow:
     def __init__(self, mel: npt.NDArray[np.float32]) -> None:
         self.mel = mel
         self.encoded: Encoded | None = None
+        self.is_decoded = False
         self.job: Job | None = None
 
     def steps(self, step: Callable[[Encoded], Step]) -> Generator[Step, Any, Any]:
@@ -168,8 +170,13 @@ class _ScheduledModel:
     ) -> list[Any]:
         """The ``WhisperGenerationResult`` of the window, in a list of one."""
         [prompt] = prompts
-        vocabulary = self._engine.vocabulary
-        return [self._hear(window, lambda e: generate_step(e, prompt, options, vocabulary))]
+        vocabulary, again = self._engine.vocabulary, window.is_decoded
+        window.is_decoded = True
+        if again:
+            self._engine.sink.count(metrics.FALLBACKS)
+        return [
+            self._hear(window, lambda e: generate_step(e, prompt, options, vocabulary, again=again))
+        ]
 
     def align(
         self,

@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
+from serve_app import metrics
 from serve_app.engine.engine import Engine
-from serve_app.engine.queue import Stage
+from serve_app.engine.queue import BatchLimits, FairQueue, Job, Stage, Step
+from serve_app.engine.request import WINDOW_SECONDS
+from serve_app.engine.steps import DECODING_SHARE
 from serve_app.engine.transcription import transcribe
 from serve_app.options import TranscribeOptions
 from serve_app.transcript import Transcript
 from tests.unit.clips import noise
+from tests.unit.ledger import Ledger
 from tests.unit.scripted_model import ScriptedModel, scripted
 
 
@@ -85,6 +89,39 @@ def test_only_the_clips_that_the_caller_selects_are_heard(tiny_en: Engine) -> No
     transcript, model = hear(tiny_en, 60.0, clip_timestamps=clips)
     assert [(s.start, s.end) for s in transcript.segments] == [(5.0, 10.0), (40.0, 60.0)]
     assert len(model.of(Stage.ENCODE)) == 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("language", [None, "en"])
+def test_clips_beyond_the_end_of_the_audio_select_nothing(
+    base: Engine, batch_size: int, language: str | None
+) -> None:
+    clips = ((100.0, 110.0),)
+    given = {"clip_timestamps": clips, "batch_size": batch_size, "language": language}
+    transcript, model = hear(base, 10.0, **given)
+    assert transcript.segments == ()
+    assert model.asked == []
+
+
+def test_attempts_above_temperature_0_are_counted_and_charged(tiny_en: Engine) -> None:
+    asked: list[Step] = []
+
+    class Charged(FairQueue):
+        def add(self, job: Job) -> None:
+            asked.append(job.step)
+            super().add(job)
+
+    ledger = Ledger()
+    model = ScriptedModel(lambda window, prompt: [])
+    with scripted(tiny_en, model, ledger) as view:
+        view.scheduler._queue = Charged(BatchLimits())
+        options = TranscribeOptions(
+            batch_size=1, vad_filter=False, log_prob_threshold=1.0, no_speech_threshold=None
+        )
+        asyncio.run(transcribe(view, noise(5.0), options))
+    attempts = [step.seconds for step in asked if step.stage is Stage.GENERATE]
+    assert attempts == [0.0] + [DECODING_SHARE * WINDOW_SECONDS] * 5
+    assert ledger.total(metrics.FALLBACKS) == 5
 
 
 def test_a_language_that_is_not_given_is_detected(base: Engine) -> None:
