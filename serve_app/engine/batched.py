@@ -1,14 +1,13 @@
 """The parallel pipeline: speech -> windows -> hearings -> segments.
 
-Its plain text is that of faster-whisper's ``BatchedInferencePipeline``, but it has no barrier after
-each group of windows and does not encode twice to detect the language. If VAD has found the speech,
-the pipeline looks for all of its words: :mod:`serve_app.engine.recovery`.
+Without recovery its text is that of faster-whisper's ``BatchedInferencePipeline``, but it has no
+barrier after each group of windows and does not encode twice to detect the language. With recovery,
+and if VAD has found the speech, it looks for all words: :mod:`serve_app.engine.recovery`.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -24,7 +23,7 @@ from serve_app.engine.prompt import request_prompt
 from serve_app.engine.recovery import MOST_ROUNDS, Gap, Part, gaps_in, parts, spliced
 from serve_app.engine.request import WINDOW_SECONDS, Request
 from serve_app.engine.segments import segments_of_window, segments_of_words
-from serve_app.engine.speech import Cut, cut_at_pauses, lead_seconds
+from serve_app.engine.speech import Cut
 from serve_app.engine.tasks import Tasks
 from serve_app.engine.window import Detection, Policy, short_context
 from serve_app.engine.words import Heard, HeardWord, spoken_times
@@ -79,6 +78,7 @@ class BatchedPipeline:
         self._is_draft = request.demand.is_draft
         self._partial_context = self._is_draft or (recovers and engine.tunables.partial_context)
         self._slots = asyncio.Semaphore(options.batch_size)
+        self._slots_again = asyncio.Semaphore(options.batch_size)
         self._n_slots_to_come = 0
 
     async def hear(
@@ -98,12 +98,6 @@ class BatchedPipeline:
             language, heard = await self._listen(cuts)
         tokenizer = self._tokenizer(language.code)
         policy = self._policy(tokenizer, self._detection(is_given=not heard))
-        # Less than an utterance tells too little where each window chooses its language.
-        chooses = policy.detection is Detection.ALWAYS
-        if self._speech is not None and self._partial_context and not chooses:
-            n_heard = max(heard, default=-1) + 1
-            cuts = [*cuts[:n_heard], *cut_at_pauses(cuts[n_heard:], lead_seconds(self._options))]
-            self._expect(cuts[n_heard:])
         segments: list[Segment] = []
         with Tasks() as tasks:
             hearings = [
@@ -122,7 +116,7 @@ class BatchedPipeline:
                         self._hear_many()
                     segments += found
                 return segments, language, None
-            # Much in the gaps is not speech: one attempt must do, or it is talked into words.
+            # Much in the gaps is not speech, and more attempts would invent words for it.
             policy = replace(policy, temperatures=(), widens=False)
             if policy.detection is Detection.ALWAYS:  # a second of speech tells too little
                 policy = replace(policy, detection=Detection.IN_DOUBT)
@@ -197,7 +191,6 @@ class BatchedPipeline:
                 break
             tried.update(gaps)
             cuts = [gap.cut(len(self._samples)) for gap in gaps]
-            self._expect(cuts)
             self._engine.sink.count(metrics.RECOVERY_WINDOWS, len(gaps))
             heard = await self._hear_all(cuts, policy, again=True)
             for gap, cut, one in zip(gaps, cuts, heard, strict=True):
@@ -230,8 +223,8 @@ class BatchedPipeline:
 
     async def _hear_one(self, cut: Cut, policy: Policy, again: bool = False) -> Heard:
         engine = self._engine
-        # What is heard again is small, and whoever is told segments waits for it: it takes no turn.
-        async with nullcontext() if again else self._slots:
+        # Somebody may wait for what is heard again, so it does not wait for new windows.
+        async with self._slots_again if again else self._slots:
             extract = engine.whisper.feature_extractor
             window = await engine.prepare(cut.window, self._samples, extract)
             return await engine.hear(self._request, window, policy, again=again)
@@ -260,7 +253,11 @@ class BatchedPipeline:
         )
         max_length = engine.whisper.max_length
         if options.max_new_tokens is not None:
-            max_length = len(prompt) + options.max_new_tokens
+            # faster-whisper's own sum, of which CTranslate2 decodes only half.
+            length = len(prompt) + options.max_new_tokens
+            if self._recovers:
+                length = min(max_length, max(2 * options.max_new_tokens, length))
+            max_length = length
         suppressed = list(options.suppress_tokens)
         return Policy(
             prompt=tuple(prompt),

@@ -36,16 +36,17 @@ from serve_app.engine.window import (
     Policy,
     Window,
     short_context,
+    wide_context,
 )
 from serve_app.engine.words import Heard, HeardWord, aligned_words, trimmed
 
-WIDEN = Checks(compression_ratio=2.4, log_prob=-0.5, no_speech=None)
-"""When a window that was encoded in part is encoded again in full. These thresholds do not depend
-on the caller's, because the cut must not harm the text."""
+WIDEN = Checks(compression_ratio=2.4, log_prob=-0.6, no_speech=None)
+"""When a window is encoded again with a wider context. These thresholds do not depend on the
+caller's, because the short context must not harm the text."""
 
 SURE_LOGPROB = -0.25
-"""A text that is this probable per token is in the right language, so nothing else is asked. This
-was true of each of 468 windows whose text was wrong because the language was."""
+"""A text that is this probable per token is in the right language, so no other one is tried. None
+of 468 windows that were decoded in a wrong language reached this value."""
 
 OTHER_LANGUAGE_PROBABILITY = 0.9
 OTHER_LANGUAGE_GAIN = 0.1
@@ -102,28 +103,32 @@ class _Hearing:
         self._encoded: Encoded
         self._is_decoded = False
         self._bound: int
+        self._language: int | None = None
+        self._language_probability = 0.0
 
     def steps(self) -> Generator[Step, Any, Heard]:
         policy = self._policy
         context = short_context(self._window.seconds) if policy.partial_context else FULL
         can_widen = policy.widens and context != FULL
         self._bound = length_bound(context.most_seconds) * (1 if can_widen else 2)
-        yield from self._encode(context)
-        language, probability = None, 0.0
-        if policy.detection is Detection.ALWAYS:
-            language, probability = yield from self._detect()
-            self._prompt = self._vocabulary.in_language(self._prompt, language)
-        best = yield from self._decode()
+        best = yield from self._first(context)
         if can_widen and _is_doubtful(best):
             self._bound *= 2
-            yield from self._encode(FULL)
-            best = yield from self._decode()
+            best = yield from self._first(wide_context(self._window.seconds))
         if policy.detection is Detection.IN_DOUBT and not _is_sure(best):
             best = yield from self._other_language(best)
         if policy.checks.fails(best):
             best = yield from self._sample(best)
         words = (yield from self._align(best)) if policy.aligns else None
-        return Heard(best, language, probability, words)
+        return Heard(best, self._language, self._language_probability, words)
+
+    def _first(self, context: Context) -> Generator[Step, Any, Attempt]:
+        """Encode the window in a context, detect its language if it chooses its own, and decode."""
+        yield from self._encode(context)
+        if self._policy.detection is Detection.ALWAYS:
+            self._language, self._language_probability = yield from self._detect()
+            self._prompt = self._vocabulary.in_language(self._prompt, self._language)
+        return (yield from self._decode())
 
     def _encode(self, context: Context) -> Generator[Step, Any, None]:
         n_frames = context.decoded if self._ear.encodes_batches else context.encoded
@@ -188,7 +193,7 @@ class _Hearing:
             ceil(self._window.seconds) * MEL_FRAMES_PER_SECOND,
             {"median_filter_width": MEDIAN_FILTER_WIDTH},
         )
-        tokenizer = self._ear.tokenizer(self._vocabulary.language_of(self._prompt))
+        tokenizer = self._ear.tokenizer(self._vocabulary.text_language(self._prompt))
         words = aligned_words(self._ear.whisper, tokenizer, tokens, alignment, attempt)
         return tuple(trimmed(words))
 

@@ -58,10 +58,14 @@ class Vocabulary:
         place = prompt.index(self.sot) + 1
         return (*prompt[:place], language, *prompt[place + 1 :])
 
-    def language_of(self, prompt: Sequence[int]) -> str:
-        """The code of the language that ``prompt`` names; English if the model knows no other."""
+    def text_language(self, prompt: Sequence[int]) -> str:
+        """The code of the language of the text that follows ``prompt``. Translations are into
+        English, which is also the only language of some models.
+        """
         control = self.start_sequence(prompt)
-        return self.language_code(control[1]) if len(control) > 1 else "en"
+        if len(control) == 1 or control[2] == self.tokenizer.token_to_id("<|translate|>"):
+            return "en"
+        return self.language_code(control[1])
 
     def start_sequence(self, prompt: Sequence[int]) -> Sequence[int]:
         """The control tokens at the end of ``prompt``: the start and, for a multilingual model, the

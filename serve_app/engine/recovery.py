@@ -10,7 +10,10 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ
 from serve_app.engine.attempts import Checks, ends_in_repetition
@@ -53,7 +56,7 @@ class Gap(NamedTuple):
         """The window around it in a clip of ``n_samples``."""
         start = max(0, round((self.start - BEFORE_SECONDS) * SAMPLE_RATE_HZ))
         end = min(n_samples, round((self.end + AFTER_SECONDS) * SAMPLE_RATE_HZ))
-        return Cut(((start, end),), start / SAMPLE_RATE_HZ)
+        return Cut(((start, end),))
 
     @property
     def middle(self) -> float:
@@ -127,11 +130,12 @@ async def parts(
 def gaps_in(speech: Sequence[Interval], words: Sequence[HeardWord]) -> list[Gap]:
     """The gaps that ``words`` leave in ``speech``; all times are in the clip."""
     longest = WINDOW_SECONDS - BEFORE_SECONDS - AFTER_SECONDS
-    return [
-        Gap(start + n * longest, min(end, start + (n + 1) * longest))
-        for start, end in _joined(uncovered(speech, spoken_times(words)), words)
-        for n in range(math.ceil((end - start) / longest))
-    ]
+    gaps: list[Gap] = []
+    for start, end in _joined(uncovered(speech, spoken_times(words)), words):
+        n_windows = math.ceil((end - start) / longest)
+        edges = np.linspace(start, end, n_windows + 1).tolist()
+        gaps += [Gap(*edge) for edge in pairwise(edges)]
+    return gaps
 
 
 def _joined(lost: Sequence[Interval], words: Sequence[HeardWord]) -> list[Interval]:

@@ -2,7 +2,7 @@
 
 The decoder may see a few lengths only, so that windows share batches. What the encoder sees can be
 shorter by some seconds: the decoder gets the encoding of pure silence in their place, which costs
-nothing. That holds for some seconds only: Whisper encodes the silence after speech otherwise, and
+nothing. This works for some seconds only. Whisper encodes silence after speech differently, and
 with 20 s of pure silence it mistakes one language for another.
 """
 

@@ -29,27 +29,18 @@ SHORTEST_SECONDS = 0.2
 BATCHED_SILENCE_MS = 160
 """Silence that ends a stretch of speech in faster-whisper's batched pipeline by default."""
 
-LONG_SECONDS, SHORTEST_PART_SECONDS = 5.0, 2.5
-"""A window with more speech than the first value is divided at a pause, if both parts have as much
-as the second one."""
-
 ONSET_SECONDS = 0.1
 """How late VAD may notice that somebody speaks."""
-
-PAUSE_SECONDS, CLEAR_PAUSE_SECONDS = 0.3, 1.0
-"""Silence at which a window may be divided, and silence that surely ends an utterance."""
 
 
 @dataclass(frozen=True)
 class Cut:
     """The stretches of a clip that one window holds, one after the other.
 
-    ``offset_seconds`` is where the window begins on the time line of its transcript.
     ``lead_seconds``: so much at its start is silence that VAD has left before the speech.
     """
 
     stretches: tuple[Stretch, ...]
-    offset_seconds: float
     lead_seconds: float = 0.0
 
     @property
@@ -78,7 +69,7 @@ class Cut:
 
     def window(self, samples: Samples, extract: FeatureExtractor) -> Window:
         """Compute the window's features. This takes 10 ms or more."""
-        return Window(extract(as_float32(self.audio(samples)))[..., :-1], self.intervals)
+        return Window(extract(as_float32(self.audio(samples)))[..., :-1], self.seconds)
 
 
 def is_audible(samples: Samples) -> bool:
@@ -121,57 +112,29 @@ def find_speech(
     return speech_stretches(samples, VadOptions(**given), go_on)
 
 
-def cut_speech(speech: Sequence[Stretch], longest_seconds: float) -> list[Cut]:
+def cut_speech(speech: Sequence[Stretch], longest_seconds: float, lead_seconds: float) -> list[Cut]:
     """Windows of at most ``longest_seconds``, filled with stretches of speech in order.
 
-    Their time line is that of the speech alone, as if the pauses were cut out.
+    ``lead_seconds`` is what VAD leaves of each pause before the speech (:func:`lead_seconds`).
     """
-    cuts: list[Cut] = []
-    held: list[Stretch] = []
-    before = 0
+    groups: list[list[Stretch]] = []
     for stretch in speech:
-        if held and total_samples([*held, stretch]) > longest_seconds * SAMPLE_RATE_HZ:
-            cuts.append(Cut(tuple(held), before / SAMPLE_RATE_HZ))
-            before += total_samples(held)
-            held = []
-        held.append(stretch)
-    return [*cuts, Cut(tuple(held), before / SAMPLE_RATE_HZ)] if held else cuts
-
-
-def cut_at_pauses(cuts: Iterable[Cut], lead_seconds: float) -> list[Cut]:
-    """``cuts``, those of more than ``LONG_SECONDS`` in two or more wherever somebody pauses.
-
-    Whisper often stops at the end of an utterance, so one window should not hold two of them. Nor
-    should it hold much less, because words are also told by those around them. ``lead_seconds`` is
-    what VAD has left of each pause before the speech.
-    """
-    return [part for cut in cuts for part in _cut_at_pauses(cut, lead_seconds)]
-
-
-def _cut_at_pauses(cut: Cut, lead_seconds: float) -> list[Cut]:
-    """``cut``, divided at its longest pause, and both parts again as long as that is possible."""
-    if cut.seconds <= LONG_SECONDS:
-        return [cut]
-    stretches = cut.stretches
-    best, place = (PAUSE_SECONDS, 0.0), 0
-    for n in range(1, len(stretches)):
-        shorter = min(total_samples(stretches[:n]), total_samples(stretches[n:])) / SAMPLE_RATE_HZ
-        pause = (stretches[n][0] - stretches[n - 1][1]) / SAMPLE_RATE_HZ
-        # Of two clear pauses, the one nearer to the middle is taken.
-        found = (min(pause, CLEAR_PAUSE_SECONDS), shorter)
-        if shorter >= SHORTEST_PART_SECONDS and found > best:
-            best, place = found, n
-    if not place:
-        return [cut]
-    first = Cut(stretches[:place], cut.offset_seconds, cut.lead_seconds)
-    second = Cut(stretches[place:], cut.offset_seconds + first.seconds, lead_seconds)
-    return [*_cut_at_pauses(first, lead_seconds), *_cut_at_pauses(second, lead_seconds)]
+        if groups and total_samples([*groups[-1], stretch]) <= longest_seconds * SAMPLE_RATE_HZ:
+            groups[-1].append(stretch)
+        else:
+            groups.append([stretch])
+    ends = [0, *(group[-1][1] for group in groups)]
+    return [
+        # Where VAD has divided speech without a pause, a window begins with speech.
+        Cut(tuple(group), lead_seconds if group[0][0] > end else 0.0)
+        for group, end in zip(groups, ends, strict=False)
+    ]
 
 
 def cut_clips(clips: Iterable[tuple[float, float]]) -> list[Cut]:
-    """A window for each clip, given in seconds. The time line is that of the audio."""
+    """A window for each clip, given in seconds."""
     stretches = [(int(s * SAMPLE_RATE_HZ), int(e * SAMPLE_RATE_HZ)) for s, e in clips]
-    return [Cut((one,), one[0] / SAMPLE_RATE_HZ) for one in stretches if one[0] < one[1]]
+    return [Cut((one,)) for one in stretches if one[0] < one[1]]
 
 
 def total_samples(stretches: Iterable[Stretch]) -> int:

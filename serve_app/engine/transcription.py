@@ -24,6 +24,7 @@ from serve_app.engine.speech import (
     cut_speech,
     find_speech,
     is_audible,
+    lead_seconds,
     uses_vad,
 )
 from serve_app.engine.work import (
@@ -75,10 +76,10 @@ async def transcribe(
     finally:
         engine.scheduler.close_request(request)
     seconds = time.perf_counter() - received
-    if demand.is_draft:  # its audio is heard again
-        return replace(transcript, engine_seconds=seconds)
-    engine.sink.count(metrics.AUDIO_TRANSCRIBED_SECONDS, clip.received_seconds)
-    engine.sink.observe(metrics.ENGINE_SECONDS, seconds)
+    heard_seconds = clip.received_seconds if live is None else live.new_seconds
+    engine.sink.count(metrics.AUDIO_TRANSCRIBED_SECONDS, heard_seconds)
+    if not demand.is_draft:
+        engine.sink.observe(metrics.ENGINE_SECONDS, seconds)
     return replace(transcript, engine_seconds=seconds)
 
 
@@ -103,7 +104,8 @@ class _Transcription:
         self._recovers = recovers
 
     async def run(self) -> Transcript:
-        if not await self._engine.prepare(is_audible, self._clip.samples):
+        selects_nothing = clips_within(self._options, self._clip.seconds) == []
+        if selects_nothing or not await self._engine.prepare(is_audible, self._clip.samples):
             return self._empty()
         batched = is_batched(self._options, self._clip.seconds)
         speech = await self._find_speech(batched=batched)
@@ -164,7 +166,7 @@ class _Transcription:
             return self._empty(1.0)
         heard = self._clip.samples
         if speech is not None:
-            heard = Cut(tuple(speech), 0.0).audio(heard)
+            heard = Cut(tuple(speech)).audio(heard)
         seconds = len(heard) / SAMPLE_RATE_HZ
         self._engine.scheduler.expect(self._request, expected_work_seconds(self._options, seconds))
         extractor = self._engine.whisper.feature_extractor
@@ -193,7 +195,9 @@ class _Transcription:
 
     def _cuts(self, speech: list[Stretch] | None) -> list[Cut]:
         if speech is not None:
-            return cut_speech(speech, longest_window(self._options))
+            options = self._options
+            lead = lead_seconds(options) if self._recovers else 0.0  # faster-whisper knows of none
+            return cut_speech(speech, longest_window(options), lead)
         clips = clips_within(self._options, self._clip.seconds)
         return cut_clips([(0.0, self._clip.seconds)] if clips is None else clips)
 

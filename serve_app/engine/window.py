@@ -10,7 +10,6 @@ import numpy.typing as npt
 from faster_whisper.audio import pad_or_trim
 
 from serve_app.engine.attempts import Checks
-from serve_app.engine.coverage import Interval
 
 MEL_FRAMES_PER_SECOND = 100
 FULL_FRAMES = 3_000
@@ -25,7 +24,7 @@ ENCODED_STEP, LEAST_ENCODED = 100, 900
 """The encoder sees a multiple of the first number of mel frames, if windows are encoded one by one,
 and at least the second number. With less, short windows lose words or change their language."""
 
-MARGIN_SECONDS = 2.0
+MARGIN_SECONDS, WIDE_MARGIN_SECONDS = 2.0, 10.0
 """Silence that is encoded after the audio, or else the decoder misses the end of the speech. Word
 error rates by margin are in ``loadtest/results/words-base-epyc-2c-2026-11-29.md``."""
 
@@ -44,13 +43,14 @@ class Context:
 
     @property
     def most_seconds(self) -> float:
-        """The most audio of any window that shares batches with it, in seconds."""
+        """The longest audio of all windows with this decoded length, in seconds."""
         if self.decoded == FULL_FRAMES:
             return FULL_FRAMES / MEL_FRAMES_PER_SECOND
         return self.decoded / MEL_FRAMES_PER_SECOND - MARGIN_SECONDS
 
 
 FULL = Context(FULL_FRAMES, FULL_FRAMES)
+WIDE = Context(1_900, 1_900)
 
 
 def short_context(seconds: float) -> Context:
@@ -66,21 +66,24 @@ def short_context(seconds: float) -> Context:
     return Context(encoded, decoded)
 
 
+def wide_context(seconds: float) -> Context:
+    """The context of a window with this much audio whose text is in doubt.
+
+    With ten seconds of margin, 19 s are as good as 30 s, and take a third of the time.
+    """
+    return WIDE if seconds + WIDE_MARGIN_SECONDS <= WIDE.seconds else FULL
+
+
 @dataclass(frozen=True)
 class Window:
     """Up to 30 s of speech.
 
-    ``mel`` is its log-mel spectrogram, float32 [n_mels, n_frames <= 3000]. ``speech`` are the
-    stretches that it consists of, from its start.
+    ``mel`` is its log-mel spectrogram, float32 [n_mels, n_frames <= 3000], ``seconds`` the length
+    of its audio.
     """
 
     mel: npt.NDArray[np.float32]
-    speech: tuple[Interval, ...]
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of audio in it."""
-        return self.speech[-1][1]
+    seconds: float
 
     def padded(self, n_frames: int) -> npt.NDArray[np.float32]:
         """``mel`` with zeros after it: float32 [1, n_mels, n_frames]."""
@@ -106,7 +109,7 @@ class Policy:
     ``ctranslate2.models.Whisper.generate`` at temperature 0. ``temperatures`` are tried in turn
     while an attempt fails ``checks``. With ``partial_context`` a short window is encoded without
     most of its padding, see :func:`short_context`; with ``widens`` one that decodes badly is then
-    encoded in full. With ``aligns`` the words get times and probabilities.
+    encoded again, see :func:`wide_context`. With ``aligns`` the words get times and probabilities.
     """
 
     prompt: tuple[int, ...]

@@ -115,8 +115,8 @@ def aligned_words(
 def trimmed(words: Sequence[HeardWord]) -> list[HeardWord]:
     """``words`` without the silence or lost speech over which alignment has stretched them.
 
-    A pause counts to the mark that ends a sentence or to the first word of the next one. Sound
-    after the text counts to its last word.
+    Alignment adds a pause to the mark that ends a sentence or to the first word of the next one,
+    and sound after the text to the last word.
     """
     cut = []
     for before, word, after in zip([None, *words], words, [*words[1:], None], strict=False):

@@ -187,8 +187,9 @@ class TranscribeOptions(BaseModel):
     )
     max_new_tokens: Annotated[int | None, Whole(1, 447)] = Field(
         default=None,
-        description="Limits a window's text to half as many tokens as this and the prompt have "
-        "together, as CTranslate2 counts. null: 224 tokens, or what a long prompt leaves of 448.",
+        description="Limits the text of a window to so many tokens. null: 224 tokens, or what a "
+        "long prompt leaves of 448. With recover false or batch_size 1, CTranslate2 stops at half "
+        "as many tokens as this and the prompt have together.",
     )
     # Not above 30: Whisper hears 30 s at a time, and anything after that would be lost.
     chunk_length: Annotated[int | None, Whole(1, 30)] = Field(
@@ -197,8 +198,8 @@ class TranscribeOptions(BaseModel):
     recover: Annotated[bool | None, Flag()] = Field(
         default=None,
         description="Decode again the speech of 0.8 s or more that no word covers, and texts that "
-        "fail a threshold. false: neither, and no window is divided at pauses or decoded with "
-        "partial_context; the text is then faster-whisper's own, but for a word that "
+        "fail a threshold. false: neither, and no window is decoded with partial_context; the "
+        "text is then faster-whisper's own, but for a word that "
         "[other batches](benchmarks.md#soak) may change. null: the server's setting "
         "recover_speech, true by default. Only with batch_size above 1.",
     )

@@ -140,10 +140,10 @@ class EngineTunables(Settings):
     )
     partial_context: bool = Field(
         default=True,
-        description="Cut speech into short windows at pauses, and encode these without most of the "
-        "silence that pads them to 30 s. A window whose text repeats itself, is cut off, or has an "
-        "average log-probability below -0.5 is encoded again in full. Requests with recover false "
-        "or batch_size 1 do without this.",
+        description="Encode short windows without most of the silence that pads them to 30 s. A "
+        "window whose text repeats itself, is cut off, or has an average log-probability below "
+        "-0.6 is encoded again with more of it. Requests with recover false or batch_size 1 do "
+        "without this.",
     )
     recover_speech: bool = Field(
         default=True,

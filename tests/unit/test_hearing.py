@@ -24,18 +24,20 @@ from serve_app.engine.window import (
     Policy,
     Window,
     short_context,
+    wide_context,
 )
 from serve_app.engine.words import Heard
 from tests.unit.heard_words import texts, times
 from tests.unit.ledger import Ledger
 from tests.unit.scripted_model import TIME_STEPS_PER_SECOND
 
-SOT, EN, DE, TASK, NO_TIMESTAMPS = 50258, 50259, 50261, 50359, 50363
+SOT, EN, DE, JA, NO_TIMESTAMPS = 50258, 50259, 50261, 50266, 50363
+TRANSLATE, TASK = 50358, 50359
 """Of Whisper's multilingual vocabulary."""
 
 SILENCE = np.full((1, FULL_FRAMES // 2, 4), 7.0, np.float32)
 FULL_SECONDS = FULL_FRAMES / MEL_FRAMES_PER_SECOND
-SHORT = short_context(4.0)
+SHORT, WIDE = short_context(4.0), wide_context(4.0)
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ REPETITION = "go " * 400
 
 def speech(seconds: float = 4.0) -> Window:
     mel = np.ones((80, round(seconds * MEL_FRAMES_PER_SECOND)), np.float32)
-    return Window(mel, ((0.0, seconds),))
+    return Window(mel, seconds)
 
 
 # One attempt
@@ -353,18 +355,26 @@ def test_a_good_partial_window_stays_partial(script: Scripts) -> None:
     [said("Turn off the light. Turn off the light."), UNSURE, said(REPETITION), said(BABBLE)],
     ids=["repeats-its-end", "unsure", "repetitive", "cut"],
 )
-def test_a_doubtful_partial_window_is_encoded_in_full(script: Scripts, doubtful: Said) -> None:
+def test_a_doubtful_partial_window_is_encoded_with_a_wider_context(
+    script: Scripts, doubtful: Said
+) -> None:
     told = script(doubtful, said("turn off the light"))
     assert told.hear(speech(), PARTIAL) == "turn off the light"
-    assert told.encoded_seconds == [SHORT.seconds, FULL_SECONDS]
+    assert told.encoded_seconds == [SHORT.seconds, WIDE.seconds]
     assert told.temperatures == [0.0, 0.0]
+
+
+def test_a_longer_window_in_doubt_is_encoded_in_full(script: Scripts) -> None:
+    told = script(UNSURE, said("yes"))
+    told.hear(speech(10.0), PARTIAL)
+    assert told.encoded_seconds == [short_context(10.0).seconds, FULL_SECONDS]
 
 
 def test_a_partial_window_is_widened_whatever_the_callers_thresholds(script: Scripts) -> None:
     unchecked = replace(PARTIAL, checks=Checks(None, None, None))
     told = script(UNSURE, said("ah", -9))
     assert told.hear(speech(), unchecked) == "ah"
-    assert told.encoded_seconds == [SHORT.seconds, FULL_SECONDS]
+    assert told.encoded_seconds == [SHORT.seconds, WIDE.seconds]
 
 
 def test_a_widened_window_that_still_fails_gets_the_next_temperature(
@@ -372,9 +382,9 @@ def test_a_widened_window_that_still_fails_gets_the_next_temperature(
 ) -> None:
     told = script(UNSURE, UNSURE, said("yes"))
     assert told.hear(speech(), PARTIAL) == "yes"
-    assert told.encoded_seconds == [SHORT.seconds, FULL_SECONDS]
+    assert told.encoded_seconds == [SHORT.seconds, WIDE.seconds]
     assert told.temperatures == [0.0, 0.0, 0.2]
-    assert told.steps[-1].payload[0].shape[1] == FULL_FRAMES // 2
+    assert told.steps[-1].payload[0].shape[1] == WIDE.encoded // 2
 
 
 def test_a_window_that_is_heard_again_is_attempted_once(script: Scripts) -> None:
@@ -428,7 +438,7 @@ def test_the_first_decoding_of_an_encoding_is_free(script: Scripts) -> None:
     assert [(step.stage, step.seconds) for step in told.steps] == [
         (Stage.ENCODE, SHORT.seconds),
         (Stage.GENERATE, 0.0),
-        (Stage.ENCODE, FULL_SECONDS),
+        (Stage.ENCODE, WIDE.seconds),
         (Stage.GENERATE, 0.0),
     ]
 
@@ -465,6 +475,22 @@ def test_a_window_is_decoded_in_the_language_that_was_detected(script: Scripts) 
     told = script(UNSURE, said("ja"))
     told.hear(speech(), ALWAYS)
     assert told.prompts == [GERMAN_PROMPT] * 2
+
+
+def test_the_language_of_a_window_in_doubt_is_detected_again_with_the_wider_context(
+    script: Scripts,
+) -> None:
+    class Widened(Script):
+        def _answer(self, step: Step) -> Any:
+            if step.stage is Stage.DETECT:
+                is_wide = step.payload[0].shape[1] == WIDE.decoded // 2
+                return [("<|de|>" if is_wide else "<|nl|>", 0.9)]
+            return super()._answer(step)
+
+    told = Widened(script().engine, [UNSURE, said("ja")])
+    heard = told.heard(speech(), replace(ALWAYS, partial_context=True))
+    assert told.stages == [Stage.ENCODE, Stage.DETECT, Stage.GENERATE] * 2
+    assert told.prompts[-1][1] == heard.language == DE
 
 
 def test_without_detection_no_language_is_told(script: Scripts) -> None:
@@ -573,6 +599,16 @@ def test_an_alignment_is_told_the_audio_in_whole_seconds_and_the_start_of_the_pr
     step = told.steps[-1]
     assert step.payload[1] == (list(heard.best.tokens), 500)
     assert options_of(step)["start_sequence"] == (SOT, EN, TASK)
+
+
+def test_a_translation_has_whole_english_words_whatever_is_spoken(script: Scripts) -> None:
+    def words_of(task: int) -> list[str]:
+        japanese = replace(ENGLISH, prompt=(SOT, JA, task, NO_TIMESTAMPS), aligns=True)
+        words = script(said("unbelievable straightforwardness")).heard(speech(), japanese).words
+        return texts(words or ())
+
+    assert words_of(TRANSLATE) == [" unbelievable", " straightforwardness"]
+    assert len(words_of(TASK)) > 2  # Japanese is split into tokens
 
 
 def test_a_window_without_words_is_not_aligned(script: Scripts) -> None:

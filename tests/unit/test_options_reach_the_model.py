@@ -88,6 +88,12 @@ def test_a_batched_window_has_the_callers_temperature_and_bounds(tiny_en: Engine
     assert 5 in told["suppress_tokens"]
 
 
+def test_with_recovery_a_window_may_have_all_of_its_new_tokens(tiny_en: Engine) -> None:
+    model = hear(tiny_en, clip_timestamps=((0.0, 5.0),), max_new_tokens=50)
+    [window] = model.of(Stage.GENERATE)
+    assert window.options["max_length"] == 2 * 50  # of which CTranslate2 decodes half
+
+
 def test_faster_whispers_sequential_pipeline_is_told_everything(
     tiny_en: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -214,7 +214,7 @@ def heard_in_window(engine: Engine, *parts: str | float) -> list[Segment]:
         else:
             tokens.append(tokenizer.timestamp_begin + round(part * 50))
     heard = Heard(Attempt(tuple(tokens), "", avg_logprob=-0.2, no_speech_prob=0.0))
-    return segments_of_window(engine.whisper, tokenizer, Cut(STRETCHES, 0.0), heard, OPTIONS)
+    return segments_of_window(engine.whisper, tokenizer, Cut(STRETCHES), heard, OPTIONS)
 
 
 def test_a_window_without_timestamps_is_one_segment_over_all_of_it(tiny_en: Engine) -> None:

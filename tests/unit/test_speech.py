@@ -14,10 +14,8 @@ from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples, as_float32
 from serve_app.audio.level import SILENCE_PEAK
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.speech import (
-    SHORTEST_PART_SECONDS,
     Cut,
     as_dicts,
-    cut_at_pauses,
     cut_clips,
     cut_speech,
     find_speech,
@@ -63,8 +61,7 @@ def assert_equal_to_collect_chunks(
     chunks, about = collect_chunks(samples, as_dicts(speech), max_duration=longest_seconds)
     # Before a stretch that is too long by itself, faster-whisper makes a window of nothing.
     expected = [(c, a) for c, a in zip(chunks, about, strict=True) if len(c)]
-    cuts = cut_speech(speech, longest_seconds)
-    assert [cut.offset_seconds for cut in cuts] == [a["offset"] for _, a in expected]
+    cuts = cut_speech(speech, longest_seconds, 0.0)
     assert [cut.seconds for cut in cuts] == [a["duration"] for _, a in expected]
     for cut, (chunk, _) in zip(cuts, expected, strict=True):
         assert np.array_equal(cut.audio(samples), chunk)
@@ -138,8 +135,7 @@ def test_the_search_for_speech_ends_with_its_request() -> None:
 
 
 def test_without_speech_there_are_no_windows() -> None:
-    assert cut_speech([], 30.0) == []
-    assert cut_at_pauses([], 0.3) == []
+    assert cut_speech([], 30.0, 0.3) == []
 
 
 def said(*lengths_and_pauses: float) -> list[Stretch]:
@@ -149,60 +145,31 @@ def said(*lengths_and_pauses: float) -> list[Stretch]:
 
 
 @pytest.mark.parametrize(
-    ("spoken", "parts"),
-    [
-        ((2.0, 1.0, 2.0), [2]),  # short enough
-        ((4.0, 1.0, 4.0), [1, 1]),
-        ((4.0, 0.1, 4.0), [2]),  # a breath
-        ((1.0, 1.0, 7.0), [2]),  # too little before the pause
-        ((2.6, 0.4, 2.2, 0.9, 3.0), [2, 1]),  # the longest pause; the rest is short enough
-        ((2.6, 2.0, 2.2, 1.5, 9.0), [2, 1]),  # of clear pauses, the one nearer to the middle
-        ((3.0, 2.0, 3.0, 3.0, 3.0, 2.0, 3.0), [1, 1, 1, 1]),
-        ((20.0,), [1]),
-    ],
-)
-def test_long_windows_are_cut_where_somebody_pauses(
-    spoken: tuple[float, ...], parts: list[int]
-) -> None:
-    cuts = cut_at_pauses(cut_speech(said(*spoken), 30.0), 0.3)
-    assert [len(cut.stretches) for cut in cuts] == parts
-
-
-@pytest.mark.parametrize(
     ("vad", "expected"), [(None, 0.3), ({"speech_pad_ms": 1000}, 0.9), ({"speech_pad_ms": 30}, 0.0)]
 )
 def test_only_a_window_after_a_pause_begins_with_silence(
     vad: dict[str, Any] | None, expected: float
 ) -> None:
     options = TranscribeOptions(vad_parameters=None if vad is None else VadParameters(**vad))
-    cuts = cut_at_pauses(cut_speech(said(4.0, 1.0, 4.0), 30.0), lead_seconds(options))
+    cuts = cut_speech(said(20.0, 1.0, 20.0), 30.0, lead_seconds(options))
     assert [cut.lead_seconds for cut in cuts] == pytest.approx([0.0, expected])
 
 
-@given(stretches())
-def test_windows_cut_at_pauses_hold_the_same_speech_on_the_same_time_line(
-    speech: list[Stretch],
-) -> None:
-    # Samples become fortieths of a second, so that there is something to cut.
-    speech = [(start * 400, end * 400) for start, end in speech]
-    whole = cut_speech(speech, 30.0)
-    cuts = cut_at_pauses(whole, 0.3)
-    assert [stretch for cut in cuts for stretch in cut.stretches] == speech
-    before = 0.0
-    for cut in cuts:
-        assert cut.offset_seconds == pytest.approx(before)
-        before += cut.seconds
-    assert all(cut in whole or cut.seconds >= SHORTEST_PART_SECONDS for cut in cuts)
+def test_the_first_window_begins_with_silence_if_the_clip_does() -> None:
+    after_silence = [(start + SAMPLE_RATE_HZ, end + SAMPLE_RATE_HZ) for start, end in said(20.0)]
+    assert [cut.lead_seconds for cut in cut_speech(after_silence, 30.0, 0.3)] == [0.3]
+    assert [cut.lead_seconds for cut in cut_speech(said(20.0), 30.0, 0.3)] == [0.0]
+
+
+def test_a_window_that_was_cut_within_speech_begins_with_it() -> None:
+    cuts = cut_speech(said(20.0, 0.0, 20.0), 30.0, 0.3)
+    assert [cut.lead_seconds for cut in cuts] == [0.0, 0.0]
 
 
 def test_a_clip_keeps_its_place_in_the_audio() -> None:
     first, second = cut_clips([(0.0, 1.5), (2.0, 4.0)])
-    assert (first.stretches, first.offset_seconds) == (((0, 24_000),), 0.0)
-    assert (second.stretches, second.offset_seconds, second.seconds) == (
-        ((32_000, 64_000),),
-        2.0,
-        2.0,
-    )
+    assert first.stretches == ((0, 24_000),)
+    assert (second.stretches, second.seconds) == (((32_000, 64_000),), 2.0)
 
 
 def test_a_clip_of_less_than_a_sample_is_left_out() -> None:
@@ -243,7 +210,7 @@ def test_audio_that_is_shorter_than_any_word_is_silence(n_samples: int, is_heard
 
 
 def test_a_window_of_several_stretches_holds_them_one_after_the_other() -> None:
-    cut = Cut(((2, 4), (7, 8)), 0.0)
+    cut = Cut(((2, 4), (7, 8)))
     assert cut.audio(np.arange(10, dtype=np.int16)).tolist() == [2, 3, 7]
     assert cut.seconds == 3 / SAMPLE_RATE_HZ
 
@@ -251,13 +218,13 @@ def test_a_window_of_several_stretches_holds_them_one_after_the_other() -> None:
 def test_a_window_knows_its_stretches_on_its_own_time_line() -> None:
     samples = np.zeros(10 * SAMPLE_RATE_HZ, np.int16)
     window = TWO_STRETCHES.window(samples, FeatureExtractor(feature_size=80))
-    assert window.speech == TWO_STRETCHES.intervals == ((0.0, 1.0), (1.0, 3.0))
+    assert TWO_STRETCHES.intervals == ((0.0, 1.0), (1.0, 3.0))
     assert window.seconds == 3.0
     assert window.mel.shape == (80, 300)
 
 
 TWO_STRETCHES = Cut(
-    ((2 * SAMPLE_RATE_HZ, 3 * SAMPLE_RATE_HZ), (7 * SAMPLE_RATE_HZ, 9 * SAMPLE_RATE_HZ)), 40.0
+    ((2 * SAMPLE_RATE_HZ, 3 * SAMPLE_RATE_HZ), (7 * SAMPLE_RATE_HZ, 9 * SAMPLE_RATE_HZ))
 )
 """2 to 3 s and 7 to 9 s of a clip."""
 
@@ -289,7 +256,7 @@ def test_a_time_of_a_window_lies_in_a_stretch_of_the_clip(
 def test_times_of_a_window_keep_their_order_in_the_clip(
     speech: list[Stretch], data: st.DataObject
 ) -> None:
-    cut = Cut(tuple(speech), 0.0)
+    cut = Cut(tuple(speech))
     seconds = sorted(data.draw(st.lists(st.floats(0.0, cut.seconds), max_size=8)))
     found = [cut.original(time, among=time) for time in seconds]
     assert found == sorted(found)

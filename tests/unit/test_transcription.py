@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from serve_app import metrics
-from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
+from serve_app.audio.clip import AudioClip
 from serve_app.engine.device import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.hardware import available_cpus
@@ -452,29 +452,6 @@ def test_a_short_window_is_encoded_in_part_unless_that_is_switched_off(
         engine.tunables = EngineTunables(partial_context=partial_context)
         run(engine, noise(WINDOW_SECONDS), windows(1, **given))
     assert encoded_seconds(model) == [expected]
-
-
-@pytest.mark.parametrize(
-    ("partial_context", "given", "n_windows"),
-    [
-        (True, {"language": "en"}, 4),
-        (True, {}, 3),  # the language was detected in all of the first window
-        (True, {"multilingual": True}, 2),
-        (True, {"language": "en", "recover": False}, 2),
-        (True, {"language": "en", "task": "translate"}, 2),
-        (False, {"language": "en"}, 2),
-    ],
-)
-def test_windows_are_cut_at_pauses_unless_they_choose_a_language_or_it_is_switched_off(
-    base: Engine, partial_context: bool, given: dict[str, Any], n_windows: int
-) -> None:
-    sentence, pause = max(sentences(["en"]), key=len), np.zeros(2 * SAMPLE_RATE_HZ, np.float32)
-    model = ScriptedModel(saying(base, f"{START}{REST}"), [("en", 0.9)] * 4, WORD_SECONDS)
-    with scripted(base, model) as engine:
-        engine.tunables = EngineTunables(partial_context=partial_context)
-        options = TranscribeOptions(chunk_length=9, **given)
-        run(engine, clip_of(np.concatenate([sentence, pause] * 4)), options)
-    assert len(model.of(Stage.ENCODE)) == n_windows
 
 
 def test_the_lengths_that_are_encoded_follow_the_size_of_a_batch(tiny_en: Engine) -> None:

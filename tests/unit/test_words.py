@@ -258,7 +258,7 @@ STRETCHES = ((16_000, 32_000), (80_000, 96_000))  # 1 to 2 s and 5 to 6 s
 def test_a_word_of_a_window_lies_in_one_stretch_of_the_clip(
     start: float, end: float, in_clip: Interval
 ) -> None:
-    [found] = times([word(" one", start, end).in_clip(Cut(STRETCHES, 0.0))])
+    [found] = times([word(" one", start, end).in_clip(Cut(STRETCHES))])
     assert found == pytest.approx(in_clip)
 
 
@@ -273,13 +273,13 @@ def test_a_word_of_a_window_lies_in_one_stretch_of_the_clip(
 def test_a_first_word_does_not_begin_with_the_silence_before_it(
     start: float, end: float, in_clip: Interval
 ) -> None:
-    [found] = times([word(" one", start, end).in_clip(Cut(STRETCHES, 0.0, lead_seconds=0.3))])
+    [found] = times([word(" one", start, end).in_clip(Cut(STRETCHES, lead_seconds=0.3))])
     assert found == pytest.approx(in_clip)
 
 
 @given(ascending_words(longest=2.0))
 def test_words_ascend_in_the_clip_as_in_the_window(words: list[HeardWord]) -> None:
-    in_clip = [one.in_clip(Cut(STRETCHES, 0.0)) for one in words]
+    in_clip = [one.in_clip(Cut(STRETCHES)) for one in words]
     assert times(in_clip) == sorted(times(in_clip))
     for start, end in times(in_clip):
         assert any(
