@@ -16,7 +16,7 @@ from faster_whisper.vad import VadOptions
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples, as_float32
 from serve_app.audio.level import SILENCE_PEAK
-from serve_app.engine.coverage import Interval
+from serve_app.engine.coverage import MIN_GAP_SECONDS, Interval
 from serve_app.engine.vad import speech_stretches
 from serve_app.engine.window import Window
 from serve_app.engine.work import longest_window
@@ -32,16 +32,20 @@ BATCHED_SILENCE_MS = 160
 ONSET_SECONDS = 0.1
 """How late VAD may notice that somebody speaks."""
 
+LONGEST_LEAD_SECONDS = MIN_GAP_SECONDS - 0.1
+"""More silence before a first word would count as speech without words."""
+
 
 @dataclass(frozen=True)
 class Cut:
     """The stretches of a clip that one window holds, one after the other.
 
-    ``lead_seconds``: so much at its start is silence that VAD has left before the speech.
+    ``leads``: how many seconds at the start of each stretch are silence that VAD has left before
+    the speech; empty if that is not known.
     """
 
     stretches: tuple[Stretch, ...]
-    lead_seconds: float = 0.0
+    leads: tuple[float, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -61,11 +65,19 @@ class Cut:
 
     def original(self, seconds: float, among: float) -> float:
         """Where a time of the window lies in the clip, in the stretch that holds ``among``."""
-        ends = [end for _, end in self.intervals]
-        place = min(bisect_right(ends, among), len(ends) - 1)
+        place = self._place(among)
         start, end = self.stretches[place]
         inside = start / SAMPLE_RATE_HZ + seconds - self.intervals[place][0]
         return min(max(inside, start / SAMPLE_RATE_HZ), end / SAMPLE_RATE_HZ)
+
+    def spoken_from(self, among: float) -> float:
+        """When speech begins in the stretch that holds ``among``; both in the window's time."""
+        place = self._place(among)
+        return self.intervals[place][0] + (self.leads[place] if self.leads else 0.0)
+
+    def _place(self, among: float) -> int:
+        ends = [end for _, end in self.intervals]
+        return min(bisect_right(ends, among), len(ends) - 1)
 
     def window(self, samples: Samples, extract: FeatureExtractor) -> Window:
         """Compute the window's features. This takes 10 ms or more."""
@@ -86,7 +98,7 @@ def lead_seconds(options: TranscribeOptions) -> float:
     """
     given = options.vad_parameters.given() if options.vad_parameters else {}
     pad_seconds = float(VadOptions(**given).speech_pad_ms) / 1000
-    return max(0.0, pad_seconds - ONSET_SECONDS)
+    return min(max(0.0, pad_seconds - ONSET_SECONDS), LONGEST_LEAD_SECONDS)
 
 
 def uses_vad(options: TranscribeOptions) -> bool:
@@ -117,18 +129,17 @@ def cut_speech(speech: Sequence[Stretch], longest_seconds: float, lead_seconds: 
 
     ``lead_seconds`` is what VAD leaves of each pause before the speech (:func:`lead_seconds`).
     """
-    groups: list[list[Stretch]] = []
+    cuts: list[Cut] = []
+    before = 0
     for stretch in speech:
-        if groups and total_samples([*groups[-1], stretch]) <= longest_seconds * SAMPLE_RATE_HZ:
-            groups[-1].append(stretch)
+        # Where VAD has divided speech without a pause, a stretch begins with speech.
+        lead, before = (lead_seconds if stretch[0] > before else 0.0), stretch[1]
+        held = cuts[-1].stretches if cuts else ()
+        if held and total_samples([*held, stretch]) <= longest_seconds * SAMPLE_RATE_HZ:
+            cuts[-1] = Cut((*held, stretch), (*cuts[-1].leads, lead))
         else:
-            groups.append([stretch])
-    ends = [0, *(group[-1][1] for group in groups)]
-    return [
-        # Where VAD has divided speech without a pause, a window begins with speech.
-        Cut(tuple(group), lead_seconds if group[0][0] > end else 0.0)
-        for group, end in zip(groups, ends, strict=False)
-    ]
+            cuts.append(Cut((stretch,), (lead,)))
+    return cuts
 
 
 def cut_clips(clips: Iterable[tuple[float, float]]) -> list[Cut]:

@@ -63,9 +63,11 @@ class HeardWord:
     def in_clip(self, cut: Cut) -> "HeardWord":
         """The same word with times in the clip from which the window was cut.
 
-        Alignment begins with the window, so a first word seems to begin with the silence before it.
+        Alignment knows no pauses, so a stretch's first word seems to begin with the silence before
+        it.
         """
-        begin = max(self.start, min(cut.lead_seconds, self.end - LEAST_WORD_SECONDS))
+        spoken_from = cut.spoken_from(self.middle)
+        begin = max(self.start, min(spoken_from, self.end - LEAST_WORD_SECONDS))
         start, end = (cut.original(time, self.middle) for time in (begin, self.end))
         return replace(self, start=start, end=max(start, end))
 

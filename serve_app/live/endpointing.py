@@ -186,7 +186,8 @@ class Endpointer:
 
 def is_quiet(probability: float, options: LiveOptions) -> bool:
     """Whether speech that has begun may end with a chunk of this probability."""
-    return probability < max(options.threshold - HYSTERESIS, LEAST_THRESHOLD)
+    least = min(options.threshold, LEAST_THRESHOLD)
+    return probability < max(options.threshold - HYSTERESIS, least)
 
 
 def _quietest(probabilities: list[float]) -> int:

@@ -118,8 +118,13 @@ class Finals:
             return transcript, words
         # Where one utterance ends and the next one begins, Whisper stops now and then.
         alone = AudioClip.of(ended.clip.samples[start - ended.start :])
-        transcript = await self._model.final(alone, ended.options, known, 0.0)
-        return transcript, max(words, words_from(transcript, start), key=len)
+        try:
+            second = await self._model.final(alone, ended.options, known, 0.0)
+        except WhisperOxError:
+            if not words:
+                raise
+            return transcript, words
+        return second, max(words, words_from(second, start), key=len)
 
     def _final(self, ended: Ended, transcript: Transcript, words: Words) -> Final:
         place = ended.utterance

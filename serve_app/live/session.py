@@ -46,9 +46,9 @@ ROUND_TRIPS_PER_STEP = 1.5
 MOST_STEP_SECONDS = 2.0
 """What is rarer is not live. Under more load drafts are dropped."""
 
-LATEST_END_SECONDS = 11.0
-"""How long it takes at most to notice that an utterance has ended: the longest silence, and a
-second."""
+LATEST_END_SECONDS = 12.0
+"""How long it takes at most to notice where an utterance has ended: the longest silence and a
+second, or what is left of the longest utterance after a cut within speech."""
 
 MOST_UNREAD = 100
 """Events that a reader may be behind before the session takes no more audio."""

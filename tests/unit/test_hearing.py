@@ -364,6 +364,15 @@ def test_a_doubtful_partial_window_is_encoded_with_a_wider_context(
     assert told.temperatures == [0.0, 0.0]
 
 
+@pytest.mark.parametrize(("logprob", "is_doubtful"), [(-0.55, False), (-0.65, True)])
+def test_a_text_is_doubtful_below_a_fixed_probability(
+    script: Scripts, logprob: float, is_doubtful: bool
+) -> None:
+    told = script(said("turn off the light", logprob), *[said("yes")] * is_doubtful)
+    told.hear(speech(), PARTIAL)
+    assert told.encoded_seconds == [SHORT.seconds, *[WIDE.seconds] * is_doubtful]
+
+
 def test_a_longer_window_in_doubt_is_encoded_in_full(script: Scripts) -> None:
     told = script(UNSURE, said("yes"))
     told.hear(speech(10.0), PARTIAL)

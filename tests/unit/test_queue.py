@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serve_app.caller import Priority
@@ -409,7 +409,8 @@ def test_what_is_quick_does_not_pass_a_request_that_is_due_before_it() -> None:
     assert queue.take() == [due]
 
 
-@given(st.integers(1, 4), st.integers(1, 16))
+@example(encode=4, decode=2)
+@given(encode=st.integers(1, 4), decode=st.integers(1, 16))
 def test_a_window_that_is_due_lets_only_so_many_batches_pass(encode: int, decode: int) -> None:
     queue, request = FairQueue(BatchLimits(encode=encode, decode=decode)), Request()
     queue.open(request)

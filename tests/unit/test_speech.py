@@ -145,25 +145,25 @@ def said(*lengths_and_pauses: float) -> list[Stretch]:
 
 
 @pytest.mark.parametrize(
-    ("vad", "expected"), [(None, 0.3), ({"speech_pad_ms": 1000}, 0.9), ({"speech_pad_ms": 30}, 0.0)]
+    ("vad", "expected"), [(None, 0.3), ({"speech_pad_ms": 1000}, 0.7), ({"speech_pad_ms": 30}, 0.0)]
 )
-def test_only_a_window_after_a_pause_begins_with_silence(
+def test_only_a_stretch_after_a_pause_begins_with_silence(
     vad: dict[str, Any] | None, expected: float
 ) -> None:
     options = TranscribeOptions(vad_parameters=None if vad is None else VadParameters(**vad))
     cuts = cut_speech(said(20.0, 1.0, 20.0), 30.0, lead_seconds(options))
-    assert [cut.lead_seconds for cut in cuts] == pytest.approx([0.0, expected])
+    assert [cut.leads for cut in cuts] == [(0.0,), (pytest.approx(expected),)]
 
 
 def test_the_first_window_begins_with_silence_if_the_clip_does() -> None:
     after_silence = [(start + SAMPLE_RATE_HZ, end + SAMPLE_RATE_HZ) for start, end in said(20.0)]
-    assert [cut.lead_seconds for cut in cut_speech(after_silence, 30.0, 0.3)] == [0.3]
-    assert [cut.lead_seconds for cut in cut_speech(said(20.0), 30.0, 0.3)] == [0.0]
+    assert [cut.leads for cut in cut_speech(after_silence, 30.0, 0.3)] == [(0.3,)]
+    assert [cut.leads for cut in cut_speech(said(20.0), 30.0, 0.3)] == [(0.0,)]
 
 
-def test_a_window_that_was_cut_within_speech_begins_with_it() -> None:
-    cuts = cut_speech(said(20.0, 0.0, 20.0), 30.0, 0.3)
-    assert [cut.lead_seconds for cut in cuts] == [0.0, 0.0]
+def test_what_was_divided_within_speech_begins_with_it() -> None:
+    cuts = cut_speech(said(20.0, 0.0, 20.0, 1.0, 5.0), 30.0, 0.3)
+    assert [cut.leads for cut in cuts] == [(0.0,), (0.0, 0.3)]
 
 
 def test_a_clip_keeps_its_place_in_the_audio() -> None:

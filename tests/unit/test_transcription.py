@@ -13,6 +13,7 @@ import pytest
 
 from serve_app import metrics
 from serve_app.audio.clip import AudioClip
+from serve_app.caller import Live
 from serve_app.engine.device import Backend
 from serve_app.engine.engine import Engine
 from serve_app.engine.hardware import available_cpus
@@ -590,6 +591,47 @@ def test_a_request_may_differ_from_the_server_in_whether_speech_is_heard_again(
     assert texts(transcript) == ([START.strip(), REST.strip()] if recovers else [START.strip()])
     assert (transcript.speech_coverage is not None) is recovers
     assert bool(model.of(Stage.ALIGN)) is recovers
+
+
+def test_without_recovery_a_first_word_keeps_the_silence_before_it(tiny_en: Engine) -> None:
+    said = np.concatenate([np.zeros(48_000), max(sentences(["en"]), key=len)])
+    starts = []
+    for recover in (False, True):
+        model = ScriptedModel(saying(tiny_en, START), token_seconds=WORD_SECONDS)
+        with scripted(tiny_en, model) as engine:
+            options = TranscribeOptions(recover=recover, word_timestamps=True)
+            starts.append(run(engine, clip_of(said), options).segments[0].start)
+    assert starts[1] - starts[0] == pytest.approx(0.3)
+
+
+def test_no_more_than_batch_size_windows_are_heard_again_at_once(tiny_en: Engine) -> None:
+    running, most, n_again = 0, 0, 0
+    said = min(sentences(["en"]), key=len)
+    clip = clip_of(np.tile(np.concatenate([said, np.zeros(32_000)]), 6))
+    with scripted(tiny_en, ScriptedModel(lambda window, _: [])) as engine:
+        hear = engine.hear
+
+        async def counted(*arguments: Any, again: bool = False) -> Any:
+            nonlocal running, most, n_again
+            running, n_again = running + again, n_again + again
+            most = max(most, running)
+            await asyncio.sleep(0.2 * again)
+            try:
+                return await hear(*arguments, again=again)
+            finally:
+                running -= again
+
+        engine.hear = counted  # type: ignore[method-assign,assignment]  # of a copy
+        run(engine, clip, TranscribeOptions(batch_size=2))
+    assert n_again > 2
+    assert most == 2
+
+
+def test_of_live_audio_only_what_is_new_counts(tiny_en: Engine) -> None:
+    ledger, live = Ledger(), Live("session", new_seconds=2.0)
+    with scripted(tiny_en, ScriptedModel(saying(tiny_en)), ledger) as engine:
+        asyncio.run(transcribe(engine, noise(5.0), windows(1), live=live))
+    assert ledger.total(metrics.AUDIO_TRANSCRIBED_SECONDS) == 2.0
 
 
 def test_a_translation_is_not_asked_which_speech_it_covers(base: Engine) -> None:

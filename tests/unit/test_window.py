@@ -58,6 +58,11 @@ def test_a_window_in_doubt_gets_a_clearly_wider_context_or_all_of_it(seconds: fl
     assert wide.decoded in DECODED_FRAMES
 
 
+def test_a_short_window_in_doubt_is_not_encoded_in_full() -> None:
+    assert wide_context(9.0).seconds == 19.0
+    assert wide_context(9.1) == FULL
+
+
 def test_a_full_window_is_encoded_in_full() -> None:
     assert short_context(WINDOW_SECONDS) == FULL
     assert FULL.seconds == WINDOW_SECONDS

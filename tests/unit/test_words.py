@@ -268,12 +268,13 @@ def test_a_word_of_a_window_lies_in_one_stretch_of_the_clip(
         (0.0, 0.7, (1.3, 1.7)),
         (0.0, 0.2, (1.1, 1.2)),  # the speech cannot have begun later
         (0.5, 0.7, (1.5, 1.7)),
+        (0.9, 1.6, (5.3, 5.6)),  # of the second stretch
     ],
 )
 def test_a_first_word_does_not_begin_with_the_silence_before_it(
     start: float, end: float, in_clip: Interval
 ) -> None:
-    [found] = times([word(" one", start, end).in_clip(Cut(STRETCHES, lead_seconds=0.3))])
+    [found] = times([word(" one", start, end).in_clip(Cut(STRETCHES, leads=(0.3, 0.3)))])
     assert found == pytest.approx(in_clip)
 
 
