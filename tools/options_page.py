@@ -45,25 +45,18 @@ itself is used.
 The server finds the speech, cuts it into windows of at most 30 s (`chunk_length`), and decodes each
 window. With `batch_size` above 1 it works as follows.
 
-**It divides windows at pauses.** A window with more than 5 s of speech is divided at its longest
-pause, as long as each part keeps at least 2.5 s. Only silence of about 1.1 s or more counts: twice
-`speech_pad_ms`, which stays with the speech, and 0.3 s. The server does not divide with
-`"recover": false`, `"vad_filter": false` or `clip_timestamps`, in translations, if each window
-chooses its language, in the windows that it uses to detect the language, or if the operator has
-turned `partial_context` off.
-
 **It starts a new segment** with each window, and where two words are at least 0.5 s apart. If you
 need one text, join the texts of the segments, or send `response_format=text` to
-[OpenAI's path](openai.md). With `"without_timestamps": true` pauses start no segment, and with
-`"recover": false` each window is one segment.
+[OpenAI's path](openai.md). With `"without_timestamps": true` pauses start no segment. With
+`"recover": false` each window is one segment, unless you send `"without_timestamps": false`.
 
 **It decodes a window at most five times:** with little silence after the speech
-(`partial_context`), with all of it if that text is doubtful, in another language if it may be in
+(`partial_context`), with more of it if that text is doubtful, in another language if it may be in
 one, and at two higher temperatures. A text is doubtful if it repeats itself, is cut off, or has an
-average log-probability below -0.5. The first attempt at a short window stops after about 12 tokens
-for each second, the second one after 24, and no attempt is longer than 224 tokens. Afterwards, the
-server decodes speech of 0.8 s or more that has no word, in at most three rounds and without second
-attempts. `http.request_seconds` limits the whole transcription.
+average log-probability below -0.6. A first attempt stops after about 12 tokens for each second that
+a window of its length may have, a second one after 24, and no attempt is longer than 224 tokens.
+Afterwards, the server decodes speech of 0.8 s or more that has no word, in at most three rounds and
+at temperature 0 only. `http.request_seconds` limits the whole transcription.
 
 **If you name a language and send `"multilingual": true`**, a window is taken to be in another
 language only if the model is at least 90 % sure of it and the text in it is clearly more probable.
