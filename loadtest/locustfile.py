@@ -13,7 +13,7 @@ import argparse
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,8 @@ class _PacedUser(User):  # type: ignore[misc]  # locust has no types for us
     abstract = True
     kind = ""
     numbers = itertools.count()
+    pieces: Callable[..., Iterator[Piece]]
+    """The requests of this user, without end."""
 
     def on_start(self) -> None:
         """Begin now, or with everyone else."""
@@ -146,10 +148,6 @@ class _PacedUser(User):  # type: ignore[misc]  # locust has no types for us
         """Seconds until the next request is due."""
         seconds: float = self.origin + self.next.due - self.load.now()
         return max(0.0, seconds)
-
-    def pieces(self) -> Iterator[Piece]:
-        """The requests of this user, without end."""
-        raise NotImplementedError
 
     def send_what_is_due(self) -> None:
         """Called by locust after each wait, and once at the start."""
@@ -192,6 +190,8 @@ class _PatientUser(User):  # type: ignore[misc]  # locust has no types for us
 
     abstract = True
     pause_seconds = 0.0
+    requests: Callable[..., Iterator[tuple[Sent, bytes, Mapping[str, Any]]]]
+    """What it sends, without end: the plan, the audio and the options."""
 
     def on_start(self) -> None:
         """Begin with the first request."""
@@ -201,10 +201,6 @@ class _PatientUser(User):  # type: ignore[misc]  # locust has no types for us
     def wait_time(self) -> float:
         """A pause after each answer."""
         return max(self.pause_seconds, -self.load.now())
-
-    def requests(self) -> Iterator[tuple[Sent, bytes, Mapping[str, Any]]]:
-        """What it sends, without end: the plan, the audio and the options."""
-        raise NotImplementedError
 
     def send_one(self) -> None:
         """Called by locust after each pause."""

@@ -107,7 +107,7 @@ class Call:
         """Note which model the caller names; :class:`ModelTable` says what a name means.
 
         A facade that can tell before the body is read lets the right model refuse the request.
-        Raises ``InvalidRequest`` (404, ``code``) if there is no such model.
+        Raises ``InvalidRequest`` (404, ``code``) if no model has this name.
         """
         self._chosen = self._context.models.named(name, code)
 

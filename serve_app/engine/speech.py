@@ -7,6 +7,7 @@ kHz.
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -57,7 +58,7 @@ class Cut:
         parts = [samples[start:end] for start, end in self.stretches]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    @property
+    @cached_property
     def intervals(self) -> tuple[Interval, ...]:
         """Its stretches from the start of the window, in seconds."""
         edges = [0.0, *accumulate((end - start) / SAMPLE_RATE_HZ for start, end in self.stretches)]
@@ -130,16 +131,19 @@ def cut_speech(speech: Sequence[Stretch], longest_seconds: float, lead_seconds: 
     ``lead_seconds`` is what VAD leaves of each pause before the speech (:func:`lead_seconds`).
     """
     cuts: list[Cut] = []
-    before = 0
-    for stretch in speech:
+    held: list[Stretch] = []
+    leads: list[float] = []
+    n_samples = before = 0
+    for start, end in speech:
+        n_samples += end - start
+        if held and n_samples > longest_seconds * SAMPLE_RATE_HZ:
+            cuts.append(Cut(tuple(held), tuple(leads)))
+            held, leads, n_samples = [], [], end - start
+        held.append((start, end))
         # Where VAD has divided speech without a pause, a stretch begins with speech.
-        lead, before = (lead_seconds if stretch[0] > before else 0.0), stretch[1]
-        held = cuts[-1].stretches if cuts else ()
-        if held and total_samples([*held, stretch]) <= longest_seconds * SAMPLE_RATE_HZ:
-            cuts[-1] = Cut((*held, stretch), (*cuts[-1].leads, lead))
-        else:
-            cuts.append(Cut((stretch,), (lead,)))
-    return cuts
+        leads.append(lead_seconds if start > before else 0.0)
+        before = end
+    return [*cuts, Cut(tuple(held), tuple(leads))] if held else cuts
 
 
 def cut_clips(clips: Iterable[tuple[float, float]]) -> list[Cut]:

@@ -134,8 +134,8 @@ class TranscribeOptions(BaseModel):
     )
     prompt_reset_on_temperature: Annotated[float, Number(0, 10)] = Field(
         default=0.5,
-        description="After a window whose text took a higher temperature than this, the text so "
-        "far is no longer shown to the model. Only with batch_size 1.",
+        description="After a window that needed a higher temperature than this, the earlier text "
+        "is no longer part of the prompt. Only with batch_size 1.",
     )
     initial_prompt: Annotated[str | tuple[int, ...] | None, Text(tokens=True)] = Field(
         default=None,
