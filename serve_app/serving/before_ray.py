@@ -43,7 +43,7 @@ server, and its socket takes orders from every user."""
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM, and raises ``KeyboardInterrupt`` in the main thread for each.
+    """Notes SIGINT, SIGTERM and SIGHUP. Each raises ``KeyboardInterrupt`` in the main thread.
 
     Raising alone could lose a Ctrl-C: Ray forks when it starts, and Python ignores what a handler
     raises inside a fork hook.
@@ -54,14 +54,17 @@ class StopSignals:
         self.listen()
 
     def listen(self) -> None:
-        """Handle both signals. Call it again after ``ray.init``, which takes them over."""
+        """Handle the signals. Call it again after ``ray.init``, which takes them over."""
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._interrupt)
+        # A terminal that closes sends SIGHUP; under nohup it is ignored.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._interrupt)
 
     def ignore(self) -> None:
-        """Ignore both signals from now on."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        """Ignore the signals from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.received.append(number)

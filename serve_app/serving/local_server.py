@@ -1,8 +1,8 @@
 """A server on this machine, from start to end, on a private Ray of its own.
 
 It imports Ray, so import it only inside :func:`serve_app.serving.before_ray.prepared_for_ray`.
-Ctrl-C stops it at once; SIGTERM stops it when the running requests are answered. docs/failures.md
-says what clients see.
+Ctrl-C and a closed terminal stop it at once; SIGTERM stops it when the running requests are
+answered. docs/failures.md says what clients see.
 """
 
 import os
@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
+from threading import Thread
 
 import psutil
 import ray
@@ -33,6 +34,7 @@ from serve_app.serving.before_ray import StopSignals
 from serve_app.serving.deployments import assemble
 from serve_app.serving.profile import INGRESS, Profile, load_profile, transcribers
 from serve_app.serving.ray_metrics import MetricsEndpoint
+from serve_app.serving.ray_processes import EXIT_SECONDS, RayProcesses, end
 from serve_app.serving.remote_service import why_failed
 from serve_app.serving.requirements import OBJECT_STORE_BYTES, requirements
 from serve_app.settings import ApiKey, DrainSettings, LogSettings
@@ -46,8 +48,8 @@ ANSWER_SECONDS = 0.5
 takes milliseconds through the proxy."""
 
 FLUSH_TIMEOUT_SECONDS = 4.0
-EXIT_SECONDS = 3.0
-"""Seconds in which processes should end by themselves."""
+WATCH_SECONDS = 1.0
+"""How often this process looks whether Ray still runs."""
 
 
 def serve(
@@ -78,8 +80,10 @@ def serve(
         print(f"whisper-ox: starting with model {local.name} from {local.path}", flush=True)
     http = profile.config.http_options
     private_host = haproxy.listen_alone(http.host)
+    processes = RayProcesses()
     try:
         _start_ray(signals)
+        processes.watch()
         if metrics_port:
             endpoint = MetricsEndpoint(metrics_host, metrics_port, ray_internals.metrics_port())
             print(f"whisper-ox: metrics on {endpoint.url}", flush=True)
@@ -90,16 +94,17 @@ def serve(
             behind = Server(url, key_headers(ApiKey.from_environment()))
             start_wyoming(behind, wyoming.host, wyoming.port)
         with suppress(KeyboardInterrupt):
-            _wait_until_ready(url, signals)
+            _wait_until_ready(url, signals, processes)
             while not signals.received:
-                time.sleep(3600)
+                _require_ray(processes)
+                time.sleep(WATCH_SECONDS)
         # Somebody may have found it ready before this process did.
         if signals.received == [signal.SIGTERM] and _is_ready(url):
-            _drain(ingress, profile.settings.drain, signals)
-        if sends_traces:
+            _drain(ingress, profile.settings.drain, processes)
+        if sends_traces and not processes.lost():
             _flush_traces(profile)
     finally:
-        _end_processes(signals)
+        _end_processes(signals, processes)
 
 
 def _shared_out(profile: Profile) -> Profile:
@@ -163,14 +168,15 @@ def _own_url(host: str, port: int) -> str:
     return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
-def _wait_until_ready(url: str, signals: StopSignals) -> None:
+def _wait_until_ready(url: str, signals: StopSignals, processes: RayProcesses) -> None:
     """Wait until ``/readyz`` answers 200, then print how long it took and how to send audio.
 
-    Raises ``NotReady`` once Serve has given up starting the model.
+    Raises ``NotReady`` once Serve has given up starting the model, or Ray has ended.
     """
     while not _is_ready(url):
         if signals.received:
             raise KeyboardInterrupt
+        _require_ray(processes)
         if reason := why_failed():
             raise NotReady(reason)
         time.sleep(POLL_SECONDS)
@@ -183,6 +189,13 @@ def _wait_until_ready(url: str, signals: StopSignals) -> None:
     )
 
 
+def _require_ray(processes: RayProcesses) -> None:
+    if name := processes.lost():
+        raise NotReady(
+            f"Ray's process {name} has ended, so the server cannot go on. Start it again."
+        )
+
+
 def _is_ready(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
@@ -191,20 +204,39 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _drain(ingress: DeploymentHandle, settings: DrainSettings, signals: StopSignals) -> None:
-    """Let running requests finish while new ones are refused. Another signal cuts them off."""
-    if settings.notice_seconds:
-        _n_unfinished(ingress, DrainStage.LEAVING)
+def _drain(ingress: DeploymentHandle, settings: DrainSettings, processes: RayProcesses) -> None:
+    """Let running requests finish while new ones are refused. Another signal cuts them off.
+
+    A signal to the whole process group reaches Ray too. Calls to it may then hang, so a thread
+    makes them.
+    """
     print(
         f"\nwhisper-ox: stopping; running requests have {settings.seconds:g} s to end, another "
         "signal ends them now",
         file=sys.stderr,
         flush=True,
     )
+    requests = Thread(target=_let_requests_end, args=(ingress, settings), daemon=True)
+    requests.start()
+    while requests.is_alive():
+        if processes.lost():
+            print(
+                "whisper-ox: running requests are cut off, because the signal has ended Ray too; "
+                "send it to the first process only (systemd: KillMode=mixed)",
+                file=sys.stderr,
+                flush=True,
+            )
+            return
+        requests.join(POLL_SECONDS)
+
+
+def _let_requests_end(ingress: DeploymentHandle, settings: DrainSettings) -> None:
+    if settings.notice_seconds:
+        _n_unfinished(ingress, DrainStage.LEAVING)
     time.sleep(settings.notice_seconds)
     deadline = time.monotonic() + settings.seconds
     while left := _n_unfinished(ingress, DrainStage.CLOSED):
-        if len(signals.received) > 1 or time.monotonic() > deadline:
+        if time.monotonic() > deadline:
             print(f"whisper-ox: {left} running requests are cut off", file=sys.stderr, flush=True)
             return
         time.sleep(POLL_SECONDS)
@@ -240,20 +272,15 @@ def _flush_traces(profile: Profile) -> None:
             )
 
 
-def _end_processes(signals: StopSignals) -> None:
+def _end_processes(signals: StopSignals, processes: RayProcesses) -> None:
     """Stop Serve and Ray, and the processes that Ray's processes have started. HAProxy would live
     on.
 
     A second Ctrl-C is ignored, because it would leave processes behind.
     """
     signals.ignore()
-    family = psutil.Process().children(recursive=True)
-    is_up = ray.is_initialized()
-    if is_up:
+    family = processes.family()
+    ends_by_itself = ray.is_initialized() and not processes.lost()
+    if ends_by_itself:  # otherwise ray.init was interrupted, or Ray waits for what has ended
         ray.shutdown()
-    # If ray.init was interrupted, nothing ends by itself.
-    _, left = psutil.wait_procs(family, timeout=EXIT_SECONDS if is_up else 0)
-    for process in left:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(left, timeout=EXIT_SECONDS)
+    end(family, within_seconds=EXIT_SECONDS if ends_by_itself else 0)

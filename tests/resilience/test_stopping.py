@@ -1,8 +1,10 @@
 """Ctrl-C ends every process of a server, whatever it is doing; SIGTERM lets requests end first.
+A server without Ray ends, too.
 
 How Ctrl-C ends a server that is running shows at the end of the fixture ``server``.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,11 +22,19 @@ from serve_app.serving.profile import profile_path
 from tests.conditions import eventually
 from tests.contract.wire import post, words_of
 from tests.resilience.conftest import hellos
-from tests.resilience.processes import assert_gone, cpu_seconds, ctrl_c, end, family, replica
+from tests.resilience.processes import (
+    STOP_SECONDS,
+    assert_gone,
+    cpu_seconds,
+    ctrl_c,
+    end,
+    family,
+    replica,
+)
 
 
 def terminate(process: "subprocess.Popen[bytes]") -> None:
-    """As systemd, Docker and Kubernetes do it: to the first process only."""
+    """As Docker and Kubernetes do it, and systemd with ``KillMode=mixed``: to the first process."""
     process.send_signal(signal.SIGTERM)
 
 
@@ -81,6 +91,26 @@ def test_a_leaving_server_serves_until_its_notice_is_over(tmp_path: Path, hello:
         assert words_of(post(f"{server.url}/transcribe", hello)) == "hello world"
         terminate(server.process)
         assert_gone(server)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)]
+)
+def test_a_signal_to_every_process_leaves_none_behind(number: int) -> None:
+    """timeout(1) and systemd send SIGTERM in this way, and a terminal that closes sends SIGHUP."""
+    with start_server("tiny.en") as server:
+        os.killpg(server.process.pid, number)
+        assert_gone(server)
+
+
+@pytest.mark.parametrize("name", ["gcs_server", pytest.param("raylet", marks=pytest.mark.long)])
+def test_the_server_ends_when_ray_has(name: str) -> None:
+    with start_server("tiny.en") as server:
+        [process] = [one for one in family(server.process.pid) if one.name() == name]
+        process.kill()
+        assert server.process.wait(STOP_SECONDS) == 1
+        assert family(server.process.pid) == []
+        assert f"Ray's process {name} has ended" in server.log.read_text()
 
 
 def ready_status(server: Server) -> int:
