@@ -36,11 +36,8 @@ from loadtest.load import machine
 from loadtest.memory import REPLICA_TITLE
 from loadtest.options import english_options
 from loadtest.server import Server, processes_of, start_server, transcriber_environment
-from serve_app.engine.hardware import available_cpus
 from serve_app.errors import WhisperOxError
-from serve_app.serving.profile import load_profile
 
-DECODE_BATCHES = (1, 2, 4, 8, 16)
 CHUNK_SECONDS = (5.0, 15.0, 30.0)
 SERVER_REQUESTS, SERVER_WARM_UPS = 10, 3
 IDLE_SECONDS = 10.0
@@ -55,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--chunk-seconds", type=float, nargs="+", default=CHUNK_SECONDS)
     parser.add_argument("--last-pieces", type=int, default=40, help="shorter ones, of any length")
-    parser.add_argument("--decode-batch", type=int, nargs="+", default=DECODE_BATCHES)
+    parser.add_argument(
+        "--decode-batch", type=int, nargs="+", help="default: powers of 2 up to the profile's"
+    )
     parser.add_argument(
         "--windows", type=int, default=24, help="at least, at each decode batch and context"
     )
@@ -64,12 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def calibrate(given: argparse.Namespace) -> MachineProfile:
     """Measure everything; takes some minutes. Raises ``WhisperOxError``."""
     about = machine()
-    engine = load_profile(given.config).settings.engine
-    workers = engine.workers or max(1, available_cpus() // engine.threads_per_worker)
-    found = _measured(given, workers)
+    found = _measured(given)
     with start_server(given.model, ["--config", given.config]) as server:
         serving = server_cost(server, given.model)
-        profile = profile_of(given, about, workers, found, serving)
+        profile = profile_of(given, about, found, serving)
         # Costs of minutes ago, of an engine without a server around it: the probe has both.
         speed = speed_of(server.url, profile)
     basis = f"{profile.basis}; then made {speed:.2f} times as fast, as the server was"
@@ -79,7 +76,6 @@ def calibrate(given: argparse.Namespace) -> MachineProfile:
 def profile_of(
     given: argparse.Namespace,
     about: Mapping[str, Any],
-    workers: int,
     found: Mapping[str, Any],
     serving: ServerCost,
 ) -> MachineProfile:
@@ -99,7 +95,6 @@ def profile_of(
     )
     audio, besides = zip(*found["prepared"], strict=True)
     cores = about["cores"]
-    batch = load_profile(given.config).deployment_options["Transcriber"].get("user_config") or {}
     return MachineProfile(
         name=Path(given.name or f"{given.model}-{cores}c").stem,
         kind="measured",
@@ -111,9 +106,9 @@ def profile_of(
         compute_type=found["compute_type"],
         device=found["device"],
         cores=cores,
-        workers=workers,
-        encode_batch=batch.get("encode_batch") or 1,
-        decode_batch=batch.get("decode_batch") or 8,
+        workers=found["workers"],
+        encode_batch=found["encode_batch"],
+        decode_batch=found["decode_batch"],
         loaded=loaded,
         alone=alone,
         prepare=prepare_cost(audio, besides),
@@ -159,18 +154,13 @@ def cpu_seconds(server: Server) -> dict[str, float]:
     return used
 
 
-def _measured(given: argparse.Namespace, workers: int) -> dict[str, Any]:
+def _measured(given: argparse.Namespace) -> dict[str, Any]:
     asked = {
         name: getattr(given, name)
-        for name in ("model", "decode_batch", "chunk_seconds", "last_pieces", "windows")
+        for name in ("model", "config", "decode_batch", "chunk_seconds", "last_pieces", "windows")
     }
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "loadtest.capacity.measure",
-            json.dumps(asked | {"workers": workers}),
-        ],
+        [sys.executable, "-m", "loadtest.capacity.measure", json.dumps(asked)],
         env={**os.environ, **transcriber_environment(given.config)},
         stdout=subprocess.PIPE,
         text=True,

@@ -38,7 +38,8 @@ from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.transcription import transcribe
 from serve_app.engine.window import MEL_FRAMES_PER_SECOND
 from serve_app.options import TranscribeOptions, check_against_model
-from serve_app.settings import EngineSettings, EngineTunables
+from serve_app.serving.profile import load_profile
+from serve_app.settings import EngineTunables
 
 WARM_UPS = 3
 
@@ -139,11 +140,14 @@ class Bench:
     """An engine whose calls are recorded."""
 
     model: str
-    workers: int
+    config: str
 
     def __post_init__(self) -> None:
-        settings = EngineSettings(model=self.model, workers=self.workers)
-        self.engine = Engine(settings, EngineTunables())
+        profile = load_profile(self.config)
+        options = profile.deployment_options["Transcriber"]
+        settings = profile.settings.engine.model_copy(update={"model": self.model})
+        tunables = EngineTunables.model_validate(options.get("user_config") or {})
+        self.engine = Engine(settings, tunables)
         self.engine.scheduler.stop()
         self.scheduler = self.engine.scheduler = RecordingScheduler(self.engine.backend)
 
@@ -183,7 +187,7 @@ class Bench:
                     with lock:
                         kept.extend(recorder.calls)
 
-        threads = [threading.Thread(target=work) for _ in range(self.workers)]
+        threads = [threading.Thread(target=work) for _ in range(self.engine.workers)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -194,14 +198,13 @@ class Bench:
 def _pass(recorder: Recorder, group: Sequence[Sequence[Step]], *, detects: bool) -> None:
     """Take the steps of a group on one worker: encode, then decode and align all at once."""
     encode, *rest = zip(*group, strict=True)
-    encoded = [
-        recorder.run(step.stage, step.key, [step.payload], alone=False)[0] for step in encode
-    ]
+    for step in encode:
+        recorder.run(step.stage, step.key, [step.payload], alone=False)
     if detects:
-        key = ((), encode[0].key[-1])
-        recorder.run(Stage.DETECT, key, [(output, None) for output in encoded], alone=False)
+        outputs = [(step.payload[0], None) for step in rest[0]]
+        recorder.run(Stage.DETECT, ((), rest[0][0].key[-1]), outputs, alone=False)
     for steps in rest:
-        payloads = [(o, step.payload[1]) for o, step in zip(encoded, steps, strict=True)]
+        payloads = [step.payload for step in steps]
         recorder.run(steps[0].stage, steps[0].key, payloads, alone=False)
 
 
@@ -222,18 +225,19 @@ def rounds_of(heard: Hearings, keys: dict[Hashable, int]) -> Rounds:
 
 
 def alike(heard: Sequence[Hearings]) -> list[list[list[Step]]]:
-    """Windows that were heard at the first attempt, in groups that may share batches: one of each
-    context.
+    """Windows that were heard at the first attempt, in groups that may share batches: one for each
+    context of the decoder.
     """
     groups: dict[Any, list[list[Step]]] = defaultdict(list)
     for windows in heard:
         for steps in (w for one_round in windows for w in one_round):
             taken = [recorded.step for recorded in steps]
             if [step.stage for step in taken] == [Stage.ENCODE, Stage.GENERATE, Stage.ALIGN]:
-                groups[tuple(step.key for step in taken)].append(taken)
-    largest: dict[Hashable, list[list[Step]]] = {}
-    for keys, group in sorted(groups.items(), key=lambda one: len(one[1])):
-        largest[keys[0]] = group
+                _, generate, align = taken
+                groups[generate.key, align.key].append(taken)
+    largest: dict[int, list[list[Step]]] = {}
+    for (_, align_key), group in sorted(groups.items(), key=lambda one: len(one[1])):
+        largest[align_key[-1]] = group
     return list(largest.values())
 
 
@@ -256,12 +260,15 @@ def said(chunk_seconds: Sequence[float], last_pieces: int) -> list[Chunk]:
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All of it, as JSON values."""
-    bench = Bench(given.model, given.workers)
+    bench = Bench(given.model, given.config)
+    limits = bench.engine.limits()
+    decode_batches = given.decode_batch or [2**n for n in range(limits.decode.bit_length())]
     recipes, prepared, requests = list[Recipe](), [], list[Hearings]()
     keys: dict[Hashable, int] = {}
     spoken = said(given.chunk_seconds, given.last_pieces)
     for one in spoken[:WARM_UPS]:
         bench.request(one)
+    print(f"{len(spoken)} requests, one at a time", file=sys.stderr)
     for one in spoken:
         heard, besides = bench.request(one)
         if not heard:
@@ -271,9 +278,12 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         requests.append(heard)
     loaded: list[TimedCall] = []
     for windows in alike(requests):
+        frames = windows[0][-1].key[-1]  # type: ignore[index]  # every key ends with it
+        seconds = frames / MEL_FRAMES_PER_SECOND
+        print(f"windows of {seconds:g} s on all workers at once", file=sys.stderr)
         random.Random(0).shuffle(windows)
-        for batch in given.decode_batch:
-            fewest = max(given.windows, 2 * given.workers * batch)
+        for batch in decode_batches:
+            fewest = max(given.windows, 2 * bench.engine.workers * batch)
             many = [windows[n % len(windows)] for n in range(fewest)]
             loaded += bench.replay(many, batch)
     return {
@@ -284,6 +294,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "lone_decoding_uses_every_core": bench.engine.backend.decodes_alone_on_every_core,
         "device": bench.engine.device,
         "compute_type": bench.engine.compute_type,
+        "workers": bench.engine.workers,
+        "encode_batch": limits.encode,
+        "decode_batch": limits.decode,
     }
 
 
