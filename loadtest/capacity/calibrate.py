@@ -69,7 +69,7 @@ def calibrate(given: argparse.Namespace) -> MachineProfile:
         profile = profile_of(given, about, found, serving)
         # Costs of minutes ago, of an engine without a server around it: the probe has both.
         speed = speed_of(server.url, profile)
-    basis = f"{profile.basis}; then made {speed:.2f} times as fast, as the server was"
+    basis = f"{profile.basis}; then scaled to {speed:.2f} of that speed, as measured on the server"
     return profile.at_speed(speed).model_copy(update={"basis": basis})
 
 
@@ -96,11 +96,11 @@ def profile_of(
     audio, besides = zip(*found["prepared"], strict=True)
     cores = about["cores"]
     return MachineProfile(
-        name=Path(given.name or f"{given.model}-{cores}c").stem,
+        name=Path(given.name or f"{given.model}-{cores}c").name.removesuffix(".json"),
         kind="measured",
         basis=(
             f"python -m loadtest.capacity calibrate --model {given.model} --config {given.config}; "
-            f"the fits are off by so much of a call's time on average: {errors}"
+            f"mean error of the fits, relative to a call's time: {errors}"
         ),
         model=given.model,
         compute_type=found["compute_type"],

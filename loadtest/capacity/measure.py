@@ -143,11 +143,10 @@ class Bench:
     config: str
 
     def __post_init__(self) -> None:
-        profile = load_profile(self.config)
+        profile = load_profile(self.config).changed(models=[self.model])
         options = profile.deployment_options["Transcriber"]
-        settings = profile.settings.engine.model_copy(update={"model": self.model})
         tunables = EngineTunables.model_validate(options.get("user_config") or {})
-        self.engine = Engine(settings, tunables)
+        self.engine = Engine(profile.settings.engine, tunables)
         self.engine.scheduler.stop()
         self.scheduler = self.engine.scheduler = RecordingScheduler(self.engine.backend)
 
@@ -182,7 +181,12 @@ class Bench:
                         is_over.set()
                         return
                 recorder = Recorder(self.engine.backend)
-                _pass(recorder, group, detects=self.engine.facts.multilingual)
+                _pass(
+                    recorder,
+                    group,
+                    encode_batch=self.engine.limits().encode,
+                    detects=self.engine.facts.multilingual,
+                )
                 if not is_over.is_set():
                     with lock:
                         kept.extend(recorder.calls)
@@ -195,11 +199,14 @@ class Bench:
         return kept
 
 
-def _pass(recorder: Recorder, group: Sequence[Sequence[Step]], *, detects: bool) -> None:
+def _pass(
+    recorder: Recorder, group: Sequence[Sequence[Step]], *, encode_batch: int, detects: bool
+) -> None:
     """Take the steps of a group on one worker: encode, then decode and align all at once."""
     encode, *rest = zip(*group, strict=True)
-    for step in encode:
-        recorder.run(step.stage, step.key, [step.payload], alone=False)
+    for n in range(0, len(encode), encode_batch):
+        steps = encode[n : n + encode_batch]
+        recorder.run(Stage.ENCODE, steps[0].key, [step.payload for step in steps], alone=False)
     if detects:
         outputs = [(step.payload[0], None) for step in rest[0]]
         recorder.run(Stage.DETECT, ((), rest[0][0].key[-1]), outputs, alone=False)

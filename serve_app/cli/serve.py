@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -20,8 +21,9 @@ def serve(**options: Any) -> None:
     The profile holds the settings, and the options below replace some of them.
     """
     exit_status = _serve(options)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # the terminal may be closed
+        sys.stdout.flush()
+        sys.stderr.flush()
     # Not sys.exit: Ray's client would look for its ended processes for up to ten seconds.
     os._exit(exit_status)
 
@@ -38,5 +40,6 @@ def _serve(options: dict[str, Any]) -> int:
         return 1
     except KeyboardInterrupt:
         pass
-    print("\nwhisper-ox: stopped", file=sys.stderr)
+    with suppress(OSError):  # the terminal may be closed
+        print("\nwhisper-ox: stopped", file=sys.stderr)
     return 0

@@ -54,7 +54,7 @@ class StopSignals:
         self.listen()
 
     def listen(self) -> None:
-        """Handle the signals. Call it again after ``ray.init``, which takes them over."""
+        """Handle the signals. Call it again after ``ray.init``, which may take them over."""
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._interrupt)
         # A terminal that closes sends SIGHUP; under nohup it is ignored.

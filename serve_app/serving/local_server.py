@@ -34,7 +34,7 @@ from serve_app.serving.before_ray import StopSignals
 from serve_app.serving.deployments import assemble
 from serve_app.serving.profile import INGRESS, Profile, load_profile, transcribers
 from serve_app.serving.ray_metrics import MetricsEndpoint
-from serve_app.serving.ray_processes import EXIT_SECONDS, RayProcesses, end
+from serve_app.serving.ray_processes import RayProcesses
 from serve_app.serving.remote_service import why_failed
 from serve_app.serving.requirements import OBJECT_STORE_BYTES, requirements
 from serve_app.settings import ApiKey, DrainSettings, LogSettings
@@ -49,7 +49,7 @@ takes milliseconds through the proxy."""
 
 FLUSH_TIMEOUT_SECONDS = 4.0
 WATCH_SECONDS = 1.0
-"""How often this process looks whether Ray still runs."""
+"""Seconds between checks that Ray is still running."""
 
 
 def serve(
@@ -97,14 +97,17 @@ def serve(
             _wait_until_ready(url, signals, processes)
             while not signals.received:
                 _require_ray(processes)
+                processes.reap()
                 time.sleep(WATCH_SECONDS)
         # Somebody may have found it ready before this process did.
         if signals.received == [signal.SIGTERM] and _is_ready(url):
-            _drain(ingress, profile.settings.drain, processes)
+            _drain(ingress, profile.settings.drain, signals, processes)
         if sends_traces and not processes.lost():
             _flush_traces(profile)
     finally:
-        _end_processes(signals, processes)
+        # Interrupted, it would leave processes behind.
+        signals.ignore()
+        processes.kill()
 
 
 def _shared_out(profile: Profile) -> Profile:
@@ -125,6 +128,7 @@ def _shared_out(profile: Profile) -> Profile:
 def _start_ray(signals: StopSignals) -> None:
     ray_internals.quiet_logs()
     ray_internals.start_no_usage_reporter()
+    ray_internals.leave_sigterm_alone()
     ray.init(
         address="local",
         namespace="serve",
@@ -192,7 +196,7 @@ def _wait_until_ready(url: str, signals: StopSignals, processes: RayProcesses) -
 def _require_ray(processes: RayProcesses) -> None:
     if name := processes.lost():
         raise NotReady(
-            f"Ray's process {name} has ended, so the server cannot go on. Start it again."
+            f"Ray's {name} process has ended, so the server cannot continue. Restart the server."
         )
 
 
@@ -204,11 +208,15 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _drain(ingress: DeploymentHandle, settings: DrainSettings, processes: RayProcesses) -> None:
+def _drain(
+    ingress: DeploymentHandle,
+    settings: DrainSettings,
+    signals: StopSignals,
+    processes: RayProcesses,
+) -> None:
     """Let running requests finish while new ones are refused. Another signal cuts them off.
 
-    A signal to the whole process group reaches Ray too. Calls to it may then hang, so a thread
-    makes them.
+    A signal to every process ends Ray too. Calls to it may then hang, so a thread makes them.
     """
     print(
         f"\nwhisper-ox: stopping; running requests have {settings.seconds:g} s to end, another "
@@ -216,13 +224,13 @@ def _drain(ingress: DeploymentHandle, settings: DrainSettings, processes: RayPro
         file=sys.stderr,
         flush=True,
     )
-    requests = Thread(target=_let_requests_end, args=(ingress, settings), daemon=True)
+    requests = Thread(target=_let_requests_end, args=(ingress, settings, signals), daemon=True)
     requests.start()
     while requests.is_alive():
         if processes.lost():
             print(
-                "whisper-ox: running requests are cut off, because the signal has ended Ray too; "
-                "send it to the first process only (systemd: KillMode=mixed)",
+                "whisper-ox: Ray has ended, so running requests are cut off; if the signal went to "
+                "every process, send it to the first one only (systemd: KillMode=mixed)",
                 file=sys.stderr,
                 flush=True,
             )
@@ -230,13 +238,15 @@ def _drain(ingress: DeploymentHandle, settings: DrainSettings, processes: RayPro
         requests.join(POLL_SECONDS)
 
 
-def _let_requests_end(ingress: DeploymentHandle, settings: DrainSettings) -> None:
+def _let_requests_end(
+    ingress: DeploymentHandle, settings: DrainSettings, signals: StopSignals
+) -> None:
     if settings.notice_seconds:
         _n_unfinished(ingress, DrainStage.LEAVING)
     time.sleep(settings.notice_seconds)
     deadline = time.monotonic() + settings.seconds
     while left := _n_unfinished(ingress, DrainStage.CLOSED):
-        if time.monotonic() > deadline:
+        if len(signals.received) > 1 or time.monotonic() > deadline:
             print(f"whisper-ox: {left} running requests are cut off", file=sys.stderr, flush=True)
             return
         time.sleep(POLL_SECONDS)
@@ -263,24 +273,17 @@ def _n_unfinished(ingress: DeploymentHandle, stage: DrainStage) -> int:
 
 
 def _flush_traces(profile: Profile) -> None:
-    """Let every replica send its spans."""
-    for deployment in (*transcribers(profile.settings).values(), INGRESS):
+    """Let every replica send its spans. A call to a Ray that is ending may hang."""
+    deployments = (*transcribers(profile.settings).values(), INGRESS)
+    flush = Thread(target=_ask_for_traces, args=(profile, deployments), daemon=True)
+    flush.start()
+    flush.join(FLUSH_TIMEOUT_SECONDS * len(deployments))
+
+
+def _ask_for_traces(profile: Profile, deployments: Sequence[str]) -> None:
+    for deployment in deployments:
         with suppress(Exception):  # the server ends in any case
             handle = ray_serve.get_deployment_handle(deployment, profile.application.name)
             handle.broadcast("flush_traces").results(
                 timeout_s=FLUSH_TIMEOUT_SECONDS, return_exceptions=True
             )
-
-
-def _end_processes(signals: StopSignals, processes: RayProcesses) -> None:
-    """Stop Serve and Ray, and the processes that Ray's processes have started. HAProxy would live
-    on.
-
-    A second Ctrl-C is ignored, because it would leave processes behind.
-    """
-    signals.ignore()
-    family = processes.family()
-    ends_by_itself = ray.is_initialized() and not processes.lost()
-    if ends_by_itself:  # otherwise ray.init was interrupted, or Ray waits for what has ended
-        ray.shutdown()
-    end(family, within_seconds=EXIT_SECONDS if ends_by_itself else 0)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import ray
-from ray._private import services
+from ray._private import services, utils
 from ray.serve._private import proxy, replica
 from ray.serve._private.direct_ingress_http_util import ASGIDIReceiveProxy
 from ray.serve._private.http_util import ASGIReceiveProxy, MessageQueue
@@ -59,6 +59,15 @@ def start_no_usage_reporter() -> None:
     """
     require_checked_ray()
     services.start_api_server = lambda *args, **options: ("", None)
+
+
+def leave_sigterm_alone() -> None:
+    """Keep ``ray.init`` from handling SIGTERM. Call this before it.
+
+    Ray's handler would end the process without a word while Ray starts.
+    """
+    require_checked_ray()
+    utils.set_sigterm_handler = lambda handler: None
 
 
 def listen_on_node_address_only() -> None:

@@ -1,6 +1,7 @@
 """The processes of a local server's private Ray, below the process that started it."""
 
 import ctypes
+import os
 import sys
 from contextlib import suppress
 
@@ -10,30 +11,34 @@ PILLARS = ("gcs_server", "raylet")
 """Ray's processes that nothing replaces. Without the first, this process would be aborted a minute
 later, in the middle of whatever it does."""
 
-EXIT_SECONDS = 3.0
-"""Seconds in which processes should end by themselves."""
+KILL_ROUNDS, KILL_SECONDS = 5, 3.0
+"""How often all processes are killed, because one of them may just have started another, and how
+long each round waits for their end, in seconds."""
 
 _SET_CHILD_SUBREAPER = 36
 """``PR_SET_CHILD_SUBREAPER`` of prctl(2)."""
 
 
 class RayProcesses:
-    """Whether Ray still runs, and an end to all that it has started."""
+    """Watches Ray's processes, and ends everything that they have started."""
 
     def __init__(self) -> None:
         """Adopt orphans from now on, where the kernel is Linux.
 
-        HAProxy would otherwise become a child of process 1 when the process that started it dies,
-        and keep the server's port.
+        If the raylet is killed, HAProxy would otherwise become a child of process 1 and keep the
+        server's port.
         """
-        if sys.platform == "linux":
+        self._adopts = sys.platform == "linux"
+        if self._adopts:
             ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._started: dict[int, psutil.Process] = {}
         self._pillars: dict[str, psutil.Process] = {}
 
     def watch(self) -> None:
         """Remember the processes that Ray has just started."""
         for process in psutil.Process().children():
             with suppress(psutil.NoSuchProcess):
+                self._started[process.pid] = process
                 if process.name() in PILLARS:
                     self._pillars[process.name()] = process
 
@@ -47,15 +52,22 @@ class RayProcesses:
                 return name
         return None
 
-    def family(self) -> list[psutil.Process]:
-        """Every process below this one."""
-        return psutil.Process().children(recursive=True)
+    def reap(self) -> None:
+        """Let orphans that have ended disappear. Ray's client waits for its own children."""
+        if not self._adopts:
+            return
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        with suppress(ChildProcessError):  # there are no children
+            while (ended := os.waitid(os.P_ALL, 0, look)) and ended.si_pid not in self._started:
+                os.waitpid(ended.si_pid, 0)
 
-
-def end(processes: list[psutil.Process], *, within_seconds: float) -> None:
-    """Kill what has not ended by itself after ``within_seconds``."""
-    _, left = psutil.wait_procs(processes, timeout=within_seconds)
-    for process in left:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(left, timeout=EXIT_SECONDS)
+    def kill(self) -> None:
+        """Kill everything below this process."""
+        for _ in range(KILL_ROUNDS):
+            family = psutil.Process().children(recursive=True)
+            if not family:
+                return
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(family, timeout=KILL_SECONDS)

@@ -42,6 +42,13 @@ def end(leader: int) -> None:
             process.kill()
 
 
+def signal_all(leader: int, number: int) -> None:
+    """Signal every process of a session."""
+    for process in family(leader):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
 def ctrl_c(process: "subprocess.Popen[bytes]") -> None:
     """Signal every process of the foreground group, as a terminal does."""
     os.killpg(process.pid, signal.SIGINT)

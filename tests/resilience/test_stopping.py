@@ -1,5 +1,5 @@
 """Ctrl-C ends every process of a server, whatever it is doing; SIGTERM lets requests end first.
-A server without Ray ends, too.
+A server whose Ray has died ends as well.
 
 How Ctrl-C ends a server that is running shows at the end of the fixture ``server``.
 """
@@ -30,6 +30,7 @@ from tests.resilience.processes import (
     end,
     family,
     replica,
+    signal_all,
 )
 
 
@@ -97,9 +98,17 @@ def test_a_leaving_server_serves_until_its_notice_is_over(tmp_path: Path, hello:
     "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)]
 )
 def test_a_signal_to_every_process_leaves_none_behind(number: int) -> None:
-    """timeout(1) and systemd send SIGTERM in this way, and a terminal that closes sends SIGHUP."""
+    """systemd sends SIGTERM in this way by default, and a terminal that closes sends SIGHUP."""
     with start_server("tiny.en") as server:
-        os.killpg(server.process.pid, number)
+        signal_all(server.process.pid, number)
+        assert_gone(server)
+
+
+@pytest.mark.long
+def test_a_sigterm_to_the_first_process_group_leaves_nothing_behind() -> None:
+    """timeout(1) sends it in this way. Replicas and HAProxy have groups of their own."""
+    with start_server("tiny.en") as server:
+        os.killpg(server.process.pid, signal.SIGTERM)
         assert_gone(server)
 
 
@@ -110,7 +119,7 @@ def test_the_server_ends_when_ray_has(name: str) -> None:
         process.kill()
         assert server.process.wait(STOP_SECONDS) == 1
         assert family(server.process.pid) == []
-        assert f"Ray's process {name} has ended" in server.log.read_text()
+        assert f"Ray's {name} process has ended" in server.log.read_text()
 
 
 def ready_status(server: Server) -> int:
@@ -166,6 +175,14 @@ def test_ctrl_c_while_ray_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     with starting(tmp_path, "-m", "serve_app") as server:
         eventually(lambda: len(family(server.process.pid)) > 1)
         ctrl_c(server.process)
+        assert_gone(server)
+
+
+@pytest.mark.long
+def test_sigterm_while_ray_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+    with starting(tmp_path, "-m", "serve_app") as server:
+        eventually(lambda: len(family(server.process.pid)) > 1)
+        terminate(server.process)
         assert_gone(server)
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import ray
 from ray._common.tls_utils import add_port_to_grpc_server
-from ray._private import node, services
+from ray._private import node, services, utils, worker
 from ray.serve._private import replica
 from ray.serve._private.constants import (
     SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER,
@@ -31,7 +32,11 @@ NODE = "10.1.2.3"
 @pytest.fixture(autouse=True)
 def untouched(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is replaced in Ray is restored after a test."""
-    for module, name in ((replica, "add_port_to_grpc_server"), (services, "start_api_server")):
+    for module, name in (
+        (replica, "add_port_to_grpc_server"),
+        (services, "start_api_server"),
+        (utils, "set_sigterm_handler"),
+    ):
         monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: NODE)
 
@@ -44,6 +49,7 @@ def test_the_installed_ray_is_the_one_that_was_checked() -> None:
     "use",
     [
         ray_internals.start_no_usage_reporter,
+        ray_internals.leave_sigterm_alone,
         ray_internals.listen_on_node_address_only,
         ray_internals.metrics_port,
         ray_internals.quiet_logs,
@@ -54,6 +60,14 @@ def test_another_ray_is_refused(use: Any, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ray, "__version__", "2.61.0")
     with pytest.raises(NotReady, match=rf"needs Ray {CHECKED_RAY}, not 2\.61\.0"):
         use()
+
+
+def test_ray_handles_sigterm_by_the_function_that_we_replace() -> None:
+    assert "ray._private.utils.set_sigterm_handler(" in inspect.getsource(worker.init)
+    before = signal.getsignal(signal.SIGTERM)
+    ray_internals.leave_sigterm_alone()
+    utils.set_sigterm_handler(lambda *_: None)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ray_starts_its_api_server_by_the_function_that_we_replace() -> None:
