@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from faster_whisper.audio import decode_audio
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
 from loadtest.chunks import pcm16_wav
 from loadtest.client import transcribe
@@ -174,7 +175,11 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         print(f"chunks of {CHUNK_SECONDS:g} s: {in_chunks}", flush=True)
         levels = []
         for n in given.sessions or [1]:
-            heard = asyncio.run(at_once(url, played, n))
+            try:
+                heard = asyncio.run(at_once(url, played, n))
+            except InvalidStatus as refused:
+                print(f"{n} sessions: refused with {refused.response.status_code}", flush=True)
+                break
             levels.append(figures(heard, [played[k % len(played)] for k in range(n)]))
             print(levels[-1], flush=True)
     in_time = [o["sessions"] for o in levels if o["seconds_to_partial"]["p95"] <= MOST_LAG_SECONDS]

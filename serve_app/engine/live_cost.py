@@ -19,9 +19,6 @@ LEAST_SECONDS = 10.0
 SEEN_SECONDS = 30.0
 """For how long after its latest request a session counts."""
 
-FULL_SHARE = 0.9
-"""The part of the workers' time that live sessions may take; the rest absorbs bursts."""
-
 
 class LiveCost:
     """The live work of an engine with ``workers`` workers. Times are of any monotonic clock."""
@@ -56,10 +53,13 @@ class LiveCost:
 
     @property
     def capacity(self) -> float | None:
-        """How many people may speak at once; None until it has been measured."""
+        """How many people may speak at once; None until it has been measured.
+
+        They may take all of the workers' time. When more speak for a while, there are fewer drafts.
+        """
         if self._speech_seconds < LEAST_SECONDS or not self._busy_seconds:
             return None
-        return FULL_SHARE * self._workers * self._speech_seconds / self._busy_seconds
+        return self._workers * self._speech_seconds / self._busy_seconds
 
     def sessions(self, now: float) -> frozenset[str]:
         """The ids of the sessions that have asked for anything lately."""
