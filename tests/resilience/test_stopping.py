@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -171,18 +171,13 @@ def test_a_loading_server_lives_but_is_not_ready_and_can_be_stopped(loading: Ser
 
 
 @pytest.mark.long
-def test_ctrl_c_while_ray_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [ctrl_c, terminate])
+def test_a_stop_while_ray_starts_leaves_nothing_behind(
+    tmp_path: Path, stop: Callable[["subprocess.Popen[bytes]"], None]
+) -> None:
     with starting(tmp_path, "-m", "serve_app") as server:
         eventually(lambda: len(family(server.process.pid)) > 1)
-        ctrl_c(server.process)
-        assert_gone(server)
-
-
-@pytest.mark.long
-def test_sigterm_while_ray_starts_leaves_nothing_behind(tmp_path: Path) -> None:
-    with starting(tmp_path, "-m", "serve_app") as server:
-        eventually(lambda: len(family(server.process.pid)) > 1)
-        terminate(server.process)
+        stop(server.process)
         assert_gone(server)
 
 
