@@ -81,6 +81,7 @@ def serve(
     http = profile.config.http_options
     private_host = haproxy.listen_alone(http.host)
     processes = RayProcesses()
+    was_ready = False
     try:
         _start_ray(signals)
         processes.watch()
@@ -95,12 +96,13 @@ def serve(
             start_wyoming(behind, wyoming.host, wyoming.port)
         with suppress(KeyboardInterrupt):
             _wait_until_ready(url, signals, processes)
+            was_ready = True
             while not signals.received:
                 _require_ray(processes)
                 processes.reap()
                 time.sleep(WATCH_SECONDS)
         # Somebody may have found it ready before this process did.
-        if signals.received == [signal.SIGTERM] and _is_ready(url):
+        if signals.received == [signal.SIGTERM] and (was_ready or _is_ready(url)):
             _drain(ingress, profile.settings.drain, signals, processes)
         if sends_traces and not processes.lost():
             _flush_traces(profile)

@@ -74,6 +74,17 @@ def test_sigterm_ends_running_requests_and_refuses_new_ones(hello: bytes, tmp_pa
 
 
 @pytest.mark.long
+def test_sigterm_lets_a_request_end_whose_model_process_has_just_died(tmp_path: Path) -> None:
+    flags = with_drain(tmp_path, seconds=600)
+    with start_server("tiny.en", flags) as server, at_work(server) as running:
+        eventually(lambda: replica(server.process.pid, "Transcriber")).kill()
+        eventually(lambda: ready_status(server) == 503)
+        terminate(server.process)
+        assert words_of(running.result()).startswith("hello world")
+        assert_gone(server)
+
+
+@pytest.mark.long
 def test_a_second_signal_does_not_wait_for_running_requests(tmp_path: Path) -> None:
     flags = with_drain(tmp_path, seconds=600)
     with start_server("tiny.en", flags) as server, at_work(server) as running:
