@@ -3,7 +3,8 @@
 import ctypes
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -62,12 +63,26 @@ class RayProcesses:
                 os.waitpid(ended.si_pid, 0)
 
     def kill(self) -> None:
-        """Kill everything below this process."""
-        for _ in range(KILL_ROUNDS):
-            family = psutil.Process().children(recursive=True)
-            if not family:
-                return
-            for process in family:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(family, timeout=KILL_SECONDS)
+        """Kill everything below this process. What Ray's client says about it is not shown."""
+        with _silent():
+            for _ in range(KILL_ROUNDS):
+                family = psutil.Process().children(recursive=True)
+                if not family:
+                    return
+                for process in family:
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
+                psutil.wait_procs(family, timeout=KILL_SECONDS)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """A block in which nothing reaches stderr, not even from C++."""
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
