@@ -16,6 +16,11 @@ MEMORY_SECONDS = 120.0
 LEAST_SECONDS = 10.0
 """Speech before which nothing is said about the cost."""
 
+DRAFT_SHARE = 0.75
+"""The share of the drafts that counts. When many people speak at once, each of them gets fewer
+drafts, and the final texts hardly come later: see
+``loadtest/results/live-epyc-2c-2026-11-29.md``."""
+
 SEEN_SECONDS = 30.0
 """For how long after its latest request a session counts."""
 
@@ -36,11 +41,10 @@ class LiveCost:
 
     def finish(self, worker: int, batch: Sequence[Job], now: float) -> None:
         """A worker's batch is over; each of its windows has cost the same."""
-        live = [job.request.demand.live for job in batch]
-        sessions = [one.session for one in live if one is not None]
-        seconds = now - self._began.pop(worker, now)
-        self._busy_seconds += seconds * len(sessions) / len(batch)
-        self._seen |= dict.fromkeys(sessions, now)
+        live = [one for job in batch if (one := job.request.demand.live) is not None]
+        seconds = (now - self._began.pop(worker, now)) / len(batch)
+        self._busy_seconds += sum(seconds * (DRAFT_SHARE if one.is_draft else 1.0) for one in live)
+        self._seen |= {one.session: now for one in live}
 
     def close(self, request: Request) -> None:
         """A request is over."""
@@ -49,13 +53,13 @@ class LiveCost:
         seconds = request.demand.live.new_seconds
         kept = max(0.0, 1 - seconds / MEMORY_SECONDS)
         self._busy_seconds *= kept
-        self._speech_seconds = kept * self._speech_seconds + seconds
+        self._speech_seconds = kept * (self._speech_seconds + seconds)
 
     @property
     def capacity(self) -> float | None:
         """How many people may speak at once; None until it has been measured.
 
-        They may take all of the workers' time. When more speak for a while, there are fewer drafts.
+        They may take all of the workers' time.
         """
         if self._speech_seconds < LEAST_SECONDS or not self._busy_seconds:
             return None
