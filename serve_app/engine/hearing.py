@@ -189,8 +189,9 @@ class _Hearing:
             self._encoded,
             self._vocabulary.start_sequence(self._prompt),
             tokens,
-            # Whole seconds, as faster-whisper's batched pipeline has it.
-            ceil(self._window.seconds) * MEL_FRAMES_PER_SECOND,
+            # Whole seconds, as faster-whisper's batched pipeline has it. CTranslate2 does not check
+            # that they are no more than was encoded.
+            min(ceil(self._window.seconds) * MEL_FRAMES_PER_SECOND, self._encoded.n_frames),
             {"median_filter_width": MEDIAN_FILTER_WIDTH},
         )
         tokenizer = self._ear.tokenizer(self._vocabulary.text_language(self._prompt))

@@ -18,6 +18,7 @@ from faster_whisper.vad import VadOptions
 from serve_app.audio.clip import SAMPLE_RATE_HZ, Samples, as_float32
 from serve_app.audio.level import SILENCE_PEAK
 from serve_app.engine.coverage import MIN_GAP_SECONDS, Interval
+from serve_app.engine.request import WINDOW_SECONDS
 from serve_app.engine.vad import speech_stretches
 from serve_app.engine.window import Window
 from serve_app.engine.work import longest_window
@@ -147,8 +148,10 @@ def cut_speech(speech: Sequence[Stretch], longest_seconds: float, lead_seconds: 
 
 
 def cut_clips(clips: Iterable[tuple[float, float]]) -> list[Cut]:
-    """A window for each clip, given in seconds."""
-    stretches = [(int(s * SAMPLE_RATE_HZ), int(e * SAMPLE_RATE_HZ)) for s, e in clips]
+    """A window for each clip of at most 30 s, given in seconds."""
+    most = round(WINDOW_SECONDS * SAMPLE_RATE_HZ)  # the difference of rounded times may be one more
+    starts = [(int(s * SAMPLE_RATE_HZ), int(e * SAMPLE_RATE_HZ)) for s, e in clips]
+    stretches = [(start, min(end, start + most)) for start, end in starts]
     return [Cut((one,)) for one in stretches if one[0] < one[1]]
 
 

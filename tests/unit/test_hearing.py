@@ -610,6 +610,12 @@ def test_an_alignment_is_told_the_audio_in_whole_seconds_and_the_start_of_the_pr
     assert options_of(step)["start_sequence"] == (SOT, EN, TASK)
 
 
+def test_an_alignment_is_told_no_more_audio_than_was_encoded(script: Scripts) -> None:
+    told = script(said("yes"))
+    told.heard(speech(30.0 + 1 / 16_000), ALIGNED)
+    assert told.steps[-1].payload[1][1] == FULL_FRAMES
+
+
 def test_a_translation_has_whole_english_words_whatever_is_spoken(script: Scripts) -> None:
     def words_of(task: int) -> list[str]:
         japanese = replace(ENGLISH, prompt=(SOT, JA, task, NO_TIMESTAMPS), aligns=True)

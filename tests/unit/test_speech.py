@@ -172,6 +172,12 @@ def test_a_clip_keeps_its_place_in_the_audio() -> None:
     assert (second.stretches, second.seconds) == (((32_000, 64_000),), 2.0)
 
 
+@pytest.mark.parametrize("start", [1.001, 2.03, 8.03])
+def test_a_clip_is_never_longer_than_a_window(start: float) -> None:
+    (cut,) = cut_clips([(start, start + 30.0)])
+    assert cut.seconds <= 30.0
+
+
 def test_a_clip_of_less_than_a_sample_is_left_out() -> None:
     assert cut_clips([(1.0, 1.0 + 1e-9)]) == []
 
