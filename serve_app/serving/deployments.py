@@ -46,6 +46,9 @@ from serve_app.transcript import Segment, Stretch, Tell, Transcript
 
 logger = logging.getLogger("whisper_ox.deployments")
 
+FAULT_POLL_SECONDS = 1.0
+"""How often a request whose device has failed looks whether it works again."""
+
 
 class _Replica:
     """A process of either deployment."""
@@ -123,10 +126,10 @@ class Transcriber(_Replica):
                     tell=tell,
                 )
             except DeviceFailed:
-                if self._engine.scheduler.fault() is None:
-                    raise
                 # Serve is about to end this process, and Ingress then sends the request to another.
-                await asyncio.Event().wait()
+                # If the device works again before that, the process stays.
+                while self._engine.scheduler.fault() is not None:
+                    await asyncio.sleep(FAULT_POLL_SECONDS)
                 raise
             except asyncio.CancelledError:
                 if not (caller.live and caller.live.is_draft):  # a newer text replaces drafts
