@@ -79,6 +79,7 @@ class RemoteService:
         self._early_refusal = EarlyRefusal(self._loads)
         self._is_known_to_live = False
         self._live_load, self._live_load_as_of = LiveLoad(), -math.inf
+        self._asking_live_load = asyncio.Lock()
 
     async def admit(self, caller: Caller, body_bytes: int | None) -> None:
         """See :class:`serve_app.service.SpeechService`.
@@ -142,13 +143,14 @@ class RemoteService:
 
     async def live_load(self) -> LiveLoad:
         """See :class:`serve_app.service.SpeechService`. It asks the replicas once a second."""
-        if time.monotonic() - self._live_load_as_of > FRESH_SECONDS:
-            self._live_load_as_of = time.monotonic()
-            loads = await self._loads()
-            known = [one.live_capacity for one in loads if one.live_capacity is not None]
-            capacity = sum(known) if known and len(known) == len(loads) else math.inf
-            sessions = frozenset().union(*(one.live_sessions for one in loads))
-            self._live_load = LiveLoad(sessions, capacity)
+        async with self._asking_live_load:
+            if time.monotonic() - self._live_load_as_of > FRESH_SECONDS:
+                loads = await self._loads()
+                known = [one.live_capacity for one in loads if one.live_capacity is not None]
+                capacity = sum(known) if known and len(known) == len(loads) else math.inf
+                sessions = frozenset().union(*(one.live_sessions for one in loads))
+                self._live_load = LiveLoad(sessions, capacity)
+                self._live_load_as_of = time.monotonic()
         return self._live_load
 
     async def model(self) -> ModelFacts:
@@ -158,6 +160,8 @@ class RemoteService:
             facts: ModelFacts = await asyncio.wait_for(call, DESCRIBE_TIMEOUT_SECONDS)
             self._is_known_to_live = True
             return facts
+        except BackPressureError as error:
+            raise Overloaded(QUEUE_FULL) from error
         except (asyncio.TimeoutError, RayActorError, DeploymentUnavailableError) as error:
             reason = await asyncio.get_running_loop().run_in_executor(
                 None, why_not_ready, self._transcriber.deployment_name
