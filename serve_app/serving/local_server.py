@@ -245,7 +245,9 @@ def _let_requests_end(
 ) -> None:
     if settings.notice_seconds:
         _n_unfinished(ingress, DrainStage.LEAVING)
-    time.sleep(settings.notice_seconds)
+    noticed = time.monotonic() + settings.notice_seconds
+    while len(signals.received) < 2 and time.monotonic() < noticed:
+        time.sleep(POLL_SECONDS)
     deadline = time.monotonic() + settings.seconds
     while left := _n_unfinished(ingress, DrainStage.CLOSED):
         if len(signals.received) > 1 or time.monotonic() > deadline:
