@@ -67,6 +67,10 @@ class PcmStream:
         mono = self._decoded(data[:whole]).reshape(n_frames, self._n_channels).mean(axis=1)
         return self._resampled(np.clip(np.rint(mono), -INT16_SCALE, INT16_SCALE - 1))
 
+    def drop_part(self) -> None:
+        """Forget the beginning of a frame whose rest will not come."""
+        self._left = b""
+
     def finish(self) -> Samples:
         """The last samples, which the resampler still holds."""
         if self._resampler is None or not self.n_frames:

@@ -40,7 +40,7 @@ class CurrentUtterance:
         """The sample at which a draft up to ``now`` begins."""
         if now - self._start <= WHOLE_SECONDS * SAMPLE_RATE_HZ:
             return self._start
-        return int(self.agreement.hear_from(self._start / SAMPLE_RATE_HZ) * SAMPLE_RATE_HZ)
+        return round(self.agreement.hear_from(self._start / SAMPLE_RATE_HZ) * SAMPLE_RATE_HZ)
 
     def begin(self, drafting: Coroutine[Any, Any, None], now: int) -> None:
         """Have a draft of the audio up to ``now`` made."""

@@ -8,7 +8,7 @@ from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
 from serve_app.caller import Caller, Live, Priority
 from serve_app.errors import NotReady, Overloaded
 from serve_app.live.options import LiveOptions
-from serve_app.options import TranscribeOptions
+from serve_app.options import TranscribeOptions, VadParameters
 from serve_app.service import SpeechService
 from serve_app.settings import LiveSettings
 from serve_app.transcript import Transcript, Word
@@ -20,6 +20,10 @@ loop, which would take ten times as long to decode."""
 MOST_COMPRESSION, LEAST_LOGPROB = 1.7, -1.0
 """Of a draft. Whisper's own threshold of repetition is for longer texts: a short one without any
 repetition hardly compresses. The least probability is Whisper's."""
+
+DEFAULT_THRESHOLD, SILENCE_MS = 0.5, 160
+"""VAD's defaults in a transcription: the least probability of speech, and the silence that ends a
+stretch of it."""
 
 RETRY_SECONDS = 2.0
 """The longest wait before an utterance is asked for again."""
@@ -65,7 +69,10 @@ class Hearing:
         ``live.final_seconds``.
         """
         asked = TranscribeOptions(
-            language=options.language or language, hotwords=options.prompt, word_timestamps=True
+            language=options.language or language,
+            hotwords=options.prompt,
+            word_timestamps=True,
+            vad_parameters=_as_sensitive(options.threshold),
         )
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.final_seconds
@@ -100,6 +107,13 @@ class Hearing:
         if call.cancelled():
             raise NotReady("The model process that heard this is stopping.")
         return call.result()
+
+
+def _as_sensitive(threshold: float) -> VadParameters | None:
+    """VAD that finds again what the session took for speech; None if its own defaults do."""
+    if threshold >= DEFAULT_THRESHOLD:
+        return None
+    return VadParameters(threshold=threshold, min_silence_duration_ms=SILENCE_MS)
 
 
 def is_sound(draft: Transcript) -> bool:

@@ -126,9 +126,19 @@ class LiveSession:
         Waits while ``live.unheard_seconds`` of earlier audio wait for their text, or while nobody
         reads the events.
         """
-        for start in range(0, len(samples), BLOCK_SAMPLES):
-            self._take(samples[start : start + BLOCK_SAMPLES])
-            await self._wait_for_room()
+        blocks = [
+            samples[start : start + BLOCK_SAMPLES]
+            for start in range(0, len(samples), BLOCK_SAMPLES)
+        ]
+        try:
+            while blocks:
+                self._take(blocks.pop(0))
+                await self._wait_for_room()
+        except asyncio.CancelledError:
+            # The connection is gone. A client that comes back does not send this audio again.
+            for block in blocks:
+                self._take(block)
+            raise
 
     def flush(self) -> int | None:
         """End the current utterance here. Returns its number, None if nobody has said anything."""

@@ -70,6 +70,13 @@ def test_what_is_not_a_number_is_silence() -> None:
     assert streamed([data], "float32", 16_000, 1).tolist() == [0, 0, 0, 16_384, 32_767]
 
 
+def test_after_a_break_the_stream_goes_on_with_a_whole_frame() -> None:
+    stream = PcmStream("pcm16", 16_000, 1)
+    stream.feed(b"\x01\x00\x02")
+    stream.drop_part()
+    assert stream.feed(b"\x02\x00").tolist() == [2]
+
+
 def test_half_a_frame_at_the_end_is_dropped() -> None:
     stream = PcmStream("pcm16", 16_000, 2)
     assert not len(stream.feed(b"\1\2\3"))

@@ -13,6 +13,7 @@ from serve_app.assets import GOLDEN_CLIP
 from serve_app.audio.clip import AudioClip, Samples
 from serve_app.caller import Caller
 from serve_app.errors import InvalidOption, NotReady, Overloaded, WhisperOxError
+from serve_app.live.current import CurrentUtterance
 from serve_app.live.events import Event, Failed, Final, Partial
 from serve_app.live.options import LiveOptions
 from serve_app.live.session import LiveSession
@@ -31,6 +32,7 @@ class SlowService(DeafService):
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.clips: list[AudioClip] = []
+        self.asked: list[TranscribeOptions] = []
         self._answer = answer
 
     async def transcribe(
@@ -42,6 +44,7 @@ class SlowService(DeafService):
     ) -> Transcript:
         self.callers.append(caller)
         self.clips.append(clip)
+        self.asked.append(options)
         await self._answer()
         start, end = self.place(clip)
         word = Word(start, end, " hello", 0.9)
@@ -165,6 +168,30 @@ def test_only_new_audio_counts_however_much_is_heard_with_it(utterance: Samples)
     assert sum(new) == pytest.approx(len(ended) * service.clips[0].seconds, abs=1.0)
 
 
+@pytest.mark.parametrize(("threshold", "heard_with"), [(0.2, 0.2), (0.5, None), (0.8, None)])
+def test_a_final_text_is_looked_for_in_all_that_the_session_took_for_speech(
+    utterance: Samples, threshold: float, heard_with: float | None
+) -> None:
+    service = SlowService(errors())
+
+    async def run() -> None:
+        options = LiveOptions(language="en", partials=False, threshold=threshold)
+        session = LiveSession(service, Caller("1"), options, LiveSettings())
+        await session.feed(utterance)
+        await session.finish()
+
+    run_at_once(run())
+    (asked,) = service.asked
+    given = asked.vad_parameters.threshold if asked.vad_parameters else None
+    assert given == heard_with
+
+
+def test_a_draft_begins_with_its_utterance_to_the_sample() -> None:
+    starts = range(1_000, 3_000)
+    late = 20 * 16_000
+    assert all(CurrentUtterance(0, start).draft_from(late) == start for start in starts)
+
+
 def test_words_begin_in_their_utterance(utterance: Samples) -> None:
     said = np.concatenate([utterance, utterance, utterance])
     finals = [one for one in heard(StretchingService(errors()), said) if isinstance(one, Final)]
@@ -175,18 +202,24 @@ def test_words_begin_in_their_utterance(utterance: Samples) -> None:
         assert after.start == after.words[0].start
 
 
-def test_a_client_faster_than_the_model_is_held_back(utterance: Samples) -> None:
-    async def run() -> float:
+def test_a_client_faster_than_the_model_is_held_back_until_it_leaves(utterance: Samples) -> None:
+    said = np.tile(utterance, 100)
+
+    async def run() -> tuple[float, float]:
         service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
         options = LiveOptions(language="en", partials=False)
         session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=5.0))
-        feeding = asyncio.create_task(session.feed(np.tile(utterance, 100)))
+        feeding = asyncio.create_task(session.feed(said))
         await asyncio.sleep(1_000)
+        held_back = session.seconds
         feeding.cancel()
+        await asyncio.wait([feeding])
         await session.close()
-        return session.seconds
+        return held_back, session.seconds
 
-    assert 5.0 < run_at_once(run()) < 15.0
+    held_back, taken = run_at_once(run())
+    assert 5.0 < held_back < 15.0
+    assert taken == len(said) / 16_000  # it could not know how much of it to send again
 
 
 def test_partials_get_rarer_while_the_model_lags(utterance: Samples) -> None:

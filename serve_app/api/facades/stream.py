@@ -110,6 +110,7 @@ class _Connection:
         is_over = True
         try:
             await self._call.socket.accept()
+            self._held.pcm.drop_part()  # the client sends on from a whole frame
             await self._send(self._ready(n_seen, is_resumed=is_resumed))
             is_over = await self._exchange(n_seen)
         except WebSocketDisconnect:
