@@ -34,6 +34,13 @@ class Priority(Enum):
         """Whether somebody may be waiting for every one of the first ``audio_seconds``."""
         return self.head_start_seconds > 0 and audio_seconds <= self.head_start_seconds
 
+    def is_brief(self, audio_seconds: float) -> bool:
+        """Whether it is a minute at most for which somebody may be waiting.
+
+        However urgent longer audio is, it takes a core for a while before the model hears it.
+        """
+        return audio_seconds <= FIRST_MINUTE_SECONDS and self.covers(audio_seconds)
+
 
 @dataclass(frozen=True)
 class Live:

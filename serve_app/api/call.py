@@ -20,7 +20,7 @@ from serve_app.audio.pool import LARGE_BYTES, DecodingPool
 from serve_app.caller import Caller, Priority
 from serve_app.engine.tasks import Tasks
 from serve_app.engine.work import check_windows, least_work_seconds
-from serve_app.errors import InvalidRequest
+from serve_app.errors import InvalidRequest, Overloaded
 from serve_app.live.sessions import Sessions
 from serve_app.logs import fields
 from serve_app.metrics import AUDIO_DECODE_SECONDS, Sink
@@ -184,16 +184,34 @@ class Call:
         options: TranscribeOptions,
         tell: Tell | None,
     ) -> Transcript:
-        """Each channel is queued like a request of its own, all at once."""
-        with Tasks() as tasks:
-            hearings = [
-                tasks.start(service.transcribe(one, options, self._caller)) for one in channels
-            ]
-            transcript = joined(await asyncio.gather(*hearings))
+        """Each channel is queued like a request of its own: brief ones all at once, others one
+        after the other, because the model would refuse a second file of that length.
+        """
+        if self._caller.priority.is_brief(channels[0].seconds):
+            with Tasks() as tasks:
+                hearings = [
+                    tasks.start(service.transcribe(one, options, self._caller)) for one in channels
+                ]
+                heard = await asyncio.gather(*hearings)
+        else:
+            heard = [await service.transcribe(channels[0], options, self._caller)]
+            for channel in channels[1:]:
+                heard.append(await self._transcribe_at_last(service, channel, options))
+        transcript = joined(heard)
         if tell:
             for segment in transcript.segments:
                 tell(segment)
         return transcript
+
+    async def _transcribe_at_last(
+        self, service: SpeechService, clip: AudioClip, options: TranscribeOptions
+    ) -> Transcript:
+        """Transcribe a further channel. A server that has become busy does not lose the first."""
+        while True:
+            try:
+                return await service.transcribe(clip, options, self._caller)
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after_seconds or 1.0)
 
     async def detect_speech(self, audio: bytearray, parameters: VadParameters) -> list[Stretch]:
         """Where somebody speaks in a file of any supported format, which is emptied as well.

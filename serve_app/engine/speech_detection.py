@@ -31,7 +31,7 @@ async def detect_speech(
             raise RequestClosed
 
     options = VadOptions(**parameters.given())
-    is_bulk = not priority.covers(clip.seconds)
+    is_bulk = not priority.is_brief(clip.seconds)
     try:
         return await engine.prepare(speech_stretches, clip.samples, options, go_on, bulk=is_bulk)
     except asyncio.CancelledError:

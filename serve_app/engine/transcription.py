@@ -132,7 +132,7 @@ class _Transcription:
 
     @property
     def _is_bulk(self) -> bool:
-        return not self._request.demand.is_short
+        return not self._request.demand.priority.is_brief(self._clip.seconds)
 
     def _go_on(self) -> None:
         """Raise ``RequestClosed`` in a thread if its request is over."""
@@ -166,7 +166,8 @@ class _Transcription:
             return self._empty(1.0)
         heard = self._clip.samples
         if speech is not None:
-            heard = Cut(tuple(speech)).audio(heard)
+            joined = Cut(tuple(speech)).audio
+            heard = await self._engine.prepare(joined, heard, bulk=self._is_bulk)
         seconds = len(heard) / SAMPLE_RATE_HZ
         self._engine.scheduler.expect(self._request, expected_work_seconds(self._options, seconds))
         extractor = self._engine.whisper.feature_extractor

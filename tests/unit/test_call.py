@@ -1,5 +1,6 @@
 """What every call does, whatever its protocol, over a service that hears nothing."""
 
+import asyncio
 import json
 import logging
 import re
@@ -102,6 +103,40 @@ def test_each_channel_is_a_request_of_its_own(
         files, data = {"file": stereo}, {"multichannel": "true"}
         answer = client.post("/transcribe", files=files, data=data)
     assert (answer.json()["duration"], len(service.callers)) == (40, 2)
+
+
+class SoloService(DeafService):
+    """Refuses a file while it has another one, as admission does with large ones."""
+
+    is_busy = False
+    n_refused = 0
+
+    async def transcribe(
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        tell: Tell | None = None,
+    ) -> Transcript:
+        if self.is_busy or self.n_refused:
+            self.n_refused -= not self.is_busy
+            raise Overloaded("Full.", retry_after_seconds=0.01)
+        self.is_busy = True
+        try:
+            await asyncio.sleep(0.01)
+            return await super().transcribe(clip, options, caller, tell)
+        finally:
+            self.is_busy = False
+            self.n_refused = 2 if len(self.callers) == 1 else 0  # somebody else has come
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
+def test_the_channels_of_a_long_file_are_no_rivals_and_wait_for_others() -> None:
+    service = SoloService()
+    long = written(sweep(16_000, 2, seconds=61), 16_000)
+    with Site(service).client as client:
+        answer = client.post("/transcribe", files={"file": long}, data={"multichannel": "true"})
+    assert (answer.status_code, len(service.callers)) == (200, 2)
 
 
 class TimelyService(DeafService):

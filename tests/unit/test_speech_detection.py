@@ -1,11 +1,13 @@
 """Speech detection without a transcript: off the model's queue, and over once nobody waits."""
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip
+from serve_app.caller import Priority
 from serve_app.engine.engine import Engine
 from serve_app.engine.speech_detection import detect_speech
 from serve_app.options import VadParameters
@@ -33,3 +35,21 @@ def test_a_search_that_nobody_waits_for_ends(tiny_en: Engine) -> None:
         await tiny_en.prepare(len, clip.samples, bulk=True)  # by the next thread that is free
 
     asyncio.run(asyncio.wait_for(run(), 20))
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_long_audio_is_searched_beside_short_work_however_urgent_it_is(
+    tiny_en: Engine, priority: Priority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk: list[bool] = []
+    prepare = tiny_en.prepare
+
+    async def noting(*arguments: Any, **given: Any) -> Any:
+        bulk.append(given["bulk"])
+        return await prepare(*arguments, **given)
+
+    monkeypatch.setattr(tiny_en, "prepare", noting)
+    for seconds in (1.0, 61.0):
+        clip = AudioClip(np.zeros(round(seconds * SAMPLE_RATE_HZ), np.int16), seconds)
+        asyncio.run(detect_speech(tiny_en, clip, VadParameters(), priority))
+    assert bulk == [priority is Priority.BULK, True]
