@@ -6,7 +6,8 @@ charged by its windows: a second of audio cut into a thousand clips is a thousan
 
 from collections.abc import Sequence
 
-from serve_app.engine.request import WINDOW_SECONDS
+from serve_app.caller import Priority
+from serve_app.engine.request import WINDOW_SECONDS, Demand
 from serve_app.engine.window import short_context
 from serve_app.errors import AudioTooLarge, InvalidOption
 from serve_app.options import TranscribeOptions
@@ -70,6 +71,11 @@ def expected_work_seconds(
 def least_work_seconds(options: TranscribeOptions, seconds: float) -> float:
     """The least that a request costs, whatever the settings of the engine."""
     return expected_work_seconds(options, seconds, partial_context=True)
+
+
+def least_demand(options: TranscribeOptions, seconds: float, priority: Priority) -> Demand:
+    """What a request of so many seconds asks of an engine whose settings are not known."""
+    return Demand(seconds, least_work_seconds(options, seconds), priority)
 
 
 def check_windows(

@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from serve_app.engine.admission import Load
 from serve_app.engine.request import NO_DEMAND, Demand
-from serve_app.engine.work import least_work_seconds
+from serve_app.engine.work import least_demand
 
 Replica = TypeVar("Replica", bound=Hashable)
 
@@ -116,5 +116,4 @@ def demand_of(request: PendingRequest | None) -> Demand:
     if request is None or not request.metadata.call_method.startswith("transcribe"):
         return NO_DEMAND
     clip, options, caller, *_ = request.args
-    work_seconds = least_work_seconds(options, clip.seconds)
-    return Demand(clip.seconds, work_seconds, caller.priority)
+    return least_demand(options, clip.seconds, caller.priority)

@@ -37,9 +37,8 @@ from serve_app import metrics
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller
 from serve_app.engine.admission import Load
-from serve_app.engine.request import Demand
 from serve_app.engine.scheduler import RequestClosed
-from serve_app.engine.work import least_work_seconds
+from serve_app.engine.work import least_demand, least_work_seconds
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
 from serve_app.options import ModelFacts, TranscribeOptions, VadParameters
 from serve_app.service import LiveLoad
@@ -192,8 +191,7 @@ class RemoteService:
                     )
                     return transcript
             except Overloaded as error:
-                work_seconds = least_work_seconds(options, clip.seconds)
-                demand = Demand(clip.seconds, work_seconds, caller.priority)
+                demand = least_demand(options, clip.seconds, caller.priority)
                 raise await self._early_refusal.refused(error, demand) from None
             except BackPressureError as error:
                 raise Overloaded(QUEUE_FULL) from error
