@@ -14,7 +14,8 @@ from serve_app.api.edge.state import RequestState
 from serve_app.api.facades.openai_realtime import PATHS
 from serve_app.api.facades.openai_realtime_session import RealtimeSession
 from serve_app.api.sources.json_object import read_json_object
-from serve_app.errors import InvalidRequest
+from serve_app.api.sources.raw_body import read_raw_body
+from serve_app.errors import BodyTooLarge, InvalidRequest
 from serve_app.options import read_values
 from serve_app.options.kinds import Whole
 
@@ -64,10 +65,14 @@ def install_openai_client_secrets(app: FastAPI, context: CallContext) -> None:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    text = (await request.body()).decode(errors="replace")
+    text = (await read_raw_body(request, _too_large)).decode(errors="replace")
     return read_json_object(
         text, "body", MOST_CHARACTERS, example='{"session": {"type": "transcription"}}'
     )
+
+
+def _too_large(head: memoryview) -> None:
+    raise BodyTooLarge(f"The body has to be JSON of up to {MOST_CHARACTERS} characters.")
 
 
 def _object(body: dict[str, Any], field: str) -> dict[str, Any]:
