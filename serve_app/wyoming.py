@@ -94,7 +94,7 @@ class Server:
             "language": wishes.get("language"),
             "prompt": ", ".join(names)[:LONGEST_PROMPT],
         }
-        told = urlencode({name: value for name, value in query.items() if value})
+        told = urlencode({n: value for n, value in query.items() if value}, errors="replace")
         url = f"{self.url.replace('http', 'ws', 1)}/v1/stream?{told}"
         return connect(url, additional_headers=self.headers, proxy=None)
 
@@ -211,7 +211,7 @@ class _Client:
         return await self._reader.readexactly(n_bytes)
 
     async def _write(self, kind: str, data: Data) -> None:
-        body = json.dumps(data, ensure_ascii=False).encode()
+        body = json.dumps(data).encode()
         line = json.dumps({"type": kind, "version": __version__, "data_length": len(body)})
         self._writer.write(f"{line}\n".encode() + body)
         await self._writer.drain()

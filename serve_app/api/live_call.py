@@ -189,12 +189,16 @@ class LiveCall:
             error = FAILED
             raise
         finally:
-            if error is not None:
-                with suppress(WebSocketDisconnect, RuntimeError):  # the client has left
-                    await tell(error)
-            self.note(session)
-            await sessions.end(place)
-            await self.close(error)
+            try:
+                if error is not None:
+                    with suppress(WebSocketDisconnect, RuntimeError):  # the client has left
+                        await tell(error)
+            finally:  # whatever happens, the place is given up
+                self.note(session)
+                try:
+                    await sessions.end(place)
+                finally:
+                    await self.close(error)
 
     def note(self, session: Held) -> None:
         """Tell the log line what the session was like."""
@@ -214,7 +218,7 @@ class LiveCall:
             self._state.error_code = error.code
             code, reason = close_code(error), error.message
         if self.socket.application_state is WebSocketState.CONNECTED:
-            short = reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore")
+            short = reason.encode(errors="replace")[:MOST_REASON_BYTES].decode(errors="ignore")
             with suppress(RuntimeError, WebSocketDisconnect, OSError):  # it may have left meanwhile
                 await self.socket.close(code, short)
 

@@ -1,8 +1,10 @@
 """Client secrets: what opens a live session for a page, and for how long."""
 
+import json
 import time
 
 import pytest
+from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
 from serve_app.api.edge.client_secret import client_secret, opens, session_of
@@ -43,6 +45,16 @@ def test_anything_else_opens_nothing(text: str) -> None:
 
 def test_an_open_server_makes_secrets_that_nobody_looks_at() -> None:
     assert session_of([b"any", client_secret(None, NOW, SESSION).encode()]) == SESSION
+
+
+@pytest.mark.parametrize(("name", "status"), [("prompt", 200), ("model", 404)])
+def test_half_of_a_surrogate_pair_is_told_back_as_a_question_mark(name: str, status: int) -> None:
+    session = {"audio": {"input": {"transcription": {name: "half \ud800"}}}}
+    client = TestClient(build_api(DeafService(), AppSettings(), ApiKey(key="a")))
+    body = json.dumps({"session": session})
+    answer = client.post("/v1/realtime/client_secrets", headers={"api-key": "a"}, content=body)
+    assert answer.status_code == status
+    assert "half ?" in answer.text
 
 
 def test_a_body_that_is_far_too_long_is_refused_while_it_comes() -> None:

@@ -66,6 +66,19 @@ def test_a_refusal_quotes_its_cause_to_the_client_and_not_in_the_log(
     assert code in caplog.text
 
 
+def test_half_of_a_surrogate_pair_is_passed_on_and_told_back() -> None:
+    asked = {"type": "transcribe", "data": {"language": "\ud800", "transcript_terms": ["\ud800"]}}
+
+    async def scene() -> str:
+        async with serve(fail, "127.0.0.1", 0) as it:
+            port = it.sockets[0].getsockname()[1]
+            return await told(port, asked, {"type": "audio-start"})
+
+    answer = asyncio.run(scene())
+    assert '{"language": "\\ud800"}' in answer
+    assert NAME in answer
+
+
 def test_a_server_that_is_not_there_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING", "whisper_ox"):
         answer = asyncio.run(told(free_port(), {"type": "describe"}))
