@@ -50,6 +50,8 @@ class Held(Closable, Protocol):
 class Hears(Protocol):
     """What takes audio."""
 
+    id: str
+
     @property
     def seconds(self) -> float:
         """How much audio has come."""
@@ -131,7 +133,7 @@ class LiveCall:
     async def receive(self, *, may_rest: bool = False) -> bytes | str | None:
         """The next message; None once the client has left.
 
-        ``may_rest``: nothing has to come for now.
+        ``may_rest``: nothing has to come for now, for as long as a session may last.
         Raises ``IdleTimeout``, ``MessageTooLarge`` and ``SessionLimit``.
         """
         left = self._ends_at - anyio.current_time()
@@ -164,6 +166,7 @@ class LiveCall:
         if session.seconds > self._limits.session_seconds:
             raise self._too_long()
         self._context.quotas.charge(self._state.key, len(samples) / SAMPLE_RATE_HZ)
+        self._context.sessions.hear(session.id)
         await session.feed(samples)
 
     async def serve(

@@ -1,17 +1,22 @@
 """Live connections over a service that hears nothing, message by message."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Message
 
 from serve_app.api.app import build_api
-from serve_app.api.facades import dashscope, stream
+from serve_app.api.facades import dashscope, echokit_live, stream
 from serve_app.errors import WhisperOxError
 from serve_app.options import ModelFacts
+from serve_app.service import LiveLoad
 from serve_app.settings import ApiKey, AppSettings, LiveSettings
+from tests.unit.asgi import http_scope
 from tests.unit.deaf_service import DeafService
+from tests.unit.virtual_time import run_at_once
 
 HALF = "\\ud800"
 """Half of a surrogate pair, as JSON escapes it."""
@@ -20,6 +25,9 @@ HALF = "\\ud800"
 class Service(DeafService):
     async def model(self) -> ModelFacts:
         return ModelFacts("base", True, ("en", "de"), 51_865)
+
+    async def live_load(self) -> LiveLoad:
+        return LiveLoad(capacity=1.0)
 
 
 @pytest.fixture
@@ -58,3 +66,48 @@ def test_a_connection_whose_error_cannot_be_told_gives_up_its_place(
             pass
     with client.websocket_connect(path):
         pass
+
+
+async def connect(app: ASGIApp, path: str, events: Sequence[str | bytes | float]) -> bool:
+    """Whether a client is let in that sends messages, with seconds of silence in between."""
+    left = iter(events)
+    sent: list[str] = []
+
+    async def receive() -> Message:
+        if not sent:
+            return {"type": "websocket.connect"}
+        for event in left:
+            if isinstance(event, float):
+                await asyncio.sleep(event)
+            else:
+                kind = "text" if isinstance(event, str) else "bytes"
+                return {"type": "websocket.receive", kind: event}
+        return {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    await app({**http_scope(path), "type": "websocket", "subprotocols": []}, receive, send)
+    return "websocket.accept" in sent
+
+
+RUN_TASK = '{"header": {"action": "run-task", "task_id": "a"}, "payload": {}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "begin"),
+    [(dashscope.PATH, [RUN_TASK]), (echokit_live.PATH, []), (stream.PATH, [])],
+)
+def test_a_silent_connection_leaves_the_model_to_others(
+    path: str, begin: Sequence[str | bytes | float]
+) -> None:
+    async def scene() -> list[bool]:
+        app = build_api(Service(), AppSettings(), ApiKey())
+        first = asyncio.create_task(connect(app, path, [*begin, 40.0, bytes(3_200), 20.0]))
+        others = []
+        for seconds in (20, 15, 10):
+            await asyncio.sleep(seconds)
+            others.append(await connect(app, stream.PATH, []))
+        return [*others, await first]
+
+    assert run_at_once(scene()) == [False, True, False, True]

@@ -32,18 +32,24 @@ def opened(sessions: Sessions, name: str, key: str = "") -> Place[Held]:
 
 
 def test_there_are_so_many_places_and_no_more() -> None:
-    sessions = Sessions(LiveSettings(sessions=1))
-    opened(sessions, "a")
-    with pytest.raises(Overloaded):
-        sessions.check("", UNKNOWN)
+    async def act() -> None:
+        sessions = Sessions(LiveSettings(sessions=1))
+        opened(sessions, "a")
+        with pytest.raises(Overloaded):
+            sessions.check("", UNKNOWN)
+
+    scene(act)
 
 
 def test_a_key_has_its_own_share_of_the_places() -> None:
-    sessions = Sessions(LiveSettings(sessions_per_key=1))
-    opened(sessions, "a", key="reception")
-    sessions.check("ward", UNKNOWN)
-    with pytest.raises(QuotaExceeded):
-        sessions.check("reception", UNKNOWN)
+    async def act() -> None:
+        sessions = Sessions(LiveSettings(sessions_per_key=1))
+        opened(sessions, "a", key="reception")
+        sessions.check("ward", UNKNOWN)
+        with pytest.raises(QuotaExceeded):
+            sessions.check("reception", UNKNOWN)
+
+    scene(act)
 
 
 @pytest.mark.parametrize(
@@ -53,13 +59,46 @@ def test_a_key_has_its_own_share_of_the_places() -> None:
 def test_a_session_that_the_model_could_not_follow_is_refused(
     load: LiveLoad, is_taken: bool
 ) -> None:
-    sessions = Sessions(LiveSettings())
-    if is_taken:
-        sessions.check("", load)
-    else:
-        with pytest.raises(Overloaded) as refusal:
+    async def act() -> None:
+        sessions = Sessions(LiveSettings())
+        if is_taken:
             sessions.check("", load)
-        assert refusal.value.retry_after_seconds
+        else:
+            with pytest.raises(Overloaded) as refusal:
+                sessions.check("", load)
+            assert refusal.value.retry_after_seconds
+
+    scene(act)
+
+
+def test_only_sessions_that_have_sent_audio_lately_count_for_the_model() -> None:
+    async def act() -> None:
+        sessions, two = Sessions(LiveSettings()), LiveLoad(capacity=2.0)
+        opened(sessions, "a")
+        opened(sessions, "b")
+        await asyncio.sleep(29)
+        with pytest.raises(Overloaded):
+            sessions.check("", two)
+        sessions.hear("a")
+        await asyncio.sleep(2)
+        sessions.check("", two)
+        sessions.hear("b")
+        with pytest.raises(Overloaded):
+            sessions.check("", two)
+
+    scene(act)
+
+
+def test_a_session_that_the_model_still_hears_counts() -> None:
+    async def act() -> None:
+        sessions = Sessions(LiveSettings())
+        opened(sessions, "a")
+        await asyncio.sleep(31)
+        sessions.check("", LiveLoad(frozenset(), 1.0))
+        with pytest.raises(Overloaded):
+            sessions.check("", LiveLoad(frozenset("a"), 1.0))
+
+    scene(act)
 
 
 def test_a_session_that_has_ended_here_makes_room_before_the_model_knows() -> None:
@@ -76,7 +115,10 @@ def test_a_session_that_has_ended_here_makes_room_before_the_model_knows() -> No
 
 
 def test_one_person_may_always_speak() -> None:
-    Sessions(LiveSettings()).check("", LiveLoad(capacity=0.5))
+    async def act() -> None:
+        Sessions(LiveSettings()).check("", LiveLoad(capacity=0.5))
+
+    scene(act)
 
 
 def test_a_session_waits_for_its_client_and_ends_if_nobody_comes() -> None:
