@@ -114,8 +114,8 @@ class Sessions:
         loop = asyncio.get_running_loop()
         place.expiry = loop.call_later(self._settings.resume_seconds, self._expire, place)
 
-    def resume(self, session_id: str, key: str, kind: type[Held]) -> Place[Held]:
-        """Take over a session. A connection that still serves it is told to stop.
+    def find(self, session_id: str, key: str, kind: type[Held]) -> Place[Held]:
+        """The place of a session that may be resumed.
 
         Raises ``SessionGone`` if there is none with this id that ``key`` has begun.
         """
@@ -126,6 +126,17 @@ class Sessions:
                 "or is held by another process of the server. Begin a new one.",
                 field="session",
             )
+        return old  # type: ignore[return-value]  # its kind has just been checked
+
+    def resume(self, session_id: str, key: str, kind: type[Held], load: LiveLoad) -> Place[Held]:
+        """Take over a session. A connection that still serves it is told to stop.
+
+        Raises what :meth:`find` raises. A session that waits for its client has no place among the
+        others, so it also raises what :meth:`check` raises.
+        """
+        old = self.find(session_id, key, kind)
+        if old.expiry is not None:
+            self.check(key, load)
         old.taken_over.set()
         if old.expiry is not None:
             old.expiry.cancel()

@@ -127,13 +127,45 @@ def test_a_session_waits_for_its_client_and_ends_if_nobody_comes() -> None:
         place = opened(sessions, "a")
         sessions.leave(place)
         await asyncio.sleep(29)
-        again = sessions.resume("a", "", Held)
+        again = sessions.resume("a", "", Held, UNKNOWN)
         assert again.held is place.held
         sessions.leave(again)
         await asyncio.sleep(31)
         assert place.held.is_closed
         with pytest.raises(SessionGone):
-            sessions.resume("a", "", Held)
+            sessions.resume("a", "", Held, UNKNOWN)
+
+    scene(act)
+
+
+@pytest.mark.parametrize(
+    ("limits", "load"),
+    [
+        (LiveSettings(sessions_per_key=1), UNKNOWN),
+        (LiveSettings(sessions=2), LiveLoad(capacity=1.0)),
+    ],
+)
+def test_a_session_whose_place_others_have_taken_waits_on(
+    limits: LiveSettings, load: LiveLoad
+) -> None:
+    async def act() -> None:
+        sessions = Sessions(limits)
+        sessions.leave(opened(sessions, "a", key="reception"))
+        other = opened(sessions, "b", key="reception")
+        with pytest.raises((Overloaded, QuotaExceeded)):
+            sessions.resume("a", "reception", Held, load)
+        await sessions.end(other)
+        sessions.resume("a", "reception", Held, load)
+
+    scene(act)
+
+
+def test_a_session_is_taken_over_however_many_there_are() -> None:
+    async def act() -> None:
+        sessions = Sessions(LiveSettings(sessions=2))
+        opened(sessions, "a")
+        opened(sessions, "b")
+        sessions.resume("a", "", Held, LiveLoad(frozenset("ab"), 1.0))
 
     scene(act)
 
@@ -156,7 +188,7 @@ def test_a_connection_that_was_replaced_cannot_end_the_session() -> None:
     async def act() -> None:
         sessions = Sessions(LiveSettings(resume_seconds=1))
         old = opened(sessions, "a")
-        new = sessions.resume("a", "", Held)
+        new = sessions.resume("a", "", Held, UNKNOWN)
         assert old.taken_over.is_set()
         sessions.leave(old)
         await sessions.end(old)
@@ -173,6 +205,6 @@ def test_nobody_resumes_the_session_of_another_key() -> None:
         sessions = Sessions(LiveSettings())
         opened(sessions, "a", key="reception")
         with pytest.raises(SessionGone):
-            sessions.resume("a", "ward", Held)
+            sessions.resume("a", "ward", Held, UNKNOWN)
 
     scene(act)

@@ -86,7 +86,9 @@ def install_stream(app: FastAPI, context: CallContext) -> None:
                 place = context.sessions.open(held.session.id, call.key_name, held)
             else:
                 n_seen = _event_number(after)
-                place = context.sessions.resume(session_id, call.key_name, _Stream)
+                old = context.sessions.find(session_id, call.key_name, _Stream)
+                load = await old.held.session.load()
+                place = context.sessions.resume(session_id, call.key_name, _Stream, load)
         except Exception as error:
             await call.refuse(error)
             return
