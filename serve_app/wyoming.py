@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from serve_app import __version__
-from serve_app.errors import InvalidRequest, InvalidSetting, WhisperOxError
+from serve_app.errors import InvalidRequest, InvalidSetting, NotReady, WhisperOxError
 from serve_app.options.language import LANGUAGES
 from serve_app.settings import ApiKey
 
@@ -94,7 +94,7 @@ class Server:
             "language": wishes.get("language"),
             "prompt": ", ".join(names)[:LONGEST_PROMPT],
         }
-        told = urlencode({name: value for name, value in query.items() if value})
+        told = urlencode({n: value for n, value in query.items() if value}, errors="replace")
         url = f"{self.url.replace('http', 'ws', 1)}/v1/stream?{told}"
         return connect(url, additional_headers=self.headers, proxy=None)
 
@@ -123,11 +123,11 @@ class _Client:
                     async with self._server.session(self._wishes, data) as session:
                         await self._hear(session)
         except InvalidStatus as refused:
-            await self._fail(_reason(refused))
+            await self._fail(_error(refused))
         except WhisperOxError as error:
-            await self._fail(error.message)
+            await self._fail(error)
         except (WebSocketException, httpx.HTTPError):
-            await self._fail("The server does not answer.")
+            await self._fail(NotReady("The server does not answer."))
         except OSError:
             pass  # it has left, or sends nothing any more
         finally:
@@ -168,15 +168,16 @@ class _Client:
                 texts.append(text)
                 await self._write("transcript-chunk", {"text": text})
             elif event["type"] == "error":
-                raise WhisperOxError(event["message"])
+                raise WhisperOxError(event["message"], code=event["code"])
         told = {"text": "".join(texts)} | ({"language": language} if language else {})
         await self._write("transcript", told)
         await self._write("transcript-stop", {})
 
-    async def _fail(self, text: str) -> None:
-        logger.warning("a Wyoming client was refused: %s", text)
+    async def _fail(self, error: WhisperOxError) -> None:
+        # Not the message, which may quote words to expect.
+        logger.warning("a Wyoming client was refused: %s", error.code)
         with suppress(OSError), anyio.move_on_after(LINGER_SECONDS):
-            await self._write("error", {"text": text})
+            await self._write("error", {"text": error.message})
             self._writer.write_eof()
             while await self._reader.read(MOST_DATA_BYTES):
                 pass
@@ -210,7 +211,7 @@ class _Client:
         return await self._reader.readexactly(n_bytes)
 
     async def _write(self, kind: str, data: Data) -> None:
-        body = json.dumps(data, ensure_ascii=False).encode()
+        body = json.dumps(data).encode()
         line = json.dumps({"type": kind, "version": __version__, "data_length": len(body)})
         self._writer.write(f"{line}\n".encode() + body)
         await self._writer.drain()
@@ -237,9 +238,10 @@ def _texts(wishes: Data, name: str) -> list[str]:
     return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
-def _reason(refused: InvalidStatus) -> str:
-    """The server's own words."""
+def _error(refused: InvalidStatus) -> WhisperOxError:
+    """The server's own error."""
     try:
-        return str(json.loads(refused.response.body or b"")["error"]["message"])
+        error = json.loads(refused.response.body or b"")["error"]
+        return WhisperOxError(str(error["message"]), code=str(error["code"]))
     except (ValueError, KeyError, TypeError):
-        return f"The server answers {refused.response.status_code}."
+        return NotReady(f"The server answers {refused.response.status_code}.")

@@ -7,12 +7,13 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from serve_app.api.dialects import dialect_of
 from serve_app.api.edge.state import METHODS, REQUEST_ID_HEADER, SHOWN_CHARACTERS, RequestState
+from serve_app.api.json_answer import JsonAnswer
 from serve_app.errors import UnsupportedEncoding, WhisperOxError
 
 logger = logging.getLogger("whisper_ox.api")
@@ -30,7 +31,7 @@ FAILED = WhisperOxError(
 )
 
 
-def error_response(scope: Scope, error: WhisperOxError) -> JSONResponse:
+def error_response(scope: Scope, error: WhisperOxError) -> JsonAnswer:
     """The answer to a request whose state has begun. It also notes the error's code there."""
     headers = {}
     if error.retry_after_seconds is not None:
@@ -45,7 +46,7 @@ def error_response(scope: Scope, error: WhisperOxError) -> JSONResponse:
     state.error_code = error.code
     dialect = dialect_of(state.path)
     body = dialect.error_body(error, state.request_id, state.bare_options)
-    return JSONResponse(body, dialect.status(error), headers)
+    return JsonAnswer(body, dialect.status(error), headers)
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: Exception) -> None:

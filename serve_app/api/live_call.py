@@ -50,6 +50,8 @@ class Held(Closable, Protocol):
 class Hears(Protocol):
     """What takes audio."""
 
+    id: str
+
     @property
     def seconds(self) -> float:
         """How much audio has come."""
@@ -131,7 +133,7 @@ class LiveCall:
     async def receive(self, *, may_rest: bool = False) -> bytes | str | None:
         """The next message; None once the client has left.
 
-        ``may_rest``: nothing has to come for now.
+        ``may_rest``: nothing has to come for now, for as long as a session may last.
         Raises ``IdleTimeout``, ``MessageTooLarge`` and ``SessionLimit``.
         """
         left = self._ends_at - anyio.current_time()
@@ -164,6 +166,7 @@ class LiveCall:
         if session.seconds > self._limits.session_seconds:
             raise self._too_long()
         self._context.quotas.charge(self._state.key, len(samples) / SAMPLE_RATE_HZ)
+        self._context.sessions.hear(session.id)
         await session.feed(samples)
 
     async def serve(
@@ -189,12 +192,16 @@ class LiveCall:
             error = FAILED
             raise
         finally:
-            if error is not None:
-                with suppress(WebSocketDisconnect, RuntimeError):  # the client has left
-                    await tell(error)
-            self.note(session)
-            await sessions.end(place)
-            await self.close(error)
+            try:
+                if error is not None:
+                    with suppress(WebSocketDisconnect, RuntimeError):  # the client has left
+                        await tell(error)
+            finally:  # whatever happens, the place is given up
+                self.note(session)
+                try:
+                    await sessions.end(place)
+                finally:
+                    await self.close(error)
 
     def note(self, session: Held) -> None:
         """Tell the log line what the session was like."""
@@ -214,7 +221,7 @@ class LiveCall:
             self._state.error_code = error.code
             code, reason = close_code(error), error.message
         if self.socket.application_state is WebSocketState.CONNECTED:
-            short = reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore")
+            short = reason.encode(errors="replace")[:MOST_REASON_BYTES].decode(errors="ignore")
             with suppress(RuntimeError, WebSocketDisconnect, OSError):  # it may have left meanwhile
                 await self.socket.close(code, short)
 

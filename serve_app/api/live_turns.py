@@ -49,8 +49,8 @@ Turn = TypeVar("Turn", bound=LiveTurn)
 class LiveTurns(ABC, Generic[Turn]):
     """One connection. A protocol says what it reads and what it writes.
 
-    It takes one place among the live sessions, also between two turns, since somebody who waits
-    for a button to be pressed has to be heard at once.
+    It keeps one place among the live sessions, also between two turns, since whoever presses a
+    button to talk has to be heard at once.
     """
 
     def __init__(self, call: LiveCall) -> None:

@@ -32,7 +32,7 @@ from serve_app.live.finals import Ended, Finals
 from serve_app.live.hearing import Hearing, is_sound, words_from
 from serve_app.live.options import LiveOptions
 from serve_app.live.tape import Tape, in_seconds
-from serve_app.service import SpeechService
+from serve_app.service import LiveLoad, SpeechService
 from serve_app.settings import LiveSettings
 
 logger = logging.getLogger("whisper_ox.live")
@@ -152,6 +152,10 @@ class LiveSession:
         self._endpointer.clear()
         self._context.clear()
         self._drop_current()
+
+    async def load(self) -> LiveLoad:
+        """How many sessions there are, and may be, at the model that hears this one."""
+        return await self._model.service.live_load()
 
     async def finish(self) -> None:
         """Flush, wait for every final text, and end the events."""

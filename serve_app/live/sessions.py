@@ -23,6 +23,10 @@ RETRY_SECONDS = 10.0
 ENDED_SECONDS = 60.0
 """For how long the model's replicas may still count a session that has ended, and more."""
 
+SPEAKING_SECONDS = 30.0
+"""For how long after its latest audio a session counts as one in which somebody may be speaking. A
+client may rest for hours between two recordings."""
+
 Held = TypeVar("Held", bound=Closable)
 
 
@@ -30,6 +34,7 @@ Held = TypeVar("Held", bound=Closable)
 class Place(Generic[Held]):
     """One session's place.
 
+    Audio last came at ``heard_at``, a time of the event loop, or the session began or was resumed.
     ``taken_over`` is set once another connection has resumed it; ``expiry`` ends it, unless its
     client comes back.
     """
@@ -37,6 +42,7 @@ class Place(Generic[Held]):
     id: str
     key: str
     held: Held
+    heard_at: float
     taken_over: asyncio.Event = field(default_factory=asyncio.Event)
     expiry: asyncio.TimerHandle | None = None
 
@@ -55,13 +61,17 @@ class Sessions:
     def check(self, key: str, load: LiveLoad) -> None:
         """Raise ``Overloaded`` or ``QuotaExceeded`` if ``key`` may not begin another session.
 
-        Sessions that wait for their clients do not count.
+        Sessions that wait for their clients do not count, and those that have sent no audio lately
+        only against the settings.
         """
         connected = [place for place in self._places.values() if place.expiry is None]
-        n_open = len(connected) + len(load.sessions - self._places.keys() - self._ended.keys())
-        if n_open and n_open + 1 > load.capacity:
+        waiting = self._places.keys() - {place.id for place in connected}
+        earliest = _now() - SPEAKING_SECONDS
+        speaking = {place.id for place in connected if place.heard_at > earliest}
+        n_speaking = len(speaking | (load.sessions - waiting - self._ended.keys()))
+        if n_speaking and n_speaking + 1 > load.capacity:
             raise Overloaded(
-                f"{n_open} live sessions are open, and the model can follow about "
+                f"{n_speaking} live sessions send audio, and the model can follow about "
                 f"{load.capacity:.0f} people who speak at once. Begin this one later.",
                 retry_after_seconds=RETRY_SECONDS,
             )
@@ -87,10 +97,15 @@ class Sessions:
         if waiting and len(self._places) >= self._settings.sessions:
             longest = min(waiting, key=lambda place: place.expiry.when() if place.expiry else 0.0)
             self._expire(longest)
-        place = Place(session_id, key, held)
+        place = Place(session_id, key, held, _now())
         self._places[session_id] = place  # type: ignore[assignment]  # invariant
         self._note()
         return place
+
+    def hear(self, session_id: str) -> None:
+        """Note that audio has come in a session."""
+        if (place := self._places.get(session_id)) is not None:
+            place.heard_at = _now()
 
     def leave(self, place: Place[Held]) -> None:
         """The connection has dropped: keep the session for a while for its client to come back."""
@@ -99,8 +114,8 @@ class Sessions:
         loop = asyncio.get_running_loop()
         place.expiry = loop.call_later(self._settings.resume_seconds, self._expire, place)
 
-    def resume(self, session_id: str, key: str, kind: type[Held]) -> Place[Held]:
-        """Take over a session. A connection that still serves it is told to stop.
+    def find(self, session_id: str, key: str, kind: type[Held]) -> Place[Held]:
+        """The place of a session that may be resumed.
 
         Raises ``SessionGone`` if there is none with this id that ``key`` has begun.
         """
@@ -111,10 +126,21 @@ class Sessions:
                 "or is held by another process of the server. Begin a new one.",
                 field="session",
             )
+        return old  # type: ignore[return-value]  # its kind has just been checked
+
+    def resume(self, session_id: str, key: str, kind: type[Held], load: LiveLoad) -> Place[Held]:
+        """Take over a session. A connection that still serves it is told to stop.
+
+        Raises what :meth:`find` raises. A session that waits for its client has no place among the
+        others, so it also raises what :meth:`check` raises.
+        """
+        old = self.find(session_id, key, kind)
+        if old.expiry is not None:
+            self.check(key, load)
         old.taken_over.set()
         if old.expiry is not None:
             old.expiry.cancel()
-        place = Place(session_id, key, old.held)
+        place = Place(session_id, key, old.held, _now())
         self._places[session_id] = place  # type: ignore[assignment]  # invariant
         return place
 
@@ -135,10 +161,14 @@ class Sessions:
 
     def _forget(self, session_id: str) -> None:
         """A session has ended, which the model's replicas learn only from its silence."""
-        now = asyncio.get_running_loop().time()
+        now = _now()
         self._ended = {one: at for one, at in self._ended.items() if now - at < ENDED_SECONDS}
         self._ended[session_id] = now
         self._note()
 
     def _note(self) -> None:
         self._sink.set(metrics.LIVE_SESSIONS, len(self._places))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

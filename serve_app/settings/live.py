@@ -54,7 +54,8 @@ class LiveSettings(Settings):
     idle_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="A connection that sends neither audio nor a message for so long is closed.",
+        description="A connection that sends neither audio nor a message for so long is closed, "
+        "unless its protocol lets it rest.",
     )
     session_seconds: float = Field(
         default=14_400.0, gt=0, description="Longest session, in seconds of audio and of time."

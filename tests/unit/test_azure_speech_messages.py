@@ -27,6 +27,11 @@ def test_a_text_message_has_a_head_and_a_body() -> None:
     assert json.loads(message.body) == {"a": "ä"}
 
 
+def test_a_message_can_hold_half_of_a_surrogate_pair() -> None:
+    message = read_message(write_message("a1", "speech.phrase", {"Language": "de-\ud800"}))
+    assert json.loads(message.body) == {"Language": "de-\ud800"}
+
+
 def test_a_binary_message_says_how_long_its_head_is() -> None:
     head = b"path:audio\r\nx-requestid: A1\r\n"
     message = read_message(len(head).to_bytes(2, "big") + head + b"\r\n\r\n\x00")

@@ -1,12 +1,17 @@
 """Client secrets: what opens a live session for a page, and for how long."""
 
+import json
 import time
 
 import pytest
+from starlette.testclient import TestClient
 
+from serve_app.api.app import build_api
 from serve_app.api.edge.client_secret import client_secret, opens, session_of
 from serve_app.api.edge.keys_file import NamedKey, digest_of
-from serve_app.settings import QuotaSettings
+from serve_app.settings import ApiKey, AppSettings, QuotaSettings
+from tests.unit.asgi import asked, http_scope
+from tests.unit.deaf_service import DeafService
 
 KEY, OTHER = (NamedKey(name, digest_of(name.encode()), QuotaSettings()) for name in ("a", "b"))
 NOW = int(time.time())
@@ -40,3 +45,21 @@ def test_anything_else_opens_nothing(text: str) -> None:
 
 def test_an_open_server_makes_secrets_that_nobody_looks_at() -> None:
     assert session_of([b"any", client_secret(None, NOW, SESSION).encode()]) == SESSION
+
+
+@pytest.mark.parametrize(("name", "status"), [("prompt", 200), ("model", 404)])
+def test_half_of_a_surrogate_pair_is_told_back_as_a_question_mark(name: str, status: int) -> None:
+    session = {"audio": {"input": {"transcription": {name: "half \ud800"}}}}
+    client = TestClient(build_api(DeafService(), AppSettings(), ApiKey(key="a")))
+    body = json.dumps({"session": session})
+    answer = client.post("/v1/realtime/client_secrets", headers={"api-key": "a"}, content=body)
+    assert answer.status_code == status
+    assert "half ?" in answer.text
+
+
+def test_a_body_that_is_far_too_long_is_refused_while_it_comes() -> None:
+    app = build_api(DeafService(), AppSettings(), ApiKey(key="a"))
+    scope = http_scope("/v1/realtime/client_secrets", headers=[("api-key", b"a")])
+    answer = asked(app, scope, [b" " * 20_000, 1e6])
+    assert (answer.status, answer.error["code"]) == (413, "body_too_large")
+    assert answer.seconds == 0

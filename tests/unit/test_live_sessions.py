@@ -32,18 +32,24 @@ def opened(sessions: Sessions, name: str, key: str = "") -> Place[Held]:
 
 
 def test_there_are_so_many_places_and_no_more() -> None:
-    sessions = Sessions(LiveSettings(sessions=1))
-    opened(sessions, "a")
-    with pytest.raises(Overloaded):
-        sessions.check("", UNKNOWN)
+    async def act() -> None:
+        sessions = Sessions(LiveSettings(sessions=1))
+        opened(sessions, "a")
+        with pytest.raises(Overloaded):
+            sessions.check("", UNKNOWN)
+
+    scene(act)
 
 
 def test_a_key_has_its_own_share_of_the_places() -> None:
-    sessions = Sessions(LiveSettings(sessions_per_key=1))
-    opened(sessions, "a", key="reception")
-    sessions.check("ward", UNKNOWN)
-    with pytest.raises(QuotaExceeded):
-        sessions.check("reception", UNKNOWN)
+    async def act() -> None:
+        sessions = Sessions(LiveSettings(sessions_per_key=1))
+        opened(sessions, "a", key="reception")
+        sessions.check("ward", UNKNOWN)
+        with pytest.raises(QuotaExceeded):
+            sessions.check("reception", UNKNOWN)
+
+    scene(act)
 
 
 @pytest.mark.parametrize(
@@ -53,13 +59,46 @@ def test_a_key_has_its_own_share_of_the_places() -> None:
 def test_a_session_that_the_model_could_not_follow_is_refused(
     load: LiveLoad, is_taken: bool
 ) -> None:
-    sessions = Sessions(LiveSettings())
-    if is_taken:
-        sessions.check("", load)
-    else:
-        with pytest.raises(Overloaded) as refusal:
+    async def act() -> None:
+        sessions = Sessions(LiveSettings())
+        if is_taken:
             sessions.check("", load)
-        assert refusal.value.retry_after_seconds
+        else:
+            with pytest.raises(Overloaded) as refusal:
+                sessions.check("", load)
+            assert refusal.value.retry_after_seconds
+
+    scene(act)
+
+
+def test_only_sessions_that_have_sent_audio_lately_count_for_the_model() -> None:
+    async def act() -> None:
+        sessions, two = Sessions(LiveSettings()), LiveLoad(capacity=2.0)
+        opened(sessions, "a")
+        opened(sessions, "b")
+        await asyncio.sleep(29)
+        with pytest.raises(Overloaded):
+            sessions.check("", two)
+        sessions.hear("a")
+        await asyncio.sleep(2)
+        sessions.check("", two)
+        sessions.hear("b")
+        with pytest.raises(Overloaded):
+            sessions.check("", two)
+
+    scene(act)
+
+
+def test_a_session_that_the_model_still_hears_counts() -> None:
+    async def act() -> None:
+        sessions = Sessions(LiveSettings())
+        opened(sessions, "a")
+        await asyncio.sleep(31)
+        sessions.check("", LiveLoad(frozenset(), 1.0))
+        with pytest.raises(Overloaded):
+            sessions.check("", LiveLoad(frozenset("a"), 1.0))
+
+    scene(act)
 
 
 def test_a_session_that_has_ended_here_makes_room_before_the_model_knows() -> None:
@@ -76,7 +115,10 @@ def test_a_session_that_has_ended_here_makes_room_before_the_model_knows() -> No
 
 
 def test_one_person_may_always_speak() -> None:
-    Sessions(LiveSettings()).check("", LiveLoad(capacity=0.5))
+    async def act() -> None:
+        Sessions(LiveSettings()).check("", LiveLoad(capacity=0.5))
+
+    scene(act)
 
 
 def test_a_session_waits_for_its_client_and_ends_if_nobody_comes() -> None:
@@ -85,13 +127,45 @@ def test_a_session_waits_for_its_client_and_ends_if_nobody_comes() -> None:
         place = opened(sessions, "a")
         sessions.leave(place)
         await asyncio.sleep(29)
-        again = sessions.resume("a", "", Held)
+        again = sessions.resume("a", "", Held, UNKNOWN)
         assert again.held is place.held
         sessions.leave(again)
         await asyncio.sleep(31)
         assert place.held.is_closed
         with pytest.raises(SessionGone):
-            sessions.resume("a", "", Held)
+            sessions.resume("a", "", Held, UNKNOWN)
+
+    scene(act)
+
+
+@pytest.mark.parametrize(
+    ("limits", "load"),
+    [
+        (LiveSettings(sessions_per_key=1), UNKNOWN),
+        (LiveSettings(sessions=2), LiveLoad(capacity=1.0)),
+    ],
+)
+def test_a_session_whose_place_others_have_taken_waits_on(
+    limits: LiveSettings, load: LiveLoad
+) -> None:
+    async def act() -> None:
+        sessions = Sessions(limits)
+        sessions.leave(opened(sessions, "a", key="reception"))
+        other = opened(sessions, "b", key="reception")
+        with pytest.raises((Overloaded, QuotaExceeded)):
+            sessions.resume("a", "reception", Held, load)
+        await sessions.end(other)
+        sessions.resume("a", "reception", Held, load)
+
+    scene(act)
+
+
+def test_a_session_is_taken_over_however_many_there_are() -> None:
+    async def act() -> None:
+        sessions = Sessions(LiveSettings(sessions=2))
+        opened(sessions, "a")
+        opened(sessions, "b")
+        sessions.resume("a", "", Held, LiveLoad(frozenset("ab"), 1.0))
 
     scene(act)
 
@@ -114,7 +188,7 @@ def test_a_connection_that_was_replaced_cannot_end_the_session() -> None:
     async def act() -> None:
         sessions = Sessions(LiveSettings(resume_seconds=1))
         old = opened(sessions, "a")
-        new = sessions.resume("a", "", Held)
+        new = sessions.resume("a", "", Held, UNKNOWN)
         assert old.taken_over.is_set()
         sessions.leave(old)
         await sessions.end(old)
@@ -131,6 +205,6 @@ def test_nobody_resumes_the_session_of_another_key() -> None:
         sessions = Sessions(LiveSettings())
         opened(sessions, "a", key="reception")
         with pytest.raises(SessionGone):
-            sessions.resume("a", "ward", Held)
+            sessions.resume("a", "ward", Held, UNKNOWN)
 
     scene(act)

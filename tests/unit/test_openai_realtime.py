@@ -84,6 +84,24 @@ def test_the_betas_session_says_the_same_in_other_words() -> None:
     assert session.body("1", 2, is_beta=False)["audio"]["input"]["format"]["type"] == "audio/pcma"
 
 
+def test_of_the_noise_reduction_only_its_type_is_told_back() -> None:
+    told: Any = 1
+    for _ in range(300):
+        told = {"more": told}
+    session = updated(audio(noise_reduction={"type": "far_field", **told}))
+    for body in (session.changes(), session.body("1", 2, is_beta=False)):
+        assert body["audio"]["input"]["noise_reduction"] == {"type": "far_field"}
+    assert updated({"input_audio_noise_reduction": None}).changes() == {}
+
+
+def test_an_update_that_is_nested_too_deeply_is_refused() -> None:
+    told: Any = {}
+    for _ in range(5_000):
+        told = {"more": told}
+    with pytest.raises(InvalidOption, match="nested too deeply"):
+        updated(told)
+
+
 NAMES = (
     *("audio", "input", "type", "format", "rate", "transcription", "model", "include", "keywords"),
     *("turn_detection", "input_audio_format", "languages", "noise_reduction"),

@@ -1,5 +1,9 @@
 """SRT and WebVTT, read back by libraries of others."""
 
+import json
+import textwrap
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -10,10 +14,14 @@ import srt as srt_reader
 import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
+from serve_app.api.app import build_api
 from serve_app.api.render.subtitles import Cue, cues_of, srt, vtt
-from serve_app.settings import SubtitleSettings
+from serve_app.assets import GOLDEN_CLIP
+from serve_app.settings import ApiKey, AppSettings, SubtitleSettings
 from serve_app.transcript import Segment, Transcript, Word
+from tests.unit.deaf_service import DeafService
 
 DEFAULTS = SubtitleSettings()
 
@@ -67,6 +75,55 @@ def test_times_are_those_of_the_words_to_the_millisecond() -> None:
 def test_lines_of_a_cue_are_about_equally_long() -> None:
     text = "After that nobody heard of him again until"
     assert lines_of(text, line_characters=40) == [("After that nobody heard", "of him again until")]
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=12), min_size=1, max_size=30))
+def test_lines_are_as_narrow_as_they_can_be_without_another_one(words: list[str]) -> None:
+    most = DEFAULTS.line_characters
+    for lines in lines_of(" ".join(words), each=0.01):
+        tried = [textwrap.wrap(" ".join(lines), width) for width in range(12, most + 1)]
+        assert list(lines) == next(one for one in tried if len(one) == len(tried[-1]))
+
+
+def test_an_hour_of_speech_takes_little_time() -> None:
+    text = "And then he said that nobody, in all these years, had asked him for it. "
+    segments = [said(text, start=4.0 * n, each=0.25) for n in range(900)]
+    began = time.thread_time()
+    assert len(cues_of(transcript_of(*segments, seconds=3600.0), DEFAULTS)) == 900
+    assert time.thread_time() - began < 0.3
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/audio/transcriptions", {"response_format": "srt"}),
+        ("/v1/audio/transcriptions", {"response_format": "vtt", "stream": "true"}),
+        (
+            "/v1/speech-to-text",
+            {"model_id": "scribe_v1", "additional_formats": json.dumps([{"format": "srt"}])},
+        ),
+    ],
+)
+def test_other_requests_are_served_meanwhile(
+    path: str, fields: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[str, int] = {}
+
+    class Service(DeafService):
+        async def transcribe(self, *args: Any) -> Transcript:
+            threads["event loop"] = threading.get_ident()
+            return transcript_of(said("Hello"))
+
+    def noted(transcript: Transcript, settings: SubtitleSettings) -> list[Cue]:
+        threads["subtitles"] = threading.get_ident()
+        return cues_of(transcript, settings)
+
+    for user in ("api.facades.openai_answer", "api.render.elevenlabs"):
+        monkeypatch.setattr(f"serve_app.{user}.cues_of", noted)
+    client = TestClient(build_api(Service(), AppSettings(), ApiKey()))
+    answer = client.post(path, files={"file": GOLDEN_CLIP.read_bytes()}, data=fields)
+    assert "Hello" in answer.text
+    assert threads["subtitles"] != threads["event loop"]
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,14 @@ def read_message(data: bytes | str) -> Message:
 
 
 def write_message(request_id: str, path: str, body: dict[str, Any]) -> str:
-    """A text message to the client."""
+    """A text message to the client.
+
+    It is in ASCII, since a client may send half of a surrogate pair, which is told back to it.
+    """
     head = (
         f"X-RequestId:{request_id}\r\nPath:{path}\r\nContent-Type:application/json; charset=utf-8"
     )
-    return f"{head}\r\n\r\n{json.dumps(body, ensure_ascii=False)}"
+    return f"{head}\r\n\r\n{json.dumps(body)}"
 
 
 def _head(text: str) -> dict[str, str]:

@@ -140,8 +140,8 @@ class _Connection(LiveTurns[_Task]):
 
     async def _send(self, task_id: str, event: str, payload: dict[str, Any], **more: str) -> None:
         head = {"task_id": task_id, "event": event, **more, "attributes": {}}
-        message = {"header": head, "payload": payload}
-        await self.call.socket.send_text(json.dumps(message, ensure_ascii=False))
+        # In ASCII, since a client may send half of a surrogate pair, which is told back to it.
+        await self.call.socket.send_text(json.dumps({"header": head, "payload": payload}))
 
 
 def install_dashscope(app: FastAPI, context: CallContext) -> None:

@@ -4,6 +4,8 @@ docs/elevenlabs.md says what each parameter does here. The route is not in our O
 ElevenLabs' own describes it.
 """
 
+import asyncio
+
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import JSONResponse
 
@@ -45,7 +47,10 @@ def install_elevenlabs(app: FastAPI, context: CallContext) -> None:
         except InvalidOption as wrong:
             raise wrong.renamed(CALLERS_NAMES) from None
         request_id = RequestState.of(request.scope).request_id
-        answer = body(transcript, asked.parts, settings.subtitles, request_id)
+        # In a thread, since subtitles of hours of speech take more than a tenth of a second.
+        answer = await asyncio.to_thread(
+            body, transcript, asked.parts, settings.subtitles, request_id
+        )
         return JSONResponse(answer, headers=call.headers)
 
     app.include_router(router)

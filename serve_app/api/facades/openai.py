@@ -4,6 +4,7 @@ docs/openai.md says what each parameter does here. The routes are not in our Ope
 OpenAI's own describes them.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -66,7 +67,7 @@ def install_audio(
             transcript = await call.transcribe(form.audio(), asked.options)
         except InvalidOption as wrong:
             raise wrong.renamed(CALLERS_NAMES) from None
-        body = answer_to(asked, transcript, context.settings.subtitles)
+        body = await asyncio.to_thread(answer_to, asked, transcript, context.settings.subtitles)
         if isinstance(body, str):
             return PlainTextResponse(body, headers=call.headers)
         extra = more(RequestState.of(request.scope))

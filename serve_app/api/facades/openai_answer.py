@@ -12,7 +12,10 @@ from serve_app.transcript import Transcript
 def answer_to(
     asked: AudioRequest, transcript: Transcript, subtitles: SubtitleSettings
 ) -> str | dict[str, Any]:
-    """The answer in the format that was asked for."""
+    """The answer in the format that was asked for.
+
+    Call it in a thread: subtitles of hours of speech take more than a tenth of a second.
+    """
     match asked.response_format:
         case "text":
             return f"{text_of(transcript.segments)}\n"

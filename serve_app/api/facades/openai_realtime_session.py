@@ -56,6 +56,12 @@ class _Transcription(BaseModel):
     keywords: Annotated[tuple[str, ...], Texts()] = ()
 
 
+class _NoiseReduction(BaseModel):
+    """Told back to the client, and no more."""
+
+    type: Annotated[str | None, Choice(("near_field", "far_field"))] = None
+
+
 class _TurnDetection(BaseModel):
     type: Annotated[str, Choice(("server_vad", "semantic_vad"))] = "server_vad"
     threshold: Annotated[float, Number(0, 1)] = 0.5
@@ -73,7 +79,7 @@ class _TurnDetection(BaseModel):
 class _Input(BaseModel):
     format: _Format = _Format()
     transcription: _Transcription = _Transcription()
-    noise_reduction: dict[str, Any] | None = None
+    noise_reduction: _NoiseReduction | None = None
     turn_detection: _TurnDetection | None = _TurnDetection()
 
 
@@ -102,6 +108,8 @@ class RealtimeSession(BaseModel):
             return read_values(RealtimeSession, _merged(self.model_dump(), _from_beta(change)))
         except InvalidOption as wrong:
             raise wrong.under("session.") from None
+        except RecursionError:
+            raise InvalidOption("session: it is nested too deeply", field="session") from None
 
     def changes(self) -> dict[str, Any]:
         """What differs from a new session, as :meth:`updated` takes it."""

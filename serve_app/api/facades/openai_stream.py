@@ -1,5 +1,6 @@
 """OpenAI's events of a transcript: server-sent events (WHATWG HTML, section 9.2), one a segment."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -54,7 +55,7 @@ async def _events(
                 yield event
             number += 1
             item = await anext(rest)
-        yield _of_transcript(item, asked, subtitles)
+        yield await asyncio.to_thread(_of_transcript, item, asked, subtitles)
         yield END
     except Exception as error:
         if not isinstance(error, WhisperOxError):

@@ -86,7 +86,9 @@ def install_stream(app: FastAPI, context: CallContext) -> None:
                 place = context.sessions.open(held.session.id, call.key_name, held)
             else:
                 n_seen = _event_number(after)
-                place = context.sessions.resume(session_id, call.key_name, _Stream)
+                old = context.sessions.find(session_id, call.key_name, _Stream)
+                load = await old.held.session.load()
+                place = context.sessions.resume(session_id, call.key_name, _Stream, load)
         except Exception as error:
             await call.refuse(error)
             return
@@ -124,14 +126,18 @@ class _Connection:
             error = FAILED
             raise
         finally:
-            if error is not None:
-                await self._tell(error)
-            self._call.note(session)
-            if is_over or not session.seconds:
-                await self._sessions.end(self._place)
-            else:
-                self._sessions.leave(self._place)
-            await self._call.close(error)
+            try:
+                if error is not None:
+                    await self._tell(error)
+            finally:  # whatever happens, the place is given up
+                self._call.note(session)
+                try:
+                    if is_over or not session.seconds:
+                        await self._sessions.end(self._place)
+                    else:
+                        self._sessions.leave(self._place)
+                finally:
+                    await self._call.close(error)
 
     async def _exchange(self, n_seen: int) -> bool:
         """Whether the session is over, and not just the connection."""

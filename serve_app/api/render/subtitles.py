@@ -9,8 +9,9 @@ right to left, and a mark tells them where they could not know.
 import html
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from serve_app.settings import SubtitleSettings
 from serve_app.transcript import Segment, Transcript, Word
@@ -41,6 +42,30 @@ class Cue:
     start: int
     end: int
     lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A word or joined words that no line breaks. Whisper writes the space before a word, and none
+    where a language has none. ``columns`` is the width of ``text``.
+    """
+
+    word: Word
+    gap: str
+    text: str
+    columns: int
+
+
+@dataclass
+class _Line:
+    """``columns`` is its width, without a space before its first word."""
+
+    pieces: list[_Piece]
+    columns: int
+
+    @property
+    def text(self) -> str:
+        return "".join(piece.gap + piece.text for piece in self.pieces).lstrip()
 
 
 def srt(cues: Sequence[Cue]) -> str:
@@ -81,18 +106,28 @@ def _directed(line: str) -> str:
 def cues_of(transcript: Transcript, settings: SubtitleSettings) -> list[Cue]:
     """The subtitles of a transcript with words, in order; none overlaps the next one."""
     groups = [
-        group for segment in transcript.segments for group in _groups(_whole(segment), settings)
+        group for segment in transcript.segments for group in _groups(_pieces(segment), settings)
     ]
-    starts = [_milliseconds(group[0].start) for group in groups]
+    starts = [_milliseconds(group[0].word.start) for group in groups]
     ends = [*starts, _milliseconds(transcript.duration_seconds)][1:]
     cues = []
     for group, start, next_start in zip(groups, starts, ends, strict=True):
         lines = _balanced(group, settings)
-        reading = sum(map(_columns, lines)) / settings.characters_per_second
-        end = max(_milliseconds(group[-1].end), start + _milliseconds(reading))
+        reading = sum(line.columns for line in lines) / settings.characters_per_second
+        end = max(_milliseconds(group[-1].word.end), start + _milliseconds(reading))
         # A cue must take some time, even where two words are said to begin at once.
-        cues.append(Cue(start, max(min(end, next_start), start + 1), lines))
+        texts = tuple(line.text for line in lines)
+        cues.append(Cue(start, max(min(end, next_start), start + 1), texts))
     return cues
+
+
+def _pieces(segment: Segment) -> list[_Piece]:
+    pieces = []
+    for word in _whole(segment):
+        text = " ".join(word.word.split())
+        gap = " " if word.word[:1].isspace() else ""
+        pieces.append(_Piece(word, gap, text, _columns(text)))
+    return pieces
 
 
 def _whole(segment: Segment) -> Sequence[Word]:
@@ -141,60 +176,65 @@ def _is_spaceless(character: str) -> bool:
     return bool(SPACELESS.match(character) or (is_wide and not HANGUL.match(character)))
 
 
-def _groups(words: Sequence[Word], settings: SubtitleSettings) -> Iterator[Sequence[Word]]:
-    """The words of each cue of a segment."""
-    while words:
-        fitting = 1
-        while fitting < len(words) and _fits(words[: fitting + 1], settings):
-            fitting += 1
-        if fitting < len(words):
-            fitting = _best_break(words[:fitting])
-        yield words[:fitting]
-        words = words[fitting:]
+def _groups(pieces: Sequence[_Piece], settings: SubtitleSettings) -> Iterator[Sequence[_Piece]]:
+    """What of a segment goes into each cue."""
+    while pieces:
+        fitting = _n_fitting(pieces, settings)
+        if fitting < len(pieces):
+            fitting = _best_break(pieces[:fitting])
+        yield pieces[:fitting]
+        pieces = pieces[fitting:]
 
 
-def _fits(words: Sequence[Word], settings: SubtitleSettings) -> bool:
-    is_short = words[-1].end - words[0].start <= settings.max_seconds
-    return is_short and len(_wrapped(words, settings.line_characters)) <= settings.lines
+def _n_fitting(pieces: Sequence[_Piece], settings: SubtitleSettings) -> int:
+    """How many of ``pieces`` one cue can hold; at least one."""
+    start, most = pieces[0].word.start, settings.max_seconds
+    in_time = takewhile(lambda piece: piece.word.end - start <= most, pieces)
+    lines = _wrapped(in_time, settings.line_characters)
+    return max(1, sum(len(line.pieces) for line in lines[: settings.lines]))
 
 
-def _best_break(words: Sequence[Word]) -> int:
-    """After how many of ``words`` to break: in the second half, where a sentence ends or else a
+def _best_break(pieces: Sequence[_Piece]) -> int:
+    """After how many of ``pieces`` to break: in the second half, where a sentence ends or else a
     clause does, or else after all of them.
     """
     for marks in (SENTENCE_ENDS, CLAUSE_ENDS):
-        for count in range(len(words), len(words) // 2, -1):
-            if words[count - 1].word.rstrip("\"'”’»)]").endswith(marks):
+        for count in range(len(pieces), len(pieces) // 2, -1):
+            if pieces[count - 1].word.word.rstrip("\"'”’»)]").endswith(marks):
                 return count
-    return len(words)
+    return len(pieces)
 
 
-def _balanced(words: Sequence[Word], settings: SubtitleSettings) -> tuple[str, ...]:
+def _balanced(pieces: Sequence[_Piece], settings: SubtitleSettings) -> list[_Line]:
     """As few lines as they need, and those of about the same length."""
-    lines = _wrapped(words, settings.line_characters)
-    for width in range(1, settings.line_characters):
-        narrower = _wrapped(words, width)
-        if len(narrower) == len(lines) and max(map(_columns, narrower)) <= width:
-            return tuple(narrower)
-    return tuple(lines)
+    lines = _wrapped(pieces, settings.line_characters)
+    # Less than the average line, which has no space before its first word, is too narrow.
+    average = sum(len(piece.gap) + piece.columns for piece in pieces) // len(lines) - 1
+    widest = max(piece.columns for piece in pieces)
+    for width in range(max(1, average, widest), settings.line_characters):
+        narrower = _wrapped(pieces, width)
+        if len(narrower) == len(lines) and max(line.columns for line in narrower) <= width:
+            return narrower
+    return lines
 
 
-def _wrapped(words: Sequence[Word], width: int) -> list[str]:
-    """Lines of up to ``width`` columns, broken between words only."""
-    lines = [""]
-    for word in words:
-        # Whisper writes the space before a word, and none where a language has none.
-        text = " ".join(word.word.split())
-        gap = " " if lines[-1] and word.word[:1].isspace() else ""
-        if lines[-1] and _columns(lines[-1] + gap + text) > width:
-            lines.append(text)
+def _wrapped(pieces: Iterable[_Piece], width: int) -> list[_Line]:
+    """Lines of up to ``width`` columns, broken between pieces only."""
+    lines: list[_Line] = []
+    for piece in pieces:
+        columns = lines[-1].columns + len(piece.gap) + piece.columns if lines else 0
+        if not lines or columns > width:
+            lines.append(_Line([piece], piece.columns))
         else:
-            lines[-1] += gap + text
+            lines[-1].pieces.append(piece)
+            lines[-1].columns = columns
     return lines
 
 
 def _columns(text: str) -> int:
     """The width of ``text``: wide characters take two columns, combining marks none."""
+    if text.isascii():
+        return len(text)
     return sum(
         2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text

@@ -1,0 +1,113 @@
+"""Live connections over a service that hears nothing, message by message."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+
+import pytest
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Message
+
+from serve_app.api.app import build_api
+from serve_app.api.facades import dashscope, echokit_live, stream
+from serve_app.errors import WhisperOxError
+from serve_app.options import ModelFacts
+from serve_app.service import LiveLoad
+from serve_app.settings import ApiKey, AppSettings, LiveSettings
+from tests.unit.asgi import http_scope
+from tests.unit.deaf_service import DeafService
+from tests.unit.virtual_time import run_at_once
+
+HALF = "\\ud800"
+"""Half of a surrogate pair, as JSON escapes it."""
+
+
+class Service(DeafService):
+    async def model(self) -> ModelFacts:
+        return ModelFacts("base", True, ("en", "de"), 51_865)
+
+    async def live_load(self) -> LiveLoad:
+        return LiveLoad(capacity=1.0)
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    """Of a server with one place."""
+    settings = AppSettings(live=LiveSettings(sessions=1))
+    with TestClient(build_api(Service(), settings, ApiKey())) as testing:
+        yield testing
+
+
+def test_half_of_a_surrogate_pair_in_the_name_of_a_task_is_told_back(client: TestClient) -> None:
+    header = f'{{"action": "run-task", "task_id": "{HALF}"}}'
+    with client.websocket_connect(dashscope.PATH) as socket:
+        socket.send_text(f'{{"header": {header}, "payload": {{}}}}')
+        told = socket.receive_text().encode()  # as a real connection would
+    assert json.loads(told)["header"]["task_id"] == "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (dashscope.PATH, "dashscope._Connection.tell_error"),
+        (stream.PATH, "stream._Connection._tell"),
+    ],
+)
+def test_a_connection_whose_error_cannot_be_told_gives_up_its_place(
+    client: TestClient, path: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(connection: object, error: WhisperOxError) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(f"serve_app.api.facades.{name}", broken)
+    with pytest.raises(LookupError), client.websocket_connect(path) as socket:
+        socket.send_text("garbage")
+        while socket.receive()["type"] != "websocket.close":
+            pass
+    with client.websocket_connect(path):
+        pass
+
+
+async def connect(app: ASGIApp, path: str, events: Sequence[str | bytes | float]) -> bool:
+    """Whether a client is let in that sends messages, with seconds of silence in between."""
+    left = iter(events)
+    sent: list[str] = []
+
+    async def receive() -> Message:
+        if not sent:
+            return {"type": "websocket.connect"}
+        for event in left:
+            if isinstance(event, float):
+                await asyncio.sleep(event)
+            else:
+                kind = "text" if isinstance(event, str) else "bytes"
+                return {"type": "websocket.receive", kind: event}
+        return {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    await app({**http_scope(path), "type": "websocket", "subprotocols": []}, receive, send)
+    return "websocket.accept" in sent
+
+
+RUN_TASK = '{"header": {"action": "run-task", "task_id": "a"}, "payload": {}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "begin"),
+    [(dashscope.PATH, [RUN_TASK]), (echokit_live.PATH, []), (stream.PATH, [])],
+)
+def test_a_silent_connection_leaves_the_model_to_others(
+    path: str, begin: Sequence[str | bytes | float]
+) -> None:
+    async def scene() -> list[bool]:
+        app = build_api(Service(), AppSettings(), ApiKey())
+        first = asyncio.create_task(connect(app, path, [*begin, 40.0, bytes(3_200), 20.0]))
+        others = []
+        for seconds in (20, 15, 10):
+            await asyncio.sleep(seconds)
+            others.append(await connect(app, stream.PATH, []))
+        return [*others, await first]
+
+    assert run_at_once(scene()) == [False, True, False, True]
