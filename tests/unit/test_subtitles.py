@@ -3,7 +3,6 @@
 import json
 import textwrap
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
+from serve_app.api.render import subtitles
 from serve_app.api.render.subtitles import Cue, cues_of, srt, vtt
 from serve_app.assets import GOLDEN_CLIP
 from serve_app.settings import ApiKey, AppSettings, SubtitleSettings
@@ -85,12 +85,21 @@ def test_lines_are_as_narrow_as_they_can_be_without_another_one(words: list[str]
         assert list(lines) == next(one for one in tried if len(one) == len(tried[-1]))
 
 
-def test_an_hour_of_speech_takes_little_time() -> None:
+def test_a_word_is_measured_once_however_long_the_speech_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     text = "And then he said that nobody, in all these years, had asked him for it. "
     segments = [said(text, start=4.0 * n, each=0.25) for n in range(900)]
-    began = time.thread_time()
+    measured: list[str] = []
+    columns = subtitles._columns
+
+    def noting(text: str) -> int:
+        measured.append(text)
+        return columns(text)
+
+    monkeypatch.setattr(subtitles, "_columns", noting)
     assert len(cues_of(transcript_of(*segments, seconds=3600.0), DEFAULTS)) == 900
-    assert time.thread_time() - began < 0.3
+    assert len(measured) == 900 * len(text.split())
 
 
 @pytest.mark.parametrize(
