@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -222,6 +223,24 @@ def test_a_bad_parameter_is_named(client: TestClient, query: str, told: str) -> 
     assert (response.status_code, body["err_code"]) == (400, "Bad Request")
     assert body["err_msg"].startswith(f"{told}: ")
     assert body["request_id"] == response.headers.get("X-Request-ID", body["request_id"])
+
+
+@pytest.mark.parametrize("name", ["nova-2-general", "whisper_large.v3", "Enhanced"])
+def test_a_model_of_deepgrams_leaves_the_choice_to_the_server(
+    client: TestClient, name: str
+) -> None:
+    (warning,) = listen(client, f"model={name}")["metadata"]["warnings"]
+    assert (warning["parameter"], warning["type"]) == ("model", "unsupported_model")
+
+
+@pytest.mark.parametrize(
+    "name", [f"whisper{'_a' * 26}!", f"nova{'-2' * 10_000}"], ids=["nearly-a-model", "long"]
+)
+def test_a_hostile_model_name_is_refused_at_once(client: TestClient, name: str) -> None:
+    began = time.process_time()
+    response = client.post(f"/v1/listen?model={name}", content=AUDIO)
+    assert time.process_time() - began < 1.0
+    assert (response.status_code, response.json()["err_code"]) == (400, "Bad Request")
 
 
 @pytest.mark.parametrize("body", [b"", b"not audio", b"RIFF"])

@@ -31,11 +31,16 @@ _REFUSED = {
 _OFF = frozenset({"", "0", "false"})
 
 DEEPGRAMS_MODEL = re.compile(
-    r"(whisper|nova|flux|enhanced|general|tiny|base|small|medium|large|turbo|distil)([-_.]\w+)*",
+    r"(whisper|nova|flux|enhanced|general|tiny|base|small|medium|large|turbo|distil)"
+    # No name matches in two ways, or refusing one would take exponential time.
+    r"([-_.][a-z0-9]+)*",
     re.ASCII | re.IGNORECASE,
 )
 """Names of Deepgram's models and of Whisper's sizes: one that is not served here leaves the choice
 to the server."""
+
+MOST_NAME_CHARACTERS = 100
+"""Longer names are not compared with :data:`DEEPGRAMS_MODEL`."""
 
 _WEIGHT = re.compile(r":[+-]?\d+(\.\d+)?$")
 """The weight after a keyword: how much likelier it is."""
@@ -112,7 +117,7 @@ def choose_model(choose: Callable[[str], None], name: str) -> None:
     try:
         choose(name)
     except InvalidRequest as unknown:
-        if not DEEPGRAMS_MODEL.fullmatch(name):
+        if len(name) > MOST_NAME_CHARACTERS or not DEEPGRAMS_MODEL.fullmatch(name):
             raise InvalidOption(f"model: {unknown.message}", field="model") from None
 
 
