@@ -175,6 +175,13 @@ def test_what_is_not_done_is_named(client: TestClient) -> None:
     assert all(one["parameter"] in one["message"] for one in warnings)
 
 
+def test_key_terms_count_before_our_hotwords_which_are_named(
+    client: TestClient, service: Service
+) -> None:
+    (warning,) = listen(client, "keyterm=Basel&hotwords=Bern")["metadata"]["warnings"]
+    assert (warning["parameter"], service.options.hotwords) == ("hotwords", "Basel")
+
+
 @pytest.mark.parametrize("model", ["whisper", "whisper-base", "base"])
 def test_the_served_model_is_no_reason_to_warn(client: TestClient, model: str) -> None:
     query = f"model={model}&mip_opt_out=true&version=latest"
