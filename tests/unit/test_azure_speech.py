@@ -204,7 +204,7 @@ def test_nothing_heard_in_short_audio_has_a_status(
 
 
 def test_the_query_of_short_audio_becomes_options(client: TestClient, service: Service) -> None:
-    query = "language=de-CH&format=simple&profanity=raw&Ocp-Apim-Subscription-Key=k"
+    query = "language=de-CH&format=simple&profanity=raw&Ocp-Apim-Subscription-Key=k&token=k"
     assert short(client, query).headers["X-Ignored-Options"] == "profanity"
     assert service.options.language == "de"
     own = short(client, "word_timestamps=false").headers["X-Ignored-Options"]

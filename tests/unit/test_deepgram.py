@@ -175,6 +175,11 @@ def test_what_is_not_done_is_named(client: TestClient) -> None:
     assert all(one["parameter"] in one["message"] for one in warnings)
 
 
+def test_a_key_in_the_query_is_no_reason_to_warn(client: TestClient) -> None:
+    body = listen(client, "token=k&Ocp-Apim-Subscription-Key=k")
+    assert "warnings" not in body["metadata"]
+
+
 def test_key_terms_count_before_our_hotwords_which_are_named(
     client: TestClient, service: Service
 ) -> None:

@@ -13,13 +13,13 @@ from starlette.responses import JSONResponse
 from typing_extensions import override
 
 from serve_app.api.call import Call, CallContext
-from serve_app.api.dialects import KEY_PARAMETER
 from serve_app.api.edge.state import RequestState
 from serve_app.api.facades.mapped_options import mapped_options
 from serve_app.api.render.azure_speech import recognition, transcription
 from serve_app.api.sources.form import read_form
 from serve_app.api.sources.form_values import Texts
 from serve_app.api.sources.json_object import read_json_object
+from serve_app.api.sources.query import query_pairs
 from serve_app.api.sources.raw_body import OnHead, read_raw_body
 from serve_app.api.sources.remote import RemoteAudio
 from serve_app.errors import InvalidOption
@@ -77,10 +77,9 @@ def install_azure_speech(app: FastAPI, context: CallContext) -> None:
     @router.post("/speech/recognition/{mode}/cognitiveservices/v1")
     async def recognise(request: Request) -> JSONResponse:
         call = Call(request, context)
-        query = dict(request.query_params)
+        query = dict(query_pairs(request))
         is_detailed = read_values(_Query, query, limits).format == "detailed"
-        hidden = {*_Query.model_fields, KEY_PARAMETER}
-        values = {name: text for name, text in query.items() if name.lower() not in hidden}
+        values = {name: text for name, text in query.items() if name not in _Query.model_fields}
         options = mapped_options(values, {"word_timestamps": True}, {}, limits)
         transcript = await call.transcribe(await call.receive(read_raw_body), options)
         return JSONResponse(recognition(transcript, is_detailed=is_detailed), headers=call.headers)
