@@ -108,6 +108,12 @@ def test_parameters_become_options(
     assert getattr(service.options, name) == value
 
 
+def test_a_thousand_key_terms_may_come_each_as_a_part(client: TestClient, service: Service) -> None:
+    terms = [f"Grüezi mitenand {number}" for number in range(1_000)]
+    assert convert(client, keyterms=terms).status_code == 200
+    assert service.options.hotwords == ", ".join(terms)
+
+
 def test_what_is_not_done_is_named(client: TestClient) -> None:
     fields: dict[str, Any] = {
         "diarize": "true",
