@@ -10,6 +10,7 @@ import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from serve_app.api.call import CallContext
+from serve_app.api.dialects import KEY_SCHEMES
 from serve_app.api.edge.state import RequestState
 from serve_app.api.error_answers import FAILED, POLICY_VIOLATION, TRY_AGAIN_LATER, refuse
 from serve_app.api.model_table import ServedModel
@@ -63,8 +64,8 @@ class Hears(Protocol):
 class LiveCall:
     """One WebSocket at a live facade.
 
-    The facade asks :meth:`check`, accepts the socket, has :meth:`begin` make the session, takes
-    each message by :meth:`receive` and passes the audio on by :meth:`feed`.
+    The facade asks :meth:`check`, has :meth:`begin` make the session, answers the handshake by
+    :meth:`accept`, takes each message by :meth:`receive` and passes the audio on by :meth:`feed`.
     """
 
     def __init__(self, socket: WebSocket, context: CallContext) -> None:
@@ -129,6 +130,16 @@ class LiveCall:
         """Have what comes next heard with other options, by the model chosen since."""
         session.options = options
         session.hear_with(self._service(options))
+
+    async def accept(self, subprotocol: str | None = None) -> None:
+        """Accept the socket under ``subprotocol`` if the client offers it.
+
+        Else under the word that a page offers beside its key: a browser gives up unless one of its
+        offers is chosen.
+        """
+        offered = self.socket.scope.get("subprotocols", ())
+        word = next((one for one in offered if one.lower() in KEY_SCHEMES), None)
+        await self.socket.accept(subprotocol if subprotocol in offered else word)
 
     async def receive(self, *, may_rest: bool = False) -> bytes | str | None:
         """The next message; None once the client has left.

@@ -75,7 +75,7 @@ class LiveTurns(ABC, Generic[Turn]):
             return
 
         async def exchange() -> None:
-            await self.call.socket.accept(subprotocol)
+            await self.call.accept(subprotocol)
             await first_done(asyncio.create_task(self._read()), asyncio.create_task(self._write()))
 
         await self.call.serve(self, exchange, self.tell_error)

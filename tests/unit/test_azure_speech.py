@@ -94,6 +94,10 @@ def test_a_fast_transcription_has_phrases_with_words_in_milliseconds(client: Tes
         ({"enhancedMode": {"enabled": True, "task": "translate"}}, "task", "translate"),
         ({"enhancedMode": {"prompt": ["x"]}}, "task", "transcribe"),
         ({"beam_size": 1}, "beam_size", 1),
+        ({"language": "de", "locales": []}, "language", "de"),
+        ({"hotwords": "Ray"}, "hotwords", "Ray"),
+        ({"task": "translate"}, "task", "translate"),
+        ({"task": "translate", "enhancedMode": {"enabled": True}}, "task", "translate"),
         (None, "word_timestamps", True),
     ],
 )
@@ -116,8 +120,31 @@ def test_what_is_not_done_is_named(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
+    ("definition", "name", "value"),
+    [
+        ({"locales": ["de-CH"], "language": "fr"}, "language", "de"),
+        ({"phraseList": {"phrases": ["Ray"]}, "hotwords": "Kai"}, "hotwords", "Ray"),
+        ({"enhancedMode": {"task": "transcribe"}, "task": "translate"}, "task", "transcribe"),
+        ({"word_timestamps": False}, "word_timestamps", True),
+    ],
+)
+def test_azures_member_counts_before_our_option_which_is_named(
+    client: TestClient, service: Service, definition: Any, name: str, value: object
+) -> None:
+    assert fast(client, definition).headers["X-Ignored-Options"] == name
+    assert getattr(service.options, name) == value
+
+
+def test_parts_that_nobody_reads_are_named(client: TestClient) -> None:
+    parts = (("audio", AUDIO), ("beam_size", b"1"))
+    response = fast(client, {"audioUrl": "http://there/a.wav"}, parts)
+    assert response.headers["X-Ignored-Options"] == "audioUrl, beam_size"
+
+
+@pytest.mark.parametrize(
     ("definition", "told"),
     [
+        ({"language": "kl-KL"}, "language: "),
         ({"locales": ["kl-KL"]}, "locales: "),
         ({"locales": [1]}, "locales: "),
         ({"phraseList": ["a"]}, "phraseList: "),
@@ -177,9 +204,11 @@ def test_nothing_heard_in_short_audio_has_a_status(
 
 
 def test_the_query_of_short_audio_becomes_options(client: TestClient, service: Service) -> None:
-    query = "language=de-CH&format=simple&profanity=raw&Ocp-Apim-Subscription-Key=k"
+    query = "language=de-CH&format=simple&profanity=raw&Ocp-Apim-Subscription-Key=k&token=k"
     assert short(client, query).headers["X-Ignored-Options"] == "profanity"
     assert service.options.language == "de"
+    own = short(client, "word_timestamps=false").headers["X-Ignored-Options"]
+    assert own == "word_timestamps"
     assert short(client, "language=kl-KL").json()["message"].startswith("language: ")
     assert short(client, "format=long").json()["message"].startswith("format: ")
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -174,6 +175,18 @@ def test_what_is_not_done_is_named(client: TestClient) -> None:
     assert all(one["parameter"] in one["message"] for one in warnings)
 
 
+def test_a_key_in_the_query_is_no_reason_to_warn(client: TestClient) -> None:
+    body = listen(client, "token=k&Ocp-Apim-Subscription-Key=k")
+    assert "warnings" not in body["metadata"]
+
+
+def test_key_terms_count_before_our_hotwords_which_are_named(
+    client: TestClient, service: Service
+) -> None:
+    (warning,) = listen(client, "keyterm=Basel&hotwords=Bern")["metadata"]["warnings"]
+    assert (warning["parameter"], service.options.hotwords) == ("hotwords", "Basel")
+
+
 @pytest.mark.parametrize("model", ["whisper", "whisper-base", "base"])
 def test_the_served_model_is_no_reason_to_warn(client: TestClient, model: str) -> None:
     query = f"model={model}&mip_opt_out=true&version=latest"
@@ -222,6 +235,24 @@ def test_a_bad_parameter_is_named(client: TestClient, query: str, told: str) -> 
     assert (response.status_code, body["err_code"]) == (400, "Bad Request")
     assert body["err_msg"].startswith(f"{told}: ")
     assert body["request_id"] == response.headers.get("X-Request-ID", body["request_id"])
+
+
+@pytest.mark.parametrize("name", ["nova-2-general", "whisper_large.v3", "Enhanced"])
+def test_a_model_of_deepgrams_leaves_the_choice_to_the_server(
+    client: TestClient, name: str
+) -> None:
+    (warning,) = listen(client, f"model={name}")["metadata"]["warnings"]
+    assert (warning["parameter"], warning["type"]) == ("model", "unsupported_model")
+
+
+@pytest.mark.parametrize(
+    "name", [f"whisper{'_a' * 26}!", f"nova{'-2' * 10_000}"], ids=["nearly-a-model", "long"]
+)
+def test_a_hostile_model_name_is_refused_at_once(client: TestClient, name: str) -> None:
+    began = time.process_time()
+    response = client.post(f"/v1/listen?model={name}", content=AUDIO)
+    assert time.process_time() - began < 1.0
+    assert (response.status_code, response.json()["err_code"]) == (400, "Bad Request")
 
 
 @pytest.mark.parametrize("body", [b"", b"not audio", b"RIFF"])

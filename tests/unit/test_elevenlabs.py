@@ -97,6 +97,8 @@ def test_one_channel_has_one_transcript(client: TestClient) -> None:
         ({"timestamps_granularity": "none"}, "word_timestamps", False),
         ({"beam_size": "1"}, "beam_size", 1),
         ({"vad_filter": "false"}, "vad_filter", False),
+        ({"language": "de"}, "language", "de"),
+        ({"multichannel": "true"}, "multichannel", True),
     ],
 )
 def test_parameters_become_options(
@@ -104,6 +106,12 @@ def test_parameters_become_options(
 ) -> None:
     assert convert(client, **fields).status_code == 200
     assert getattr(service.options, name) == value
+
+
+def test_a_thousand_key_terms_may_come_each_as_a_part(client: TestClient, service: Service) -> None:
+    terms = [f"Grüezi mitenand {number}" for number in range(1_000)]
+    assert convert(client, keyterms=terms).status_code == 200
+    assert service.options.hotwords == ", ".join(terms)
 
 
 def test_what_is_not_done_is_named(client: TestClient) -> None:
@@ -114,6 +122,28 @@ def test_what_is_not_done_is_named(client: TestClient) -> None:
         "seed": "null",
     }
     assert convert(client, **fields).headers["X-Ignored-Options"] == "diarize, num_speakers"
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "value"),
+    [
+        ({"language_code": "deu", "language": "fr"}, "language", "de"),
+        ({"keyterms": "Basel", "hotwords": "Bern"}, "hotwords", "Basel"),
+        ({"use_multi_channel": "false", "multichannel": "true"}, "multichannel", False),
+        ({"word_timestamps": "false"}, "word_timestamps", True),
+    ],
+)
+def test_elevenlabs_parameter_counts_before_our_option_which_is_named(
+    client: TestClient, service: Service, fields: dict[str, Any], name: str, value: object
+) -> None:
+    assert convert(client, **fields).headers["X-Ignored-Options"] == name
+    assert getattr(service.options, name) == value
+
+
+def test_a_file_that_nobody_reads_is_named(client: TestClient) -> None:
+    files = {"file": AUDIO, "keyterms": b"Basel"}
+    response = client.post("/v1/speech-to-text", files=files)
+    assert response.headers["X-Ignored-Options"] == "keyterms"
 
 
 def test_other_formats_come_on_request(client: TestClient) -> None:
@@ -142,6 +172,7 @@ def test_samples_without_a_header_are_read_if_the_form_says_so_first(
         {"additional_formats": '[{"format": "docx"}]'},
         {"additional_formats": '{"format": "srt"}'},
         {"keyterms": "<|de|>"},
+        {"hotwords": "<|de|>"},
         {"multichannel_output_style": "combined", "timestamps_granularity": "none"},
     ],
     ids=lambda fields: next(iter(fields)),

@@ -1,6 +1,7 @@
 """Multipart forms: what is read from them, and how little memory a hostile one gets."""
 
 import asyncio
+import time
 import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,6 +22,7 @@ from serve_app.api.sources.form import (
     Form,
     read_form,
 )
+from serve_app.api.sources.form_values import form_values
 from serve_app.errors import FormTooLarge, InvalidRequest, UnsupportedAudio, UnsupportedEncoding
 
 MEBIBYTE = 2**20
@@ -184,6 +186,20 @@ def test_a_form_that_is_too_large_is_refused(parts: list[bytes]) -> None:
 def test_a_form_may_have_as_many_parts_as_it_may() -> None:
     whole = form(*[file_part(b"")] * MAX_FILES, *[field_part("a", b"")] * MAX_FIELDS)
     assert (len(whole.files), len(whole.fields)) == (MAX_FILES, MAX_FIELDS)
+
+
+def test_the_parts_may_have_verbose_headers() -> None:
+    head = 'name="keyterms"\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 5'
+    assert len(form(file_part(b""), *[part(head, b"Basel")] * 1_000).fields) == 1_000
+
+
+@pytest.mark.parametrize("name", ["a[]", "a[{}]"])
+def test_values_of_one_field_are_gathered_in_linear_time(name: str) -> None:
+    names = [name.format(number) for number in range(60_000)]
+    fields = Form(fields=[(one, bytearray(b"1")) for one in names])
+    began = time.thread_time()
+    assert len(form_values(fields)["a"]) == 60_000
+    assert time.thread_time() - began < 1.0
 
 
 def test_a_flood_of_text_takes_little_memory() -> None:

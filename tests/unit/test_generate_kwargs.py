@@ -130,6 +130,12 @@ def test_names_of_unknown_keys_are_safe_in_a_header(keys: dict[str, None]) -> No
         assert len(name) <= 64
 
 
+def test_a_key_in_the_query_is_no_option() -> None:
+    query = "token=k&Ocp-Apim-Subscription-Key=k&TOKEN=k&tokens=1"
+    assert Sent(query=query).parse().ignored == ("tokens",)
+    assert Sent(query=query.removesuffix("&tokens=1")).parse(strict=True).ignored == ()
+
+
 def test_strict_refuses_unknown_keys_and_suggests_the_closest() -> None:
     text = '{"lang": "en", "vad_parameters": {"thresold": 1}}'
     _, field, message = refusal(text, strict=True)

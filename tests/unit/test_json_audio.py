@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from serve_app.api.app import build_api
 from serve_app.api.sources import json_audio
-from serve_app.api.sources.form import MAX_FIELD_BYTES, Form
+from serve_app.api.sources.form import MAX_FIELD_BYTES, MAX_FIELDS, Form
 from serve_app.assets import GOLDEN_CLIP
 from serve_app.errors import WhisperOxError
 from serve_app.settings import ApiKey, AppSettings
@@ -95,8 +95,8 @@ def test_other_members_become_the_fields_of_a_form() -> None:
         (b'"data"' * 1_000, "body"),
         (b"[" * 100_000, "body"),
         (b" " * (MAX_FIELD_BYTES + 1), None),
-        (json.dumps(dict.fromkeys(map(str, range(65)), 1)).encode(), "input_audio"),
-        (body_of(**{str(n): 1 for n in range(65)}), None),
+        (json.dumps(dict.fromkeys(map(str, range(MAX_FIELDS + 1)), 1)).encode(), "input_audio"),
+        (body_of(**{str(n): 1 for n in range(MAX_FIELDS + 1)}), None),
     ],
 )
 def test_what_holds_no_audio_is_refused(body: bytes, field: str | None) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from starlette.applications import Starlette
@@ -13,8 +14,9 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from serve_app.api.edge.edge import Edge
+from serve_app.api.edge.key_check import sent_keys
 from serve_app.api.edge.state import RequestState
-from tests.unit.asgi import edge_parts, http_scope
+from tests.unit.asgi import asked, edge_parts, http_scope
 
 KEY = "open-sesame"
 
@@ -103,6 +105,35 @@ def test_a_key_opens_in_each_of_its_forms(client: TestClient, headers: dict[str,
 )
 def test_a_key_opens_in_a_query(client: TestClient, query: str, status: int) -> None:
     assert client.post(f"/transcribe?{query}").status_code == status
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"max_new_tokens=200&initial_prompt=Z%C3%BCrich",
+        "max_new_tokens=200&initial_prompt=Zürich".encode(),
+        b"max_new_tokens=%FF%&initial_prompt=\xff%zz%",
+        b"token=%E4%B8%AD&token=%FF",
+    ],
+    ids=["percent-encoded", "raw-utf-8", "broken-escapes", "wrong-keys"],
+)
+def test_any_text_may_stand_in_a_query_beside_a_key(query: bytes) -> None:
+    scope = http_scope("/transcribe", headers=[("x-api-key", KEY.encode())])
+    answer = asked(application(), {**scope, "query_string": query})
+    assert (answer.status, answer.body) == (200, b'{"key":"default"}')
+
+
+@pytest.mark.parametrize(
+    "sent", ["ключ".encode(), quote("ключ").encode(), quote("ключ").lower().encode()]
+)
+def test_a_key_beyond_ascii_opens_in_a_query(sent: bytes) -> None:
+    scope = {**http_scope("/transcribe"), "query_string": b"token=" + sent}
+    assert asked(application("ключ"), scope).status == 200
+
+
+def test_a_query_holds_the_bytes_of_a_key() -> None:
+    scope = {**http_scope(), "query_string": b"a=%C3%BC&TOKEN=\xff%FE%zz+%&token=other"}
+    assert sent_keys(scope, b"") == [b"\xff\xfe%zz %"]
 
 
 @pytest.mark.parametrize(

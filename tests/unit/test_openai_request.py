@@ -24,7 +24,8 @@ DEFAULTS = TranscribeOptions()
 
 
 def read(*fields: tuple[str, str]) -> AudioRequest:
-    form = Form(fields=[(name, bytearray(value.encode())) for name, value in fields])
+    texts = [(name, bytearray(value.encode())) for name, value in fields]
+    form = Form([("file", bytearray())], texts)
     return read_request(form, "transcribe", OptionLimits())
 
 
@@ -79,6 +80,8 @@ def test_without_parameters_the_options_are_the_defaults() -> None:
         ([("beam_size", "2"), ("vad_filter", "false")], {"beam_size": 2, "vad_filter": False}),
         ([("vad_parameters[threshold]", "0.2")], {"vad_parameters": VadParameters(threshold=0.2)}),
         ([("hotwords", "Ray")], {"hotwords": "Ray"}),
+        ([("initial_prompt", "Basel")], {"initial_prompt": "Basel"}),
+        ([("word_timestamps", "true")], {"word_timestamps": True}),
     ],
 )
 def test_a_parameter_becomes_an_option(
@@ -105,8 +108,42 @@ def test_fields_that_nobody_knows_are_ignored_and_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "own"),
+    [
+        ([("prompt", "Basel")], [("initial_prompt", "Bern")]),
+        ([("keywords[]", "Ray")], [("hotwords", "Kai")]),
+        ([("response_format", "srt")], [("word_timestamps", "false")]),
+        (
+            [("chunking_strategy", '{"type": "server_vad", "threshold": 0.3}')],
+            [("vad_parameters", '{"threshold": 0.7}')],
+        ),
+        ([], [("task", "translate")]),
+    ],
+)
+def test_openais_parameter_counts_before_our_option_which_is_named(
+    fields: list[tuple[str, str]], own: list[tuple[str, str]]
+) -> None:
+    assert options_of(*own, *fields) == options_of(*fields)
+    assert read(*own, *fields).options.ignored == (own[0][0],)
+
+
+def test_an_option_that_agrees_with_openais_parameter_is_not_named() -> None:
+    assert read(("task", "transcribe"), ("prompt", "a"), ("initial_prompt", "a")).options == (
+        read(("prompt", "a")).options
+    )
+
+
+def test_a_file_that_nobody_reads_is_named() -> None:
+    files = {"file": GOLDEN_CLIP.read_bytes(), "beam_size": b"1"}
+    client = TestClient(build_api(DeafService(), AppSettings(), ApiKey()))
+    answer = client.post("/v1/audio/transcriptions", files=files, data={"user": "me"})
+    assert answer.headers["X-Ignored-Options"] == "beam_size, user"
+
+
+@pytest.mark.parametrize(
     ("fields", "field"),
     [
+        ([("initial_prompt", "<|notimestamps|>")], "initial_prompt"),
         ([("prompt", "<|notimestamps|>")], "prompt"),
         ([("keywords[]", "<|notimestamps|>")], "keywords"),
         ([("temperature", "warm")], "temperature"),

@@ -21,7 +21,6 @@ OPEN_PATHS = PROBES | {"/"}
 
 _HEADERS = tuple(name.encode() for name in KEY_HEADERS)
 _SCHEMES = tuple(scheme.encode() for scheme in KEY_SCHEMES)
-_PARAMETERS = tuple(name.encode() for name in KEY_PARAMETERS)
 _AUTHORIZATION = b"authorization"
 _SUBPROTOCOLS = b"sec-websocket-protocol"
 _SUBPROTOCOL_PREFIX = KEY_SUBPROTOCOL_PREFIX.encode()
@@ -92,11 +91,13 @@ def sent_keys(scope: Scope, configured: bytes) -> list[bytes]:
             found.append(rest.strip())
         if name != _AUTHORIZATION or name == configured:
             found.append(value)
-    query = scope["query_string"].lower()
-    for parameter in _PARAMETERS:
-        if parameter in query:
-            pairs = parse_qsl(scope["query_string"])
-            found += [value for name, value in pairs if name.lower() == parameter][:1]
+    # Latin-1 has a character for each byte: parse_qsl itself takes nothing but ASCII as bytes.
+    query = scope["query_string"].decode("latin-1")
+    for parameter in KEY_PARAMETERS:
+        if parameter in query.lower():
+            pairs = parse_qsl(query, encoding="latin-1")
+            values = [value for name, value in pairs if name.lower() == parameter]
+            found += [value.encode("latin-1") for value in values[:1]]
     found += _offered(first.get(_SUBPROTOCOLS, b""))
     return [key for key in found if key]
 

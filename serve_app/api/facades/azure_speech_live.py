@@ -63,8 +63,7 @@ class _Connection(LiveTurns[_Turn]):
         A language that the model does not know is refused when the turn begins: the SDKs tell
         their callers why a connection was closed, but not why a handshake was refused.
         """
-        offered = self.call.socket.scope.get("subprotocols", ())
-        await self.serve(LiveOptions(), SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        await self.serve(LiveOptions(), SUBPROTOCOL)
 
     async def obey(self, data: bytes | str) -> None:
         message = read_message(data)

@@ -21,6 +21,7 @@ from serve_app.api.facades.deepgram_request import (
     read_query,
 )
 from serve_app.api.render.deepgram import metadata, results
+from serve_app.api.sources.query import query_pairs
 from serve_app.api.sources.raw_body import OnHead, read_raw_body
 from serve_app.api.sources.remote import RemoteAudio
 from serve_app.errors import InvalidOption, InvalidRequest
@@ -37,7 +38,7 @@ def install_deepgram(app: FastAPI, context: CallContext) -> None:
     @router.post(PATH)
     async def listen(request: Request) -> JSONResponse:
         call = Call(request, context)
-        asked = read_query(request.query_params.multi_items(), settings.options)
+        asked = read_query(query_pairs(request), settings.options)
         choose_model(call.choose_model, asked.model)
         audio = await call.receive(_source(remote, asked))
         sha256 = await asyncio.to_thread(lambda: hashlib.sha256(audio).hexdigest())

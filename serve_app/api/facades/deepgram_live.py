@@ -13,7 +13,6 @@ from fastapi import APIRouter, FastAPI
 from starlette.websockets import WebSocket
 
 from serve_app.api.call import CallContext
-from serve_app.api.dialects import KEY_SCHEMES
 from serve_app.api.error_answers import POLICY_VIOLATION
 from serve_app.api.facades.deepgram import PATH
 from serve_app.api.facades.deepgram_live_request import StreamWishes, prompt_of
@@ -23,6 +22,7 @@ from serve_app.api.facades.deepgram_request import (
 )
 from serve_app.api.live_call import INTERNAL_ERROR, LiveCall, first_done
 from serve_app.api.render.deepgram import alternative_of, audio_metadata, model_of
+from serve_app.api.sources.query import query_pairs
 from serve_app.errors import (
     IdleTimeout,
     InvalidAudio,
@@ -50,9 +50,8 @@ class _Connection:
         self._finishing: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
-        socket = self._call.socket
         try:
-            query = socket.query_params.multi_items()
+            query = query_pairs(self._call.socket)
             own = {name: text for name, text in query if name in StreamWishes.model_fields}
             self._wishes = read_values(StreamWishes, own, self._limits)
             rest = [pair for pair in query if pair[0] not in own]
@@ -69,9 +68,7 @@ class _Connection:
         await self._call.serve(self._session, self._exchange, self._tell_error)
 
     async def _exchange(self) -> None:
-        offered = self._call.socket.scope.get("subprotocols", ())
-        scheme = next((one for one in offered if one.lower() in KEY_SCHEMES), None)
-        await self._call.socket.accept(scheme)
+        await self._call.accept()
         await first_done(asyncio.create_task(self._read()), asyncio.create_task(self._write()))
 
     # From the client

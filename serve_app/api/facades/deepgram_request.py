@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel
 
+from serve_app.api.facades.mapped_options import mapped_options
 from serve_app.api.render.deepgram import Parts
 from serve_app.api.sources.bare_samples import wav_header
 from serve_app.errors import InvalidOption, InvalidRequest
@@ -14,7 +15,6 @@ from serve_app.options import (
     OptionLimits,
     ParsedOptions,
     TranscribeOptions,
-    build_options,
     read_values,
 )
 from serve_app.options.kinds import Flag, Number, Whole
@@ -31,11 +31,16 @@ _REFUSED = {
 _OFF = frozenset({"", "0", "false"})
 
 DEEPGRAMS_MODEL = re.compile(
-    r"(whisper|nova|flux|enhanced|general|tiny|base|small|medium|large|turbo|distil)([-_.]\w+)*",
+    r"(whisper|nova|flux|enhanced|general|tiny|base|small|medium|large|turbo|distil)"
+    # No name matches in two ways, or refusing one would take exponential time.
+    r"([-_.][a-z0-9]+)*",
     re.ASCII | re.IGNORECASE,
 )
 """Names of Deepgram's models and of Whisper's sizes: one that is not served here leaves the choice
 to the server."""
+
+MOST_NAME_CHARACTERS = 100
+"""Longer names are not compared with :data:`DEEPGRAMS_MODEL`."""
 
 _WEIGHT = re.compile(r":[+-]?\d+(\.\d+)?$")
 """The weight after a keyword: how much likelier it is."""
@@ -73,21 +78,16 @@ def read_query(query: Iterable[tuple[str, str]], limits: OptionLimits) -> Listen
             raise InvalidOption(f"{name}: {reason}; leave it out", field=name)
     asked = {k: v if k in _LISTS else v[-1] for k, v in values.items() if k in _FIELDS}
     fields = read_values(_Fields, asked, limits)
-    options: dict[str, Any] = {
+    own: dict[str, Any] = {
         name: texts[0] if len(texts) == 1 else texts
         for name, texts in values.items()
         if name not in _FIELDS and (name in TranscribeOptions.model_fields or not _is_off(texts))
     }
     if not _is_off(fields.detect_language):
-        options.pop("language", None)
+        own.pop("language", None)
     hotwords = [_WEIGHT.sub("", word) for word in (*fields.keyterm, *fields.keywords)]
-    if hotwords:
-        options["hotwords"] = ", ".join(hotwords)
-    options["word_timestamps"] = True
-    try:
-        parsed = build_options(options, limits=limits)
-    except InvalidOption as wrong:
-        raise wrong.renamed(CALLERS_NAMES) from None
+    mapped = {"hotwords": ", ".join(hotwords) or None, "word_timestamps": True}
+    parsed = mapped_options(own, mapped, CALLERS_NAMES, limits)
     return ListenRequest(
         model=fields.model.strip(),
         options=parsed,
@@ -112,7 +112,7 @@ def choose_model(choose: Callable[[str], None], name: str) -> None:
     try:
         choose(name)
     except InvalidRequest as unknown:
-        if not DEEPGRAMS_MODEL.fullmatch(name):
+        if len(name) > MOST_NAME_CHARACTERS or not DEEPGRAMS_MODEL.fullmatch(name):
             raise InvalidOption(f"model: {unknown.message}", field="model") from None
 
 

@@ -33,7 +33,7 @@ def install_echokit_live(app: FastAPI, context: CallContext) -> None:
         pcm = PcmStream("pcm16", 16_000, 1)
 
         async def exchange() -> None:
-            await socket.accept()
+            await call.accept()
             while (data := await call.receive()) is not None:
                 if isinstance(data, bytes):
                     await call.feed(voice, pcm.feed(data))

@@ -124,7 +124,7 @@ class _Connection:
         await self._call.serve(self._session, self._exchange, self._tell_error)
 
     async def _exchange(self) -> None:
-        await self._call.socket.accept()
+        await self._call.accept()
         config = {**self._wishes.model_dump(), "sample_rate": FORMATS[self._wishes.audio_format][1]}
         await self._send("session_started", session_id=self._session.id, config=config)
         await first_done(asyncio.create_task(self._read()), asyncio.create_task(self._write()))

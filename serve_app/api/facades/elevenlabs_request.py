@@ -6,17 +6,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 from typing_extensions import override
 
+from serve_app.api.facades.mapped_options import mapped_options
 from serve_app.api.render.elevenlabs import FORMATS, Parts
 from serve_app.api.sources.form import Form
 from serve_app.api.sources.form_values import Texts, Unserved, form_values, from_json
 from serve_app.errors import InvalidOption
-from serve_app.options import (
-    OptionLimits,
-    ParsedOptions,
-    TranscribeOptions,
-    build_options,
-    read_values,
-)
+from serve_app.options import OptionLimits, ParsedOptions, TranscribeOptions, read_values
 from serve_app.options.kinds import Choice, Flag, Kind, Temperatures
 
 CALLERS_NAMES = {
@@ -25,6 +20,9 @@ CALLERS_NAMES = {
     "multichannel": "use_multi_channel",
 }
 """Our options, and the parameters by which ElevenLabs' callers set them."""
+
+_MAY_BE_FALSE = frozenset({"use_multi_channel", *TranscribeOptions.model_fields})
+"""Fields in which false is a value; in any other it says that something is not wanted."""
 
 BARE_SAMPLES = ("file_format", "pcm_s16le_16")
 
@@ -47,13 +45,13 @@ def read_request(form: Form, limits: OptionLimits) -> ConvertRequest:
     """Read the form of a request.
 
     Fields that ElevenLabs does not have are options of our own (docs/options.md) or ignored. Raises
-    ``InvalidOption`` with ElevenLabs' names.
+    ``InvalidOption`` with ElevenLabs' names, and ``InvalidRequest`` if there is no audio.
     """
     values = {
         name: value
         for name, value in form_values(form).items()
         # ElevenLabs' clients write null for some parameters that are not set.
-        if value != "null" and (name in TranscribeOptions.model_fields or value != "false")
+        if value != "null" and (name in _MAY_BE_FALSE or value != "false")
     }
     fields = read_values(_Fields, values, limits)
     parts = Parts(
@@ -67,20 +65,17 @@ def read_request(form: Form, limits: OptionLimits) -> ConvertRequest:
             "leaves out",
             field="multichannel_output_style",
         )
-    options = {name: value for name, value in values.items() if name not in _Fields.model_fields}
-    options |= {
+    own = {name: value for name, value in values.items() if name not in _Fields.model_fields}
+    mapped = {
         "language": fields.language_code,
-        "hotwords": ", ".join(fields.keyterms) or options.get("hotwords"),
+        "hotwords": ", ".join(fields.keyterms) or None,
         # As in OpenAI's API, 0 means Whisper's ladder of temperatures.
         "temperature": None if fields.temperature in ((), (0.0,)) else fields.temperature,
         "multichannel": fields.use_multi_channel,
         "word_timestamps": parts.granularity != "none" or "srt" in parts.formats,
     }
-    try:
-        parsed = build_options(options, limits=limits)
-    except InvalidOption as wrong:
-        raise wrong.renamed(CALLERS_NAMES) from None
-    return ConvertRequest(fields.model_id, parts, parsed)
+    options = mapped_options(own, mapped, CALLERS_NAMES, limits, form.unread_files())
+    return ConvertRequest(fields.model_id, parts, options)
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ class _Fields(BaseModel):
     model_id: str = "scribe_v1"
     language_code: Any = None
     timestamps_granularity: Annotated[str, Choice(("none", "word", "character"))] = "word"
-    use_multi_channel: Annotated[bool, Flag()] = False
+    use_multi_channel: Annotated[bool | None, Flag()] = None
     multichannel_output_style: Annotated[str, Choice(("separate", "combined"))] = "separate"
     additional_formats: Annotated[tuple[str, ...], _Formats()] = ()
     file_format: Annotated[str, Choice(("pcm_s16le_16", "other"))] = "other"

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from serve_app.api.edge.state import RequestState
 from serve_app.api.sources.form import Form
 from serve_app.api.sources.json_object import read_json_object
+from serve_app.api.sources.query import query_pairs
 from serve_app.errors import InvalidOption, InvalidRequest
 from serve_app.options import OptionLimits, ParsedOptions, TranscribeOptions, build_options
 from serve_app.options.kinds import Kind
@@ -50,7 +51,7 @@ def read_options(
     ``strict``, for an option with several values, and ``InvalidOption`` as ``build_options`` does.
     """
     given = _Given()
-    given.add("query", _texts(request.query_params.multi_items()))
+    given.add("query", _texts(query_pairs(request)))
     given.add("form", _texts(form.texts()))
     if is_complete:
         given.add("form", ((name, None) for name in form.unread_files()))

@@ -65,9 +65,7 @@ class _Connection:
         await self._call.serve(self._session, self._exchange, self._tell)
 
     async def _exchange(self) -> None:
-        socket = self._call.socket
-        is_offered = SUBPROTOCOL in socket.scope.get("subprotocols", ())
-        await socket.accept(SUBPROTOCOL if is_offered else None)
+        await self._call.accept(SUBPROTOCOL)
         await self._send("session.created", session=self._body(is_beta=self._is_beta))
         await first_done(asyncio.create_task(self._read()), asyncio.create_task(self._write()))
 

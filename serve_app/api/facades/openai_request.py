@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel
 from typing_extensions import override
 
+from serve_app.api.facades.mapped_options import mapped_options
 from serve_app.api.model_table import OPENAIS_NAME
 from serve_app.api.sources.form import Form
 from serve_app.api.sources.form_values import Choices, Texts, Unserved, form_values, from_json
 from serve_app.errors import InvalidOption
-from serve_app.options import OptionLimits, ParsedOptions, build_options, read_values
+from serve_app.options import OptionLimits, ParsedOptions, read_values
 from serve_app.options.kinds import Choice, Flag, Kind, Temperatures
 
 Task = Literal["transcribe", "translate"]
@@ -48,7 +49,7 @@ def read_request(form: Form, task: Task, limits: OptionLimits) -> AudioRequest:
     """Read the form of a request.
 
     Fields that OpenAI does not have are options of our own (docs/options.md) or ignored. Raises
-    ``InvalidOption`` with OpenAI's names.
+    ``InvalidOption`` with OpenAI's names, and ``InvalidRequest`` if there is no audio.
     """
     values = form_values(form)
     fields = read_values(_Fields, values, limits)
@@ -58,23 +59,19 @@ def read_request(form: Form, task: Task, limits: OptionLimits) -> AudioRequest:
     granularities = fields.timestamp_granularities
     wants_words = fields.response_format == "verbose_json" and "word" in granularities
     wants_words = wants_words or with_logprobs or fields.response_format in SUBTITLES
-    options = {name: value for name, value in values.items() if name not in _Fields.model_fields}
+    own = {name: value for name, value in values.items() if name not in _Fields.model_fields}
     only = fields.languages[0] if len(fields.languages) == 1 else None
-    options |= {
+    mapped = {
         "task": task,
         # Whisper takes no candidates: of several the language is detected.
         "language": fields.language or only,
         "initial_prompt": fields.prompt,
-        "hotwords": ", ".join(fields.keywords) or options.get("hotwords"),
+        "hotwords": ", ".join(fields.keywords) or None,
         # OpenAI's 0 means Whisper's ladder of temperatures, which is our default.
         "temperature": None if fields.temperature in ((), (0.0,)) else fields.temperature,
-        "word_timestamps": True if wants_words else options.get("word_timestamps"),
-        "vad_parameters": fields.chunking_strategy or options.get("vad_parameters"),
+        "word_timestamps": True if wants_words else None,
+        "vad_parameters": fields.chunking_strategy,
     }
-    try:
-        parsed = build_options(options, limits=limits)
-    except InvalidOption as wrong:
-        raise wrong.renamed(CALLERS_NAMES) from None
     return AudioRequest(
         model=fields.model,
         task=task,
@@ -82,7 +79,7 @@ def read_request(form: Form, task: Task, limits: OptionLimits) -> AudioRequest:
         granularities=granularities,
         is_streamed=fields.stream,
         with_logprobs=with_logprobs,
-        options=parsed,
+        options=mapped_options(own, mapped, CALLERS_NAMES, limits, form.unread_files()),
     )
 
 

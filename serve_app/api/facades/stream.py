@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from serve_app.api.call import CallContext
 from serve_app.api.error_answers import FAILED
 from serve_app.api.live_call import LiveCall, first_done, seconds_to_wait
+from serve_app.api.sources.query import query_pairs
 from serve_app.audio.pcm import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, Encoding, PcmStream
 from serve_app.errors import InvalidRequest, SessionGone, WhisperOxError
 from serve_app.live.events import Event, Failed, Final, Partial, SpeechEnded, SpeechStarted
@@ -74,7 +75,7 @@ def install_stream(app: FastAPI, context: CallContext) -> None:
     @app.websocket(PATH)
     async def stream(socket: WebSocket) -> None:
         call = LiveCall(socket, context)
-        query = dict(socket.query_params)
+        query = dict(query_pairs(socket))
         session_id, after = query.pop("session", None), query.pop("after", "0")
         model = query.pop("model", None)
         try:
@@ -111,7 +112,7 @@ class _Connection:
         session, error = self._held.session, None
         is_over = True
         try:
-            await self._call.socket.accept()
+            await self._call.accept()
             self._held.pcm.drop_part()  # the client sends on from a whole frame
             await self._send(self._ready(n_seen, is_resumed=is_resumed))
             is_over = await self._exchange(n_seen)

@@ -27,12 +27,15 @@ def form_values(form: Form) -> dict[str, Any]:
         name, key = indexed.groups() if indexed else (field, None)
         held = values.get(name)
         if key:
-            values[name] = {**(held if isinstance(held, dict) else {}), key: text}
+            if not isinstance(held, dict):
+                held = values[name] = {}
+            held[key] = text
         elif key is None and held is None:
             values[name] = text
+        elif isinstance(held, list):
+            held.append(text)
         else:
-            earlier = held if isinstance(held, list) else [] if held is None else [held]
-            values[name] = [*earlier, text]
+            values[name] = [text] if held is None else [held, text]
     return values
 
 
