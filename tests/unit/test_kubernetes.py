@@ -153,6 +153,14 @@ def test_the_pods_set_variables_that_are_known_and_leave_the_images_to_it() -> N
         assert given <= known - SET_BY_EVERY_SERVER.keys()
 
 
+def test_no_pod_starts_without_a_key() -> None:
+    for template in pod_templates(rayservice(overlay("cpu"))).values():
+        (container,) = template["spec"]["containers"]
+        (key,) = [one for one in container["env"] if one["name"] == "WHISPER_API_KEY"]
+        secret = {"name": "whisper-ox", "key": "WHISPER_API_KEY"}
+        assert key["valueFrom"] == {"secretKeyRef": secret}
+
+
 def test_the_served_port_is_the_profiles() -> None:
     for profile in PROFILES:
         spec = rayservice(overlay(profile))
