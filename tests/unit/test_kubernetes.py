@@ -1,5 +1,6 @@
 """The Kubernetes manifests are valid and agree with code and profiles."""
 
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import yaml
 
 from serve_app import __version__
 from serve_app.environment import SET_BY_EVERY_SERVER
-from serve_app.serving.profile import load_profile, profile_path
+from serve_app.serving.profile import InvalidProfile, load_profile, profile_path
 from serve_app.serving.ray_internals import SERVES_HEADERS
 from tests.unit.manifests import (
     K8S,
@@ -73,6 +74,44 @@ def test_there_is_an_overlay_for_every_profile_but_the_laptops() -> None:
 def test_a_committed_patch_is_the_one_its_profile_yields(profile: str) -> None:
     committed = yaml.safe_load((K8S / "overlays" / profile / "serve-config.yaml").read_text())
     assert committed == yaml.safe_load(yaml.safe_dump(serve_config_patch(profile)))
+
+
+@pytest.mark.parametrize(
+    ("cpu", "one_machine", "said"),
+    [
+        (
+            "proxy_location: EveryNode",
+            "proxy_location: HeadOnly",
+            "proxy_location must be EveryNode",
+        ),
+        ("host: 0.0.0.0", "host: 127.0.0.1", "nobody reaches 127.0.0.1"),
+        ("host: 0.0.0.0", "host: localhost", "nobody reaches localhost"),
+        ("host: 0.0.0.0", "host: '::1'", "nobody reaches ::1"),
+        ("num_cpus: 0.1", "num_cpus: 0", "num_cpus of Ingress must be above 0"),
+    ],
+)
+def test_a_profile_for_one_machine_becomes_no_patch(
+    cpu: str, one_machine: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(profile_path("cpu").read_text().replace(cpu, one_machine))
+    with pytest.raises(InvalidProfile, match=said):
+        serve_config_patch(str(path))
+
+
+def test_the_page_on_several_models_says_what_a_cluster_needs(tmp_path: Path) -> None:
+    page = (K8S.parent / "docs" / "several-models.md").read_text()
+    [text] = re.findall(r"```yaml\n(proxy_location.*?)```", page, re.DOTALL)
+    path = tmp_path / "two.yaml"
+    for key, one_machine, cluster in re.findall(
+        r"^\| `(\w+)`.*? \| `(.+?)` \| `(.+?)` \|", page, re.M
+    ):
+        path.write_text(text)
+        with pytest.raises(InvalidProfile, match=key):
+            serve_config_patch(str(path))
+        text = text.replace(f"{key}: {one_machine}", f"{key}: {cluster}")
+    path.write_text(text)
+    assert serve_config_patch(str(path))["spec"] == {"serveConfigV2": text}
 
 
 @each_profile
@@ -159,6 +198,7 @@ def test_no_pod_starts_without_a_key() -> None:
         (key,) = [one for one in container["env"] if one["name"] == "WHISPER_API_KEY"]
         secret = {"name": "whisper-ox", "key": "WHISPER_API_KEY"}
         assert key["valueFrom"] == {"secretKeyRef": secret}
+        assert container["envFrom"] == [{"secretRef": {"name": "whisper-ox"}}]
 
 
 def test_the_served_port_is_the_profiles() -> None:
