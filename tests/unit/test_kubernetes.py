@@ -33,6 +33,12 @@ KUBERNETES = ("1.30", "1.37")
 OTHERS_KINDS = {"RayService", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute", "Middleware"}
 """Custom resources; of these only RayService has a schema here."""
 
+GIB = 2**30
+RAY_AND_SERVE_GIB = 1.1
+MODEL_PROCESS_GIB = {"base": 2.0, "large-v3": 3.2}
+"""The profiles' own estimates; each profile adds up its memory in its first lines."""
+BYTES_PER_QUEUED_SECOND = 32_000
+
 each_profile = pytest.mark.parametrize("profile", PROFILES)
 each_component = pytest.mark.parametrize("component", COMPONENTS)
 
@@ -137,6 +143,31 @@ def test_the_replicas_fit_on_the_workers_while_a_redeploy_runs(profile: str) -> 
             wanted[resource] += replicas * options["ray_actor_options"].get(resource, 0)
     assert wanted["num_gpus"] == n_workers * int(limits.get("nvidia.com/gpu", 0))
     assert 0 < wanted["num_cpus"] <= n_workers * int(limits["cpu"])
+
+
+@each_profile
+def test_a_worker_has_memory_for_two_ingress_replicas_and_a_redeploy(profile: str) -> None:
+    loaded = load_profile(profile)
+    settings, options = loaded.settings, loaded.deployment_options
+    n_models = 1 + options["Transcriber"]["max_surge_percent"] // 100
+    decoding = settings.decoding
+    assert decoding.workers  # else as many as the node has cores
+    ingress = settings.http.max_held_bytes + decoding.workers * decoding.memory_bytes
+    queued = settings.admission.max_queued_audio_seconds * BYTES_PER_QUEUED_SECOND
+    (group,) = rayservice(overlay(profile))["rayClusterConfig"]["workerGroupSpecs"]
+    (tmp,) = [one for one in group["template"]["spec"]["volumes"] if one["name"] == "tmp"]
+    needed = (
+        RAY_AND_SERVE_GIB
+        + n_models * MODEL_PROCESS_GIB[settings.engine.model]
+        + (queued + 2 * ingress + int(group["rayStartParams"]["object-store-memory"])) / GIB
+        + int(tmp["emptyDir"]["sizeLimit"].removesuffix("Gi"))
+    )
+    limit = int(workers_of(profile)[1]["memory"].removesuffix("Gi"))
+    assert needed <= limit
+    (stated,) = re.findall(
+        r"emory of (?:the|each) worker, (\d+) GiB", profile_path(profile).read_text()
+    )
+    assert int(stated) == limit
 
 
 @each_profile
