@@ -159,7 +159,8 @@ RAYS = (
     ),
     Variable(
         "RAY_LOG_TO_STDERR",
-        "`1`: every process logs to stderr and writes no files below /tmp/ray.",
+        "`1`: every process logs to stderr and writes no files below /tmp/ray. Serve alone still "
+        "does.",
         "0",
     ),
     Variable(

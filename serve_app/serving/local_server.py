@@ -144,10 +144,9 @@ def _start_ray(signals: StopSignals) -> None:
 def _deploy(profile: Profile, log: LogSettings, private_host: str) -> DeploymentHandle:
     """Start the proxy and the deployments. Returns a handle to Ingress, which is not up yet."""
     http = profile.config.http_options
-    # Our access log says more in one line.
-    quiet = {"encoding": log.format.upper(), "log_level": "WARNING", "enable_access_log": False}
+    logging_config = {**profile.serve_logging, "encoding": log.format.upper()}
     # The controller logs a traceback per attempt to start; why_not_ready says it in one line.
-    silent = {**quiet, "log_level": "CRITICAL"}
+    silent = {**logging_config, "log_level": "CRITICAL"}
     try:
         ray_serve.start(
             proxy_location=profile.config.proxy_location,
@@ -162,7 +161,7 @@ def _deploy(profile: Profile, log: LogSettings, private_host: str) -> Deployment
         assemble(profile.settings, profile.deployment_options),
         name=profile.application.name,
         route_prefix=profile.application.route_prefix,
-        logging_config=quiet,
+        logging_config=logging_config,
     )
     [ingress] = ray_serve.run_many([application], wait_for_applications_running=False)
     return ingress

@@ -21,6 +21,10 @@ INGRESS, TRANSCRIBER = "Ingress", "Transcriber"
 """The names of the deployments, which are those of their classes. They are spelt out because
 importing :mod:`serve_app.serving.deployments` would load the engine."""
 
+QUIET = {"log_level": "WARNING", "enable_access_log": False}
+"""Serve's ``logging_config`` for a local server whose profile has none. On a cluster, Serve reads
+the profile itself, so those in ``configs/`` say the same."""
+
 
 def transcribers(settings: AppSettings) -> dict[str, str]:
     """The name of each model's deployment, by that of the model.
@@ -59,6 +63,12 @@ class Profile:
             deployment.name: deployment.model_dump(exclude_unset=True, exclude={"name"})
             for deployment in self.application.deployments
         }
+
+    @property
+    def serve_logging(self) -> dict[str, Any]:
+        """Serve's ``logging_config``: the profile's, and :data:`QUIET` for what it leaves out."""
+        own = self.config.logging_config
+        return QUIET | (own.model_dump(exclude_unset=True) if own else {})
 
     @property
     def replicas(self) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """The Kubernetes manifests are valid and agree with code and profiles."""
 
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import yaml
 
 from serve_app import __version__
 from serve_app.environment import SET_BY_EVERY_SERVER
-from serve_app.serving.profile import load_profile, profile_path
+from serve_app.serving.profile import InvalidProfile, load_profile, profile_path
 from serve_app.serving.ray_internals import SERVES_HEADERS
 from tests.unit.manifests import (
     K8S,
@@ -31,6 +32,12 @@ BUILDS = [*(K8S / "overlays" / name for name in PROFILES), K8S / "example", K8S 
 KUBERNETES = ("1.30", "1.37")
 OTHERS_KINDS = {"RayService", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute", "Middleware"}
 """Custom resources; of these only RayService has a schema here."""
+
+GIB = 2**30
+RAY_AND_SERVE_GIB = 1.1
+MODEL_PROCESS_GIB = {"base": 2.0, "large-v3": 3.2}
+"""The profiles' own estimates; each profile adds up its memory in its first lines."""
+BYTES_PER_QUEUED_SECOND = 32_000
 
 each_profile = pytest.mark.parametrize("profile", PROFILES)
 each_component = pytest.mark.parametrize("component", COMPONENTS)
@@ -75,6 +82,44 @@ def test_a_committed_patch_is_the_one_its_profile_yields(profile: str) -> None:
     assert committed == yaml.safe_load(yaml.safe_dump(serve_config_patch(profile)))
 
 
+@pytest.mark.parametrize(
+    ("cpu", "one_machine", "said"),
+    [
+        (
+            "proxy_location: EveryNode",
+            "proxy_location: HeadOnly",
+            "proxy_location must be EveryNode",
+        ),
+        ("host: 0.0.0.0", "host: 127.0.0.1", "nobody reaches 127.0.0.1"),
+        ("host: 0.0.0.0", "host: localhost", "nobody reaches localhost"),
+        ("host: 0.0.0.0", "host: '::1'", "nobody reaches ::1"),
+        ("num_cpus: 0.1", "num_cpus: 0", "num_cpus of Ingress must be above 0"),
+    ],
+)
+def test_a_profile_for_one_machine_becomes_no_patch(
+    cpu: str, one_machine: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(profile_path("cpu").read_text().replace(cpu, one_machine))
+    with pytest.raises(InvalidProfile, match=said):
+        serve_config_patch(str(path))
+
+
+def test_the_page_on_several_models_says_what_a_cluster_needs(tmp_path: Path) -> None:
+    page = (K8S.parent / "docs" / "several-models.md").read_text()
+    [text] = re.findall(r"```yaml\n(proxy_location.*?)```", page, re.DOTALL)
+    path = tmp_path / "two.yaml"
+    for key, one_machine, cluster in re.findall(
+        r"^\| `(\w+)`.*? \| `(.+?)` \| `(.+?)` \|", page, re.M
+    ):
+        path.write_text(text)
+        with pytest.raises(InvalidProfile, match=key):
+            serve_config_patch(str(path))
+        text = text.replace(f"{key}: {one_machine}", f"{key}: {cluster}")
+    path.write_text(text)
+    assert serve_config_patch(str(path))["spec"] == {"serveConfigV2": text}
+
+
 @each_profile
 def test_the_serve_config_is_the_profiles_own_text(profile: str) -> None:
     assert rayservice(overlay(profile))["serveConfigV2"] == profile_path(profile).read_text()
@@ -98,6 +143,31 @@ def test_the_replicas_fit_on_the_workers_while_a_redeploy_runs(profile: str) -> 
             wanted[resource] += replicas * options["ray_actor_options"].get(resource, 0)
     assert wanted["num_gpus"] == n_workers * int(limits.get("nvidia.com/gpu", 0))
     assert 0 < wanted["num_cpus"] <= n_workers * int(limits["cpu"])
+
+
+@each_profile
+def test_a_worker_has_memory_for_two_ingress_replicas_and_a_redeploy(profile: str) -> None:
+    loaded = load_profile(profile)
+    settings, options = loaded.settings, loaded.deployment_options
+    n_models = 1 + options["Transcriber"]["max_surge_percent"] // 100
+    decoding = settings.decoding
+    assert decoding.workers  # else as many as the node has cores
+    ingress = settings.http.max_held_bytes + decoding.workers * decoding.memory_bytes
+    queued = settings.admission.max_queued_audio_seconds * BYTES_PER_QUEUED_SECOND
+    (group,) = rayservice(overlay(profile))["rayClusterConfig"]["workerGroupSpecs"]
+    (tmp,) = [one for one in group["template"]["spec"]["volumes"] if one["name"] == "tmp"]
+    needed = (
+        RAY_AND_SERVE_GIB
+        + n_models * MODEL_PROCESS_GIB[settings.engine.model]
+        + (queued + 2 * ingress + int(group["rayStartParams"]["object-store-memory"])) / GIB
+        + int(tmp["emptyDir"]["sizeLimit"].removesuffix("Gi"))
+    )
+    limit = int(workers_of(profile)[1]["memory"].removesuffix("Gi"))
+    assert needed <= limit
+    (stated,) = re.findall(
+        r"emory of (?:the|each) worker, (\d+) GiB", profile_path(profile).read_text()
+    )
+    assert int(stated) == limit
 
 
 @each_profile
@@ -151,6 +221,15 @@ def test_the_pods_set_variables_that_are_known_and_leave_the_images_to_it() -> N
         (container,) = template["spec"]["containers"]
         given = {one["name"] for one in container["env"]}
         assert given <= known - SET_BY_EVERY_SERVER.keys()
+
+
+def test_no_pod_starts_without_a_key() -> None:
+    for template in pod_templates(rayservice(overlay("cpu"))).values():
+        (container,) = template["spec"]["containers"]
+        (key,) = [one for one in container["env"] if one["name"] == "WHISPER_API_KEY"]
+        secret = {"name": "whisper-ox", "key": "WHISPER_API_KEY"}
+        assert key["valueFrom"] == {"secretKeyRef": secret}
+        assert container["envFrom"] == [{"secretRef": {"name": "whisper-ox"}}]
 
 
 def test_the_served_port_is_the_profiles() -> None:

@@ -1,5 +1,6 @@
-"""How a local server lets its requests end."""
+"""How a local server starts Serve and lets its requests end."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 
 from serve_app.api.edge.drain import DrainStage
 from serve_app.serving import local_server
-from serve_app.settings import DrainSettings
+from serve_app.serving.profile import load_profile, profile_path
+from serve_app.settings import DrainSettings, LogSettings
 
 
 @pytest.mark.parametrize(("n_signals", "least"), [(1, 30.0), (2, 0.0)])
@@ -29,3 +31,20 @@ def test_a_second_signal_ends_the_wait_for_load_balancers(
     local_server._let_requests_end(ingress, DrainSettings(notice_seconds=30), signals)
     assert least <= sum(slept) < least + 1
     assert stages == [DrainStage.LEAVING, DrainStage.CLOSED]
+
+
+def test_serve_logs_as_the_profile_says_in_the_format_of_our_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(profile_path("cpu").read_text().replace("WARNING", "ERROR"))
+    given: list[Any] = []
+    serve = SimpleNamespace(
+        start=lambda **options: given.append(options["logging_config"]),
+        RunTarget=lambda target, **options: given.append(options["logging_config"]),
+        run_many=lambda *args, **options: [None],
+    )
+    monkeypatch.setattr(local_server, "ray_serve", serve)
+    local_server._deploy(load_profile(str(path)), LogSettings(format="json"), "127.0.0.1")
+    both = {"encoding": "JSON", "enable_access_log": False}
+    assert given == [both | {"log_level": "CRITICAL"}, both | {"log_level": "ERROR"}]

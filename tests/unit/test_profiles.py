@@ -12,6 +12,7 @@ import yaml
 
 from serve_app.serving import deployments
 from serve_app.serving.profile import (
+    QUIET,
     InvalidProfile,
     Profile,
     load_profile,
@@ -61,6 +62,21 @@ def test_requests_wait_in_the_engine_and_not_unseen_in_serve(name: str) -> None:
     let_in = {n: o["max_ongoing_requests"] for n, o in profile.deployment_options.items()}
     assert let_in["Ingress"] >= let_in["Transcriber"]
     assert let_in["Transcriber"] >= 1.25 * profile.settings.engine.max_concurrent_requests
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_serve_logs_no_requests_on_a_cluster_either(name: str) -> None:
+    logging = load_profile(name).config.logging_config
+    assert logging.model_dump(exclude_unset=True) == QUIET
+
+
+@pytest.mark.parametrize("change", [{}, {"log_level": "INFO"}, {"enable_access_log": True}])
+def test_a_local_server_logs_what_the_profile_says(
+    load: Callable[[Change], Profile], change: dict[str, Any]
+) -> None:
+    profile = load(lambda d: d.update(logging_config=change))
+    assert profile.serve_logging == QUIET | change
+    assert load(lambda d: d.pop("logging_config")).serve_logging == QUIET
 
 
 @pytest.mark.parametrize("name", PROFILES)
