@@ -3,6 +3,7 @@
 The events are those of OpenAI's streamed transcriptions (docs/openai.md).
 """
 
+import ipaddress
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -89,12 +90,23 @@ class RunningServer:
         raise Refused(_problem(answer))
 
     def _client(self) -> httpx.Client:
+        url = httpx.URL(self.url if "://" in self.url else f"http://{self.url}")
         return httpx.Client(
-            base_url=self.url if "://" in self.url else f"http://{self.url}",
+            base_url=url,
+            # A transport of our own keeps the environment's proxies out of it.
+            transport=httpx.HTTPTransport() if _is_this_machine(url.host) else None,
             headers={"Authorization": f"Bearer {self.key}"} if self.key else {},
             # The server limits how long a request may take.
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         )
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether ``host`` is a loopback address, which no proxy could reach."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @contextmanager

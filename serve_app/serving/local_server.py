@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 import time
-import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import Thread
+from urllib.request import ProxyHandler, build_opener
 
 import psutil
 import ray
@@ -203,8 +203,10 @@ def _require_ray(processes: RayProcesses) -> None:
 
 
 def _is_ready(url: str) -> bool:
+    # The environment's proxy could not reach this machine's own address.
+    opener = build_opener(ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+        with opener.open(f"{url}/readyz", timeout=5) as answer:
             return bool(answer.status == 200)
     except OSError:  # refused, reset, timed out, or 503: urllib's HTTPError is one
         return False

@@ -4,6 +4,7 @@ from typing import BinaryIO
 
 import pytest
 
+from loadtest.server import free_port
 from serve_app.assets import GOLDEN_CLIP
 from serve_app.caller import Caller
 from serve_app.cli.server import Refused, RunningServer
@@ -61,6 +62,25 @@ def test_options_without_effect_are_told() -> None:
     with served(DeafService()) as url:
         heard = RunningServer(url).transcribe(GOLDEN_CLIP, "transcribe", {"beem_size": "1"}, Told())
     assert heard.ignored == "beem_size"
+
+
+def test_a_server_on_this_machine_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with served(DeafService()) as url:
+        for address in (url, url.replace("127.0.0.1", "localhost")):
+            heard = RunningServer(address).transcribe(GOLDEN_CLIP, "transcribe", {}, Told())
+            assert heard.done["text"] == ""
+
+
+def test_a_server_elsewhere_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    with served(DeafService()) as url:
+        monkeypatch.setenv("http_proxy", url)
+        elsewhere = RunningServer("http://server.invalid")
+        heard = elsewhere.transcribe(GOLDEN_CLIP, "transcribe", {}, Told())
+    assert heard.done["text"] == ""
 
 
 def test_no_option_keeps_the_events_from_coming() -> None:
