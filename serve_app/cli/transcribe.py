@@ -116,7 +116,7 @@ def transcribe(
                 heard = server.transcribe(file, task, fields, bar)
             target = _write(_text(heard, form), targets.get(file))
         except NoServer as error:
-            raise click.ClickException(f"{error}. Start one with: whisper-ox serve") from error
+            raise click.ClickException(str(error)) from error
         except (Refused, OSError) as error:
             failed.append(file)
             reason = _fault(error, file) if isinstance(error, OSError) else error
