@@ -25,6 +25,7 @@ from models import resolve
 from serve_app.api.edge.drain import DrainStage, InProgress
 from serve_app.api.example import curl_example
 from serve_app.assets import GOLDEN_CLIP
+from serve_app.cpus import available_cpus
 from serve_app.engine import hardware
 from serve_app.engine.budget import shared_out
 from serve_app.errors import NotReady
@@ -120,7 +121,7 @@ def _shared_out(profile: Profile) -> Profile:
     served = profile.settings.served
     if len(served) == 1:
         return profile
-    cores, memory_bytes = hardware.available_cpus(), hardware.available_memory()
+    cores, memory_bytes = available_cpus(), hardware.available_memory()
     shares = shared_out(served, profile.replicas, cores, memory_bytes)
     for name, share in shares.items():
         print(f"whisper-ox: {name} has {share}", flush=True)

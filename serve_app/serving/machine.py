@@ -17,9 +17,10 @@ from models.failures import Offline
 from models.manifest import Manifest
 from models.reference import parse_name
 from models.store import ModelStore
-from serve_app.engine import cgroup
+from serve_app import cgroup
+from serve_app.cpus import available_cpus
 from serve_app.engine.budget import MEBIBYTE, PROCESS_MIB, SERVER_MIB, shared_out
-from serve_app.engine.hardware import available_cpus, available_memory, pick_device
+from serve_app.engine.hardware import available_memory, pick_device
 from serve_app.errors import NotReady, WhisperOxError
 from serve_app.serving.profile import Profile
 from serve_app.serving.requirements import requirements

@@ -13,7 +13,7 @@ import pytest
 
 from loadtest.server import free_port
 from models import resolve
-from serve_app.engine import cgroup
+from serve_app import cgroup
 from serve_app.serving.machine import Grade, clock, cores, memory, reserved_cores, threads
 from serve_app.serving.profile import load_profile
 from serve_app.settings import ModelSettings
