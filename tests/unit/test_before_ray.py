@@ -112,6 +112,8 @@ def test_a_port_that_is_taken_is_named(environment: dict[str, str]) -> None:
         ("WHISPER_OX_HEAD_SECONDS", "-1"),
         ("WHISPER_OX_HEAD_SECONDS", "nan"),
         ("RAY_SERVE_HAPROXY_METRICS_PORT", "many"),
+        ("RAY_SERVE_HAPROXY_MAXCONN", "many"),
+        ("RAY_SERVE_HAPROXY_MAXCONN", ""),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(
