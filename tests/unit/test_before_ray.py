@@ -1,6 +1,7 @@
 """What is ready before Ray is imported: a proxy, ports and files of its own, and nothing on a
 disk."""
 
+import errno
 import os
 import resource
 import socket
@@ -103,6 +104,18 @@ def test_a_port_that_is_taken_is_named(environment: dict[str, str]) -> None:
             prepared_for_ray(),
         ):
             pass
+
+
+def test_a_tmp_that_cannot_be_written_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mkdir(path: str, mode: int = 0o777) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    told = r"/tmp cannot be written \(Read-only file system\).*--tmpfs /tmp"
+    with pytest.raises(NotReady, match=told), prepared_for_ray():
+        pass
 
 
 @pytest.mark.parametrize(
