@@ -61,6 +61,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 1000:1000
 WORKDIR /tmp
 EXPOSE 8000
+# Without the environment's proxy, which could not reach this address.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=120s \
-    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=5)"]
+    CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8000/readyz', timeout=5)"]
 CMD ["python", "-m", "serve_app", "--host", "0.0.0.0"]

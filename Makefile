@@ -2,17 +2,19 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-MODEL ?= base
-MODELS ?=
-HOST ?= 127.0.0.1
-PORT ?= 8000
-PROFILE ?= dev
-METRICS_PORT ?=
-USERS ?= 8
-CHUNK ?= 15
-MINUTES ?= 2
-URL ?=
 JOBS ?= 2
+
+# Not ?=: some shells export HOST, and a server must not open to the network because of that.
+MODEL = base
+MODELS =
+HOST = 127.0.0.1
+PORT = 8000
+PROFILE = dev
+METRICS_PORT =
+USERS = 8
+CHUNK = 15
+MINUTES = 2
+URL =
 
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input

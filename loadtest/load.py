@@ -21,7 +21,7 @@ import psutil
 import serve_app
 from loadtest.chunks import Chunk
 from loadtest.client import TIMEOUT_SECONDS, transcribe_async
-from serve_app.engine.hardware import available_cpus
+from serve_app.cpus import available_cpus
 from serve_app.errors import WhisperOxError
 
 KEEPALIVE_SECONDS = 2.0

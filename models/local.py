@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.failures import ChecksumMismatch, ModelInvalid, ModelNotFound, Offline
 from models.fetch import fetch
+from models.hub import is_offline
 from models.manifest import MODEL_FILES, Manifest, is_multilingual, record_files, require_files
 from models.reference import ModelReference, parse_reference
 from models.store import ModelStore
@@ -52,19 +53,26 @@ def resolve(
     directory = store.directory(reference.folder)
     if store.has_unrecorded(reference.folder):
         return _adopt(reference, directory)
+    fault = f"{reference.name} is not in {store.root}"
     try:
         if manifest := _sound_manifest(directory):
             return LocalModel.of(manifest, directory)
     except ModelInvalid as broken:
-        if not allow_download:
+        fault = broken.message
+        if not allow_download or is_offline():
             raise
         print(f"{broken.message}; fetching {reference.name} again", file=sys.stderr)
+    if is_offline():
+        raise Offline(
+            f"{fault} and HF_HUB_OFFLINE forbids downloads; run "
+            f"HF_HUB_OFFLINE=0 python -m models fetch {reference.name}, or unbundle it there"
+        )
     if not allow_download:
         raise Offline(
-            f"{reference.name} is not in {store.root} and downloads are not allowed; run "
+            f"{fault} and downloads are not allowed; run "
             f"python -m models fetch {reference.name}, or unbundle it there"
         )
-    with store.locked(reference.folder):
+    with store.locked(reference.folder, because=fault):
         # Another process may have installed it while this one waited for the lock.
         with suppress(ModelInvalid):
             if manifest := _sound_manifest(directory):

@@ -87,17 +87,23 @@ class ModelStore:
         return self.root / ".partial" / folder
 
     @contextmanager
-    def locked(self, folder: str) -> Iterator[None]:
-        """Let one process at a time write a model; raises ``ModelError`` if none can."""
+    def locked(self, folder: str, because: str = "") -> Iterator[None]:
+        """Let one process at a time write a model; raises ``ModelError`` if none can.
+
+        ``because`` says why it is to be written, where nobody asked for that. The error begins with
+        it.
+        """
         with ExitStack() as held:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
                 held.enter_context(file_lock(self.root / ".locks" / f"{folder}.lock"))
             except OSError as error:
-                raise ModelError(
-                    f"cannot write to the models directory {self.root} ({error.strerror}); make "
-                    f"it writable or set {MODELS_DIR_ENV} to another"
-                ) from error
+                reason = f"cannot write to the models directory {self.root} ({error.strerror})"
+                advice = f"make it writable or set {MODELS_DIR_ENV} to another"
+                if because:
+                    reason = f"{because}, and this process {reason}"
+                    advice = f"fetch or unbundle the model there from elsewhere, {advice}"
+                raise ModelError(f"{reason}; {advice}") from error
             yield
 
     def install(self, complete: Path, folder: str, manifest: Manifest) -> Path:

@@ -33,7 +33,7 @@ from loadtest.options import COMPUTE_TYPE, EVALUATED_MODELS, english_options
 from loadtest.server import server_at, transcriber_environment
 from loadtest.tool import run_tool, tool_parser
 from models import resolve
-from serve_app.engine.hardware import available_cpus
+from serve_app.cpus import available_cpus
 
 STARTED = "WHISPER_OX_CEILING_STARTED"
 """An environment variable that tells the program that it has been started again."""

@@ -29,7 +29,7 @@ from loadtest.server import server_at
 from loadtest.speech import corpus_clips
 from loadtest.tool import run_tool, tool_parser
 from loadtest.wer import corpus_errors, normalised_units, word_errors
-from serve_app.engine import hardware
+from serve_app.cpus import available_cpus
 from serve_app.errors import WhisperOxError
 
 RATE_HZ = 16_000
@@ -184,10 +184,10 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             print(levels[-1], flush=True)
     in_time = [o["sessions"] for o in levels if o["seconds_to_partial"]["p95"] <= MOST_LAG_SECONDS]
     return {
-        "cores": hardware.available_cpus(),
+        "cores": available_cpus(),
         "seconds_in_chunks": in_chunks,
         "levels": levels,
-        "sessions_per_core": max(in_time, default=0) / hardware.available_cpus(),
+        "sessions_per_core": max(in_time, default=0) / available_cpus(),
     }
 
 

@@ -1,11 +1,11 @@
 """How much audio an upload may hold, and what decoding it may cost."""
 
 import math
-import os
 from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serve_app.cpus import available_cpus
 from serve_app.errors import AudioTooLarge
 
 Hold = Callable[[int], None]
@@ -71,7 +71,7 @@ class WorkerLimits(BaseModel):
         ge=0,
         le=256,
         description="Uploads that one Ingress replica decodes at the same time. 0: one per CPU "
-        "core, at least 4. Large uploads take at most half of them.",
+        "core that it may use, at least 4. Large uploads take at most half of them.",
     )
     memory_bytes: int = Field(
         default=256 * 2**20,
@@ -93,8 +93,8 @@ class WorkerLimits(BaseModel):
 
     @property
     def n_workers(self) -> int:
-        """``workers``, or as many as fit this machine."""
-        return self.workers or max(_FEWEST_WORKERS, os.cpu_count() or 1)
+        """``workers``, or one for each CPU that this process may use, but not too few."""
+        return self.workers or max(_FEWEST_WORKERS, available_cpus())
 
     def cpu_seconds_for(self, decoded_seconds: float) -> int:
         """Processor time for a file that has given this much sound so far, in whole seconds."""

@@ -47,8 +47,9 @@ class DecodingPool:
     def __init__(self, limits: AudioLimits, bounds: WorkerLimits) -> None:
         self._limits = limits
         self._bounds = bounds
-        self._turns = asyncio.Semaphore(bounds.n_workers)
-        self._turns_of_large = asyncio.Semaphore(max(1, bounds.n_workers // 2))
+        self._n_workers = bounds.n_workers
+        self._turns = asyncio.Semaphore(self._n_workers)
+        self._turns_of_large = asyncio.Semaphore(max(1, self._n_workers // 2))
         self._zygote: Zygote | None = None
         self._ready: list[Worker] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,7 +57,7 @@ class DecodingPool:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Have workers ready inside the block; at its end, end all of them."""
-        for _ in range(self._bounds.n_workers):
+        for _ in range(self._n_workers):
             self._begin(self._add())
         try:
             yield
@@ -156,7 +157,7 @@ class DecodingPool:
 
     async def _replace(self, worker: Worker) -> None:
         await self._end(worker)
-        if len(self._ready) < self._bounds.n_workers:
+        if len(self._ready) < self._n_workers:
             await self._add()
 
     async def _end(self, worker: Worker) -> None:

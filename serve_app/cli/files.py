@@ -1,6 +1,7 @@
 """Which files are transcribed, and where each transcript goes."""
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def audio_files(given: Iterable[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for argument in given:
         named = [Path(argument)]
-        if not named[0].exists() and glob.has_magic(argument):
+        # os.path answers False where pathlib raises, as for a name that is too long.
+        if not os.path.exists(argument) and glob.has_magic(argument):
             named = [Path(name) for name in sorted(glob.glob(argument, recursive=True))]
         files = [file for path in named for file in _files(path)]
         if not files:
@@ -33,10 +35,10 @@ def audio_files(given: Iterable[str]) -> list[Path]:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
+    if not os.path.isdir(path):
         yield path  # if it is not there, or not audio, that is told when its turn comes
         return
-    yield from (file for file in sorted(path.rglob("*")) if file.is_file() and _is_audio(file))
+    yield from (f for f in sorted(path.rglob("*")) if os.path.isfile(f) and _is_audio(f))
 
 
 def _is_audio(file: Path) -> bool:

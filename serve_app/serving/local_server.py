@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 import time
-import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import Thread
+from urllib.request import ProxyHandler, build_opener
 
 import psutil
 import ray
@@ -25,6 +25,7 @@ from models import resolve
 from serve_app.api.edge.drain import DrainStage, InProgress
 from serve_app.api.example import curl_example
 from serve_app.assets import GOLDEN_CLIP
+from serve_app.cpus import available_cpus
 from serve_app.engine import hardware
 from serve_app.engine.budget import shared_out
 from serve_app.errors import NotReady
@@ -120,7 +121,7 @@ def _shared_out(profile: Profile) -> Profile:
     served = profile.settings.served
     if len(served) == 1:
         return profile
-    cores, memory_bytes = hardware.available_cpus(), hardware.available_memory()
+    cores, memory_bytes = available_cpus(), hardware.available_memory()
     shares = shared_out(served, profile.replicas, cores, memory_bytes)
     for name, share in shares.items():
         print(f"whisper-ox: {name} has {share}", flush=True)
@@ -202,8 +203,10 @@ def _require_ray(processes: RayProcesses) -> None:
 
 
 def _is_ready(url: str) -> bool:
+    # The environment's proxy could not reach this machine's own address.
+    opener = build_opener(ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+        with opener.open(f"{url}/readyz", timeout=5) as answer:
             return bool(answer.status == 200)
     except OSError:  # refused, reset, timed out, or 503: urllib's HTTPError is one
         return False

@@ -14,12 +14,14 @@ import serve_app
 from models import ModelError, resolve, verify
 from models.download import require_space
 from models.failures import Offline
+from models.hub import is_offline
 from models.manifest import Manifest
 from models.reference import parse_name
 from models.store import ModelStore
-from serve_app.engine import cgroup
+from serve_app import cgroup
+from serve_app.cpus import available_cpus
 from serve_app.engine.budget import MEBIBYTE, PROCESS_MIB, SERVER_MIB, shared_out
-from serve_app.engine.hardware import available_cpus, available_memory, pick_device
+from serve_app.engine.hardware import available_memory, pick_device
 from serve_app.errors import NotReady, WhisperOxError
 from serve_app.serving.profile import Profile
 from serve_app.serving.requirements import requirements
@@ -154,8 +156,8 @@ def _model(name: str) -> Finding:
         has_manifest = Manifest.read(local.path) is not None
         if has_manifest:
             verify(name)
-    except Offline:
-        return _absent(name)
+    except Offline as error:
+        return Finding("model", Grade.ERROR, f"{error.message}.") if is_offline() else _absent(name)
     except ModelError as error:
         advice = "" if Path(name).is_dir() else f" Run: python -m models fetch --force {name}"
         return Finding("model", Grade.ERROR, f"{error.message}.{advice}")

@@ -94,7 +94,7 @@ class Profile:
         changed = replace(self, config=config)
         try:
             return changed._serving(models) if models else changed
-        except ValueError as error:
+        except (ValueError, ModelError) as error:
             raise InvalidProfile(str(error)) from error
 
     def with_cores(self, cores: Mapping[str, int]) -> "Profile":

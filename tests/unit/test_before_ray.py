@@ -1,6 +1,7 @@
 """What is ready before Ray is imported: a proxy, ports and files of its own, and nothing on a
 disk."""
 
+import errno
 import os
 import resource
 import socket
@@ -105,6 +106,18 @@ def test_a_port_that_is_taken_is_named(environment: dict[str, str]) -> None:
             pass
 
 
+def test_a_tmp_that_cannot_be_written_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mkdir(path: str, mode: int = 0o777) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    told = r"/tmp cannot be written \(Read-only file system\).*--tmpfs /tmp"
+    with pytest.raises(NotReady, match=told), prepared_for_ray():
+        pass
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -112,6 +125,8 @@ def test_a_port_that_is_taken_is_named(environment: dict[str, str]) -> None:
         ("WHISPER_OX_HEAD_SECONDS", "-1"),
         ("WHISPER_OX_HEAD_SECONDS", "nan"),
         ("RAY_SERVE_HAPROXY_METRICS_PORT", "many"),
+        ("RAY_SERVE_HAPROXY_MAXCONN", "many"),
+        ("RAY_SERVE_HAPROXY_MAXCONN", ""),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(

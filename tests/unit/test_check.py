@@ -13,7 +13,7 @@ import pytest
 
 from loadtest.server import free_port
 from models import resolve
-from serve_app.engine import cgroup
+from serve_app import cgroup
 from serve_app.serving.machine import Grade, clock, cores, memory, reserved_cores, threads
 from serve_app.serving.profile import load_profile
 from serve_app.settings import ModelSettings
@@ -164,3 +164,21 @@ def test_the_limits_of_a_container_are_read(tmp_path: Path) -> None:
     (old / "memory").mkdir(parents=True)
     (old / "memory" / "memory.limit_in_bytes").write_text("2000000\n")
     assert cgroup.memory_bytes(old) == 2_000_000
+
+
+@pytest.mark.parametrize(("is_offline", "grade"), [(False, "warning"), (True, "error")])
+def test_an_absent_model_that_may_not_be_downloaded_is_an_error(
+    is_offline: bool, grade: str, tmp_path: Path
+) -> None:
+    environment = {"WHISPER_OX_MODELS_DIR": str(tmp_path), "HF_HUB_OFFLINE": str(int(is_offline))}
+    done = subprocess.run(
+        [*COMMAND, "--model", "tiny.en", "--port", str(free_port())],
+        env=os.environ | environment,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+    )
+    [line] = [line for line in done.stdout.splitlines() if " model: " in f" {line}"]
+    assert line.startswith(grade)
+    assert ("HF_HUB_OFFLINE" in line) is is_offline

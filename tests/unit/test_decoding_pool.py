@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
+from serve_app import cgroup
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits, WorkerLimits
 from serve_app.audio.pool import LARGE_BYTES
@@ -252,6 +253,16 @@ def test_workers_end_with_the_process_that_they_work_for() -> None:
     pids = [int(pid) for pid in run.stdout.split()]
     assert len(pids) >= 3, run.stderr
     eventually(lambda: not any(map(psutil.pid_exists, pids)))
+
+
+@pytest.mark.parametrize(("quota", "n_workers"), [(6.0, 6), (1.0, 4), (None, 64)])
+def test_there_is_a_worker_for_each_cpu_that_the_container_may_use(
+    quota: float | None, n_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {*range(64)})
+    monkeypatch.setattr(cgroup, "cpu_quota", lambda root: quota)
+    assert WorkerLimits().n_workers == n_workers
 
 
 def test_a_pool_that_ends_leaves_no_process_and_no_descriptor() -> None:

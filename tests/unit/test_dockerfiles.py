@@ -1,11 +1,19 @@
 """The Dockerfiles are pinned, complete and alike. `make lint` runs hadolint on them as well."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp
 
+from loadtest.server import free_port
 from supply_chain.image import PYTHON, ROOT
+from tests.unit.served import listening
 
 DOCKERFILES = [ROOT / "Dockerfile", ROOT / "Dockerfile.gpu"]
 OF_THE_GPU = re.compile(r"LD_LIBRARY_PATH=|NVIDIA_|^#|^CMD")
@@ -39,6 +47,26 @@ def test_what_it_copies_is_there_and_not_kept_from_docker(dockerfile: Path) -> N
     sources = {source for line in copied for source in line.split()[:-1]}
     assert {"serve_app", "models", "configs", "pyproject.toml"} <= sources
     assert [s for s in sources if not (ROOT / s).exists() or f"!{s}" not in kept] == []
+
+
+@each
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_its_health_check_asks_the_server_without_a_proxy(
+    dockerfile: Path, status: int, code: int
+) -> None:
+    [command] = re.findall(r"^HEALTHCHECK .*\n +CMD (.*)$", dockerfile.read_text(), re.MULTILINE)
+    app: ASGIApp = PlainTextResponse("", status)
+    with listening(app) as url:
+        _, *arguments = json.loads(command.replace("http://127.0.0.1:8000", url))
+        proxy = {"http_proxy": f"http://127.0.0.1:{free_port()}", "no_proxy": ""}
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env=os.environ | proxy,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == code
 
 
 def test_the_gpu_image_is_the_cpu_image_with_cuda_libraries() -> None:

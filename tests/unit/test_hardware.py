@@ -6,8 +6,8 @@ from pathlib import Path
 import ctranslate2
 import pytest
 
+from serve_app.cpus import available_cpus
 from serve_app.engine.hardware import (
-    available_cpus,
     available_memory,
     bind_to_numa_node,
     numa_nodes,

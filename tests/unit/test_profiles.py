@@ -211,6 +211,12 @@ def test_models_of_the_command_line_are_deployed_as_the_profiles_first_one_is() 
         dev.changed(models=["base", "base"])
 
 
+@pytest.mark.parametrize("models", [["larg-v3"], ["base", "larg-v3"]])
+def test_a_misspelt_model_of_the_command_line_is_named(models: list[str]) -> None:
+    with pytest.raises(InvalidProfile, match="no model is called 'larg-v3'; known names"):
+        load_profile("dev").changed(models=models)
+
+
 def test_the_profile_of_the_page_on_several_models_loads(tmp_path: Path) -> None:
     [text] = re.findall(r"```yaml\n(proxy_location.*?)```", SEVERAL_MODELS.read_text(), re.DOTALL)
     path = tmp_path / "two.yaml"

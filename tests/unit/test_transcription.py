@@ -14,9 +14,9 @@ import pytest
 from serve_app import metrics
 from serve_app.audio.clip import AudioClip
 from serve_app.caller import Live
+from serve_app.cpus import available_cpus
 from serve_app.engine.device import Backend
 from serve_app.engine.engine import Engine
-from serve_app.engine.hardware import available_cpus
 from serve_app.engine.queue import BatchLimits, Hearing, Stage
 from serve_app.engine.recovery import BEFORE_SECONDS, MOST_ROUNDS
 from serve_app.engine.scheduler import RequestClosed
