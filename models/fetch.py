@@ -29,11 +29,8 @@ def fetch(reference: ModelReference, store: ModelStore, *, quiet: bool = False) 
     """Install ``reference`` from the first source that has it; return its directory.
 
     The caller holds the store's lock on ``reference.folder``. Partial files stay for the next run.
-    Raises ``Offline`` if downloads are forbidden, ``DiskFull`` at once, and a ``ModelError`` that
-    lists every source if all of them fail.
+    Raises ``DiskFull`` at once, and a ``ModelError`` that lists every source if all of them fail.
     """
-    if hub.is_offline():
-        raise Offline(f"{reference.name} is not fetched, because HF_HUB_OFFLINE forbids downloads")
     failures: list[tuple[Source, ModelError]] = []
     for source in reference.sources:
         try:

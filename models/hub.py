@@ -1,8 +1,8 @@
 """Model files from Hugging Face.
 
-``huggingface_hub`` says where the hub is, with which token to ask and whether anything may be
-downloaded (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE). The transfer is our own, so that a pinned hash
-is checked before a file gets its name, and a cut connection or a full disk has one clear error.
+``huggingface_hub`` says where the hub is, with which token to ask and whether it may be asked
+(HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE). The transfer is our own, so that a pinned hash is checked
+before a file gets its name, and a cut connection or a full disk has one clear error.
 """
 
 import json
@@ -22,14 +22,6 @@ from models.manifest import MODEL_FILES, require_files
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PRIVATE = "; no such repository, or a private or gated one: check the id, set HF_TOKEN"
 _ADVICE = {401: _PRIVATE, 403: _PRIVATE, 404: "; check the repository's id and revision"}
-
-
-def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE is set: then no model is downloaded, wherever it is."""
-    # Imported here because it takes half a second, which an installed model need not pay.
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
 
 
 def pinned(source: HuggingFaceSource) -> HuggingFaceSource:
@@ -92,9 +84,12 @@ class _Hub:
 
     @classmethod
     def from_environment(cls) -> "_Hub":
-        """As huggingface_hub is configured."""
+        """As huggingface_hub is configured; raises ``Offline`` if it must stay offline."""
+        # Imported here because it takes half a second, which an installed model need not pay.
         from huggingface_hub import constants, get_token
 
+        if constants.HF_HUB_OFFLINE:
+            raise Offline("HF_HUB_OFFLINE is set, so Hugging Face is not asked")
         token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
         return cls(constants.ENDPOINT, f"Bearer {token}" if token else None)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from models.failures import ChecksumMismatch, ModelInvalid, ModelNotFound, Offline
 from models.fetch import fetch
-from models.hub import is_offline
 from models.manifest import MODEL_FILES, Manifest, is_multilingual, record_files, require_files
 from models.reference import ModelReference, parse_reference
 from models.store import ModelStore
@@ -59,14 +58,9 @@ def resolve(
             return LocalModel.of(manifest, directory)
     except ModelInvalid as broken:
         fault = broken.message
-        if not allow_download or is_offline():
+        if not allow_download:
             raise
         print(f"{broken.message}; fetching {reference.name} again", file=sys.stderr)
-    if is_offline():
-        raise Offline(
-            f"{fault} and HF_HUB_OFFLINE forbids downloads; run "
-            f"HF_HUB_OFFLINE=0 python -m models fetch {reference.name}, or unbundle it there"
-        )
     if not allow_download:
         raise Offline(
             f"{fault} and downloads are not allowed; run "

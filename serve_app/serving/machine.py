@@ -14,7 +14,6 @@ import serve_app
 from models import ModelError, resolve, verify
 from models.download import require_space
 from models.failures import Offline
-from models.hub import is_offline
 from models.manifest import Manifest
 from models.reference import parse_name
 from models.store import ModelStore
@@ -156,8 +155,8 @@ def _model(name: str) -> Finding:
         has_manifest = Manifest.read(local.path) is not None
         if has_manifest:
             verify(name)
-    except Offline as error:
-        return Finding("model", Grade.ERROR, f"{error.message}.") if is_offline() else _absent(name)
+    except Offline:
+        return _absent(name)
     except ModelError as error:
         advice = "" if Path(name).is_dir() else f" Run: python -m models fetch --force {name}"
         return Finding("model", Grade.ERROR, f"{error.message}.{advice}")

