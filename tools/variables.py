@@ -250,7 +250,7 @@ HUGGING_FACES = (
     Variable("HF_ENDPOINT", "Another Hugging Face hub, such as a mirror of your own."),
     Variable(
         "HF_HUB_OFFLINE",
-        "`1`: never ask Hugging Face. Only models that are on this machine, and those whose files come "
-        "from the package registry (`base` and `tiny.en`), are served.",
+        "`1`: never ask Hugging Face. Only models that are on this machine, and those whose files "
+        "come from the package registry (`base` and `tiny.en`), are served.",
     ),
 )
