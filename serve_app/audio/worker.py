@@ -94,26 +94,34 @@ def _limit(kind: int, most: int) -> None:
 
 
 class _Progress:
-    """Tells the pool how much sound has come out, which also grants processor time."""
+    """Tells the pool how much sound has come out, which also grants processor time.
+
+    Sound that comes again, in another pass over the file, grants no more.
+    """
 
     def __init__(self, channel: socket.socket, bounds: WorkerLimits) -> None:
         self._channel = channel
         self._bounds = bounds
-        self._n_bytes = self._n_reported = 0
+        self._n_bytes = self._most_bytes = self._n_unreported = 0
         self._grant()
 
     def count(self, n_bytes: int) -> None:
         self._n_bytes += n_bytes
-        if self._n_bytes - self._n_reported >= _BYTES_BETWEEN_REPORTS:
-            self._n_reported = self._n_bytes
+        self._n_unreported += n_bytes
+        if self._n_unreported >= _BYTES_BETWEEN_REPORTS:
+            self._n_unreported = 0
             self._grant()
             self.tell(n_bytes=self._n_bytes)
+
+    def forget(self, n_bytes: int) -> None:
+        self._n_bytes -= n_bytes
 
     def tell(self, **message: object) -> None:
         self._channel.send(json.dumps(message).encode())
 
     def _grant(self) -> None:
-        granted = self._bounds.cpu_seconds_for(self._n_bytes / _BYTES_PER_SECOND)
+        self._most_bytes = max(self._most_bytes, self._n_bytes)
+        granted = self._bounds.cpu_seconds_for(self._most_bytes / _BYTES_PER_SECOND)
         most = resource.getrlimit(resource.RLIMIT_CPU)[1]
         resource.setrlimit(resource.RLIMIT_CPU, (min(granted, most), most))
 
@@ -132,6 +140,7 @@ class _Output:
         self._progress.count(n_bytes)
 
     def restart(self) -> None:
+        self._progress.forget(os.fstat(self._descriptor).st_size)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         os.ftruncate(self._descriptor, 0)
 
