@@ -16,7 +16,7 @@ import socket
 import struct
 from typing import NoReturn
 
-from serve_app.audio.clip import SAMPLE_RATE_HZ
+from serve_app.audio.clip import BYTES_PER_SECOND
 from serve_app.audio.decode import decode, decode_audio
 from serve_app.audio.limits import AudioLimits, WorkerLimits
 from serve_app.audio.plan import inspect
@@ -29,7 +29,6 @@ OUT_OF_MEMORY = 9
 """Exit status of a worker whose allocations failed at its limit."""
 
 _PR_SET_PDEATHSIG = 1
-_BYTES_PER_SECOND = 2 * SAMPLE_RATE_HZ
 _SPARE_SECONDS = 60
 _BYTES_BETWEEN_REPORTS = 2**20
 
@@ -81,7 +80,7 @@ def confine(limits: AudioLimits, bounds: WorkerLimits) -> None:
         mapped = int(statm.read().split()[0]) * resource.getpagesize()
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NPROC, 0)  # root is exempt
-    _limit(resource.RLIMIT_FSIZE, round((limits.max_seconds + _SPARE_SECONDS) * _BYTES_PER_SECOND))
+    _limit(resource.RLIMIT_FSIZE, round((limits.max_seconds + _SPARE_SECONDS) * BYTES_PER_SECOND))
     _limit(resource.RLIMIT_AS, mapped + bounds.memory_bytes)
     _limit(resource.RLIMIT_CPU, bounds.cpu_seconds_for(limits.max_seconds))
     _limit(resource.RLIMIT_NOFILE, 0)  # what is open stays open
@@ -121,7 +120,7 @@ class _Progress:
 
     def _grant(self) -> None:
         self._most_bytes = max(self._most_bytes, self._n_bytes)
-        granted = self._bounds.cpu_seconds_for(self._most_bytes / _BYTES_PER_SECOND)
+        granted = self._bounds.cpu_seconds_for(self._most_bytes / BYTES_PER_SECOND)
         most = resource.getrlimit(resource.RLIMIT_CPU)[1]
         resource.setrlimit(resource.RLIMIT_CPU, (min(granted, most), most))
 
