@@ -21,6 +21,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from serve_app import __version__
 from serve_app.errors import InvalidRequest, InvalidSetting, NotReady, WhisperOxError
+from serve_app.fresh import Fresh
 from serve_app.options.language import LANGUAGES
 from serve_app.settings import ApiKey
 
@@ -61,7 +62,9 @@ class Server:
 
     async def info(self) -> Data:
         """What is served, as a Wyoming ``info`` event says it."""
-        async with httpx.AsyncClient(headers=dict(self.headers), trust_env=False) as client:
+        # There is no TLS, and loading the certificates for it would take tens of milliseconds.
+        open_client = httpx.AsyncClient(headers=dict(self.headers), trust_env=False, verify=False)
+        async with open_client as client:
             ready = (await client.get(f"{self.url}/readyz")).raise_for_status().json()
         about = {
             "attribution": {"name": "OpenAI", "url": "https://github.com/openai/whisper"},
@@ -103,9 +106,14 @@ class _Client:
     """One connection."""
 
     def __init__(
-        self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        server: Server,
+        info: Fresh[Data],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._server = server
+        self._info = info
         self._reader = reader
         self._writer = writer
         self._wishes: Data = {}
@@ -116,7 +124,7 @@ class _Client:
             while (event := await self._read()) is not None:
                 kind, data, _ = event
                 if kind == "describe":
-                    await self._write("info", await self._server.info())
+                    await self._write("info", await self._info.get())
                 elif kind == "transcribe":
                     self._wishes = data
                 elif kind == "audio-start":
@@ -201,7 +209,7 @@ class _Client:
             data.update(json.loads(more or b"{}"))
             payload = await self._read_bytes(head, "payload_length", MOST_PAYLOAD_BYTES)
             return str(head["type"]), data, payload
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
             raise InvalidRequest("This is not an event of the Wyoming protocol.") from None
 
     async def _read_bytes(self, head: Data, name: str, most: int) -> bytes:
@@ -219,9 +227,10 @@ class _Client:
 
 async def serve_wyoming(server: Server, host: str, port: int) -> None:
     """Listen until cancelled."""
+    info = Fresh(server.info)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _Client(server, reader, writer).serve()
+        await _Client(server, info, reader, writer).serve()
 
     async with await asyncio.start_server(answer, host, port, limit=MOST_DATA_BYTES) as listening:
         await listening.serve_forever()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,14 +14,14 @@ from serve_app.api.edge.quotas import Quotas
 from serve_app.api.edge.state import RequestState
 from serve_app.api.model_table import ModelTable, ServedModel
 from serve_app.api.openapi import header, parameter
-from serve_app.audio.clip import AudioClip
+from serve_app.audio.clip import BYTES_PER_SECOND, AudioClip
 from serve_app.audio.decode import plain_clip
 from serve_app.audio.plan import check_start
 from serve_app.audio.pool import LARGE_BYTES, DecodingPool
 from serve_app.caller import Caller, Priority
 from serve_app.engine.tasks import Tasks
 from serve_app.engine.work import check_windows, least_work_seconds
-from serve_app.errors import InvalidRequest, Overloaded
+from serve_app.errors import InvalidRequest, Overloaded, QuotaExceeded, WhisperOxError
 from serve_app.live.sessions import Sessions
 from serve_app.logs import fields
 from serve_app.metrics import AUDIO_DECODE_SECONDS, Sink
@@ -234,16 +235,29 @@ class Call:
                 clip = plain_clip(audio, limits)
             else:
                 clip = await asyncio.to_thread(plain_clip, audio, limits)
-            clips = (
-                [clip]
-                if clip is not None
-                else await self._context.decoding.decode(audio, self._state.hold, apart=apart)
-            )
+            clips = [clip] if clip is not None else await self._unpack(audio, apart=apart)
             span.note({AUDIO_SECONDS: round(clips[0].received_seconds, 3)})
         self.headers[SECONDS_HEADER] = f"{clips[0].received_seconds:.3f}"
         if (track := clips[0].track) is not None:
             self.headers[TRACK_HEADER] = track
         return clips
+
+    async def _unpack(self, audio: bytearray, *, apart: bool) -> list[AudioClip]:
+        """Decode in another process. What came out before an error is charged all the same."""
+        n_bytes = 0
+
+        def hold(n_more_bytes: int) -> None:
+            nonlocal n_bytes
+            self._state.hold(n_more_bytes)
+            n_bytes += n_more_bytes
+
+        try:
+            return await self._context.decoding.decode(audio, hold, apart=apart)
+        except WhisperOxError as error:
+            if not isinstance(error, Overloaded):
+                with suppress(QuotaExceeded):  # which would hide what is wrong with the file
+                    self._context.quotas.charge(self._state.key, n_bytes / BYTES_PER_SECOND)
+            raise
 
     def _name_ignored(self, ignored: tuple[str, ...]) -> None:
         if ignored:

@@ -8,6 +8,9 @@ import numpy.typing as npt
 SAMPLE_RATE_HZ = 16_000
 """Whisper's input rate (Radford et al. 2022, section 2.2)."""
 
+BYTES_PER_SECOND = 2 * SAMPLE_RATE_HZ
+"""Of int16 samples."""
+
 INT16_SCALE = 32_768.0
 """int16 full scale: float sample = int16 sample / 32768."""
 

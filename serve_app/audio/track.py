@@ -29,6 +29,10 @@ _LONGEST_PAUSE_SECONDS = 3_600.0
 _LARGEST_SETBACK_SECONDS = 0.5
 """A clock that jumps by more, forth or back, is that of another recording, joined to the first."""
 
+_PAUSE_PER_SOUND = 10
+"""Seconds of pauses that each second of sound allows, beyond the first hour of them. Otherwise a
+file of a thousand bytes could take the memory of hours."""
+
 
 class Pass:
     """What one pass finds.
@@ -63,6 +67,7 @@ class Pass:
         self._n_stretch_frames = 0
         self._earlier_seconds = 0.0
         self._origin_seconds = 0.0
+        self._pauses_seconds = 0.0
 
     @property
     def seconds(self) -> float:
@@ -130,12 +135,15 @@ class Pass:
     def _keep_time(self, stamp_seconds: float) -> None:
         """Fill the pause, if there is one, before a frame that is stamped with this time."""
         pause = stamp_seconds - self._origin_seconds - self.seconds
-        if pause > _LONGEST_PAUSE_SECONDS or pause < -_LARGEST_SETBACK_SECONDS:
+        sound_seconds = self.seconds - self._pauses_seconds
+        left = _LONGEST_PAUSE_SECONDS + _PAUSE_PER_SOUND * sound_seconds - self._pauses_seconds
+        if pause > min(left, _LONGEST_PAUSE_SECONDS) or pause < -_LARGEST_SETBACK_SECONDS:
             self._origin_seconds += pause
         elif pause >= _SHORTEST_PAUSE_SECONDS:
             self._limits.check_seconds(self.seconds + pause, self._lines.n_used)
             self._finish_stretch()
             self._earlier_seconds += pause
+            self._pauses_seconds += pause
             self._lines.write_silence(pause)
 
     def _add(self, frame: "av.AudioFrame") -> None:

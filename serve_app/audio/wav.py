@@ -35,6 +35,9 @@ COMPRESSED_TAGS = frozenset(
 FFmpeg, which would then decode noise."""
 
 _MAX_CHUNKS = 1_000
+_MAX_FORMAT_BYTES = 18 + 0xFFFF
+"""A WAVEFORMATEX with the largest ``cbSize``. The chunk is copied several times."""
+
 _SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 """The rest of a sub-format after its number. Headers of ambisonic sound have another, for the same
 samples."""
@@ -114,6 +117,11 @@ def read_wav(view: memoryview, *, is_whole: bool = True) -> Wave | None:
         chunk_id = bytes(view[position : position + 4])
         size = int.from_bytes(view[position + 4 : position + 8], "little")
         start = position + 8
+        if chunk_id == b"fmt " and size > _MAX_FORMAT_BYTES:
+            raise InvalidAudio(
+                f"The WAV file's 'fmt ' chunk claims {size} bytes; it has at most "
+                f"{_MAX_FORMAT_BYTES}."
+            )
         if chunk_id == b"data":
             if wave_format is None:
                 raise InvalidAudio("The WAV file has samples but no 'fmt ' chunk before them.")

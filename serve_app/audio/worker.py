@@ -16,7 +16,7 @@ import socket
 import struct
 from typing import NoReturn
 
-from serve_app.audio.clip import SAMPLE_RATE_HZ
+from serve_app.audio.clip import BYTES_PER_SECOND
 from serve_app.audio.decode import decode, decode_audio
 from serve_app.audio.limits import AudioLimits, WorkerLimits
 from serve_app.audio.plan import inspect
@@ -29,7 +29,6 @@ OUT_OF_MEMORY = 9
 """Exit status of a worker whose allocations failed at its limit."""
 
 _PR_SET_PDEATHSIG = 1
-_BYTES_PER_SECOND = 2 * SAMPLE_RATE_HZ
 _SPARE_SECONDS = 60
 _BYTES_BETWEEN_REPORTS = 2**20
 
@@ -81,7 +80,7 @@ def confine(limits: AudioLimits, bounds: WorkerLimits) -> None:
         mapped = int(statm.read().split()[0]) * resource.getpagesize()
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NPROC, 0)  # root is exempt
-    _limit(resource.RLIMIT_FSIZE, round((limits.max_seconds + _SPARE_SECONDS) * _BYTES_PER_SECOND))
+    _limit(resource.RLIMIT_FSIZE, round((limits.max_seconds + _SPARE_SECONDS) * BYTES_PER_SECOND))
     _limit(resource.RLIMIT_AS, mapped + bounds.memory_bytes)
     _limit(resource.RLIMIT_CPU, bounds.cpu_seconds_for(limits.max_seconds))
     _limit(resource.RLIMIT_NOFILE, 0)  # what is open stays open
@@ -94,26 +93,34 @@ def _limit(kind: int, most: int) -> None:
 
 
 class _Progress:
-    """Tells the pool how much sound has come out, which also grants processor time."""
+    """Tells the pool how much sound has come out, which also grants processor time.
+
+    Sound that comes again, in another pass over the file, grants no more.
+    """
 
     def __init__(self, channel: socket.socket, bounds: WorkerLimits) -> None:
         self._channel = channel
         self._bounds = bounds
-        self._n_bytes = self._n_reported = 0
+        self._n_bytes = self._most_bytes = self._n_unreported = 0
         self._grant()
 
     def count(self, n_bytes: int) -> None:
         self._n_bytes += n_bytes
-        if self._n_bytes - self._n_reported >= _BYTES_BETWEEN_REPORTS:
-            self._n_reported = self._n_bytes
+        self._n_unreported += n_bytes
+        if self._n_unreported >= _BYTES_BETWEEN_REPORTS:
+            self._n_unreported = 0
             self._grant()
             self.tell(n_bytes=self._n_bytes)
+
+    def forget(self, n_bytes: int) -> None:
+        self._n_bytes -= n_bytes
 
     def tell(self, **message: object) -> None:
         self._channel.send(json.dumps(message).encode())
 
     def _grant(self) -> None:
-        granted = self._bounds.cpu_seconds_for(self._n_bytes / _BYTES_PER_SECOND)
+        self._most_bytes = max(self._most_bytes, self._n_bytes)
+        granted = self._bounds.cpu_seconds_for(self._most_bytes / BYTES_PER_SECOND)
         most = resource.getrlimit(resource.RLIMIT_CPU)[1]
         resource.setrlimit(resource.RLIMIT_CPU, (min(granted, most), most))
 
@@ -132,6 +139,7 @@ class _Output:
         self._progress.count(n_bytes)
 
     def restart(self) -> None:
+        self._progress.forget(os.fstat(self._descriptor).st_size)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         os.ftruncate(self._descriptor, 0)
 

@@ -5,10 +5,10 @@ Codes and names are those of the tokenizer that OpenAI published with Whisper
 """
 
 import difflib
+import re
 from dataclasses import dataclass
 
 import langcodes
-from langcodes.tag_parser import LanguageTagError
 from typing_extensions import override
 
 from serve_app.options.kinds import Kind
@@ -52,6 +52,9 @@ _DETECTED = frozenset(
 LONGEST_NAME = 60
 """In characters. No name of a language is longer."""
 
+_TAG = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{1,8})*(?:\.|$)")
+"""BCP 47, or a POSIX locale. The group is the code of the language."""
+
 _BY_NAME = {
     **{name: code for code, name in LANGUAGES.items()},
     **_OTHER_CODES,
@@ -87,14 +90,13 @@ def _known_language(name: str) -> langcodes.Language | None:
     """The language that ISO 639 or the Unicode CLDR knows by a code or a name in any language."""
     if len(name) > LONGEST_NAME:
         return None
+    # langcodes keeps every tag that it has seen, so it sees only the part that names the language.
+    tag = _TAG.match(name)
     try:
-        return langcodes.get(langcodes.standardize_tag(name.partition(".")[0], macro=True))
-    except LanguageTagError:
-        pass
-    try:
-        return langcodes.get(langcodes.standardize_tag(langcodes.find(name), macro=True))
+        found = tag[1] if tag else langcodes.find(name)
     except LookupError:
         return None
+    return langcodes.get(langcodes.standardize_tag(found, macro=True))
 
 
 @dataclass(frozen=True)

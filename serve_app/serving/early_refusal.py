@@ -16,9 +16,7 @@ from serve_app.caller import FIRST_MINUTE_SECONDS, Priority
 from serve_app.engine.admission import LEAST_RETRY_SECONDS, Load, Refusal
 from serve_app.engine.request import WINDOW_SECONDS, Demand
 from serve_app.errors import Overloaded
-
-FRESH_SECONDS = 1.0
-"""How old the replicas' loads may be, in seconds."""
+from serve_app.fresh import FRESH_SECONDS
 
 SPREAD_SECONDS = 60.0
 """Most seconds by which a caller's return is delayed for others, many of whom never come back."""

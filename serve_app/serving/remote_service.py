@@ -22,7 +22,6 @@ docs/failures.md tells the same from the client's side; Serve restarts dead proc
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -40,10 +39,11 @@ from serve_app.engine.admission import Load
 from serve_app.engine.scheduler import RequestClosed
 from serve_app.engine.work import least_demand, least_work_seconds
 from serve_app.errors import NotReady, Overloaded, WhisperOxError
+from serve_app.fresh import Fresh
 from serve_app.options import ModelFacts, TranscribeOptions, VadParameters
 from serve_app.service import LiveLoad
 from serve_app.serving import ray_internals
-from serve_app.serving.early_refusal import FRESH_SECONDS, EarlyRefusal
+from serve_app.serving.early_refusal import EarlyRefusal
 from serve_app.serving.proxy_errors import QUEUE_FULL
 from serve_app.tracing.span import NO_TRACER, Tracer
 from serve_app.transcript import Segment, Stretch, Tell, Transcript
@@ -77,8 +77,8 @@ class RemoteService:
         self._tracer = tracer
         self._early_refusal = EarlyRefusal(self._loads)
         self._is_known_to_live = False
-        self._live_load, self._live_load_as_of = LiveLoad(), -math.inf
-        self._asking_live_load = asyncio.Lock()
+        self._live_load = Fresh(self._ask_live_load)
+        self._facts = Fresh(self._ask_facts)
 
     async def admit(self, caller: Caller, body_bytes: int | None) -> None:
         """See :class:`serve_app.service.SpeechService`.
@@ -97,10 +97,7 @@ class RemoteService:
         caller: Caller,
         tell: Tell | None = None,
     ) -> Transcript:
-        """One transcription, tried once more if the model process dies under it.
-
-        A long one is left to the client.
-        """
+        """One transcription. If the model process dies under it, a short one is tried once more."""
         telling = tell and _Telling(tell)
         key = caller.key or metrics.NO_KEY
         seconds = clip.received_seconds if caller.live is None else caller.live.new_seconds
@@ -109,6 +106,7 @@ class RemoteService:
             return await self._call(clip, options, caller, telling)
         except RayActorError as error:
             self._is_known_to_live = False
+            self._facts.forget()
             if least_work_seconds(options, clip.seconds) > RETRIED_SECONDS:
                 raise NotReady(
                     "The model process died under this request. Requests of more than "
@@ -142,17 +140,19 @@ class RemoteService:
 
     async def live_load(self) -> LiveLoad:
         """See :class:`serve_app.service.SpeechService`. It asks the replicas once a second."""
-        async with self._asking_live_load:
-            if time.monotonic() - self._live_load_as_of > FRESH_SECONDS:
-                loads = await self._loads()
-                known = [one.live_capacity for one in loads if one.live_capacity is not None]
-                capacity = sum(known) if known and len(known) == len(loads) else math.inf
-                sessions = frozenset().union(*(one.live_sessions for one in loads))
-                self._live_load = LiveLoad(sessions, capacity)
-                self._live_load_as_of = time.monotonic()
-        return self._live_load
+        return await self._live_load.get()
 
     async def model(self) -> ModelFacts:
+        """See :class:`serve_app.service.SpeechService`. It asks a replica once a second."""
+        return await self._facts.get()
+
+    async def _ask_live_load(self) -> LiveLoad:
+        loads = await self._loads()
+        known = [one.live_capacity for one in loads if one.live_capacity is not None]
+        capacity = sum(known) if known and len(known) == len(loads) else math.inf
+        return LiveLoad(frozenset().union(*(one.live_sessions for one in loads)), capacity)
+
+    async def _ask_facts(self) -> ModelFacts:
         """Facts from a live replica. Raises ``NotReady`` with the reason if there is none."""
         try:
             call = self._transcriber.describe.remote()

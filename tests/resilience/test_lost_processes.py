@@ -84,6 +84,7 @@ def test_every_request_is_answered_when_the_process_of_one_model_dies(
     running = [threads.submit(post, url, speech) for _ in range(4)]
     retried = n_retried(server)
     kill_at_work(server, running[0])
+    eventually(lambda: not is_ready(server))  # what it says may be a second old
     assert_not_ready(httpx.get(f"{server.url}/readyz", timeout=10))
     assert httpx.get(f"{server.url}/health").status_code == 200
     assert words_of(post(url, hello, {"model": "base"})) == "hello world"

@@ -62,6 +62,18 @@ def test_a_jump_of_hours_is_another_recording_and_not_a_pause(jump_seconds: floa
     assert clip.received_seconds == pytest.approx(2 * SECONDS, abs=0.1)
 
 
+def test_pauses_of_an_hour_need_sound_between_them() -> None:
+    hourly = [(3_500.0 * hour, SOUND) for hour in range(4)]
+    clip = decode(timed("webm", "libopus", hourly))
+    assert clip.received_seconds == pytest.approx(3_500 + 3 * SECONDS, abs=0.1)
+
+
+def test_many_pauses_with_much_sound_between_them_are_kept() -> None:
+    minute = np.tile(SOUND, 40)
+    clip = decode(timed("webm", "libopus", [(0.0, minute), (3_500.0, minute), (4_500.0, SOUND)]))
+    assert clip.received_seconds == pytest.approx(4_500 + SECONDS, abs=0.1)
+
+
 def test_pauses_count_towards_the_limit() -> None:
     payload = timed("webm", "libopus", [(0.0, SOUND), (100.0, SOUND)])
     with pytest.raises(AudioTooLarge):

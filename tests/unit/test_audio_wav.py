@@ -129,6 +129,16 @@ def test_header_that_cannot_be_true_is_invalid(header: tuple[bytes, bytes]) -> N
     assert refusal(riff(header, DATA)) == ("invalid_audio", 400)
 
 
+def test_a_header_that_fills_the_file_is_refused() -> None:
+    name, format_ = fmt()
+    longest = 18 + 65_535
+    assert len(read(riff((name, format_.ljust(longest, b"\0")), DATA)).format.chunk) == longest
+    longer = riff((name, format_.ljust(longest + 1, b"\0")), DATA)
+    for came in (longer, longer[:99]):
+        with pytest.raises(InvalidAudio, match="'fmt ' chunk claims 65554 bytes"):
+            read_wav(memoryview(came), is_whole=came is longer)
+
+
 @pytest.mark.parametrize(
     "header",
     [fmt(block_align=align) for align in (0, 1, 16, 4)] + [fmt(bits=0, block_align=2)],

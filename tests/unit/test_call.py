@@ -17,7 +17,7 @@ from serve_app.audio.clip import AudioClip
 from serve_app.caller import Caller, Priority
 from serve_app.errors import Overloaded
 from serve_app.options import OptionLimits, TranscribeOptions
-from serve_app.settings import ApiKey, AppSettings, HttpSettings
+from serve_app.settings import ApiKey, AppSettings, HttpSettings, QuotaSettings
 from serve_app.transcript import Segment, Tell, Transcript
 from tests.unit.asgi import asked, http_scope
 from tests.unit.audio_files import SECONDS, compressed, sweep, written
@@ -88,6 +88,19 @@ def test_more_windows_than_allowed_are_refused_before_the_service_has_any_work()
     assert error["field"] == "generate_kwargs.clip_timestamps"
     assert "this server takes 2" in error["message"]
     assert not service.callers
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files in memory")
+def test_a_file_that_breaks_off_is_charged_for_what_could_be_decoded() -> None:
+    settings = AppSettings(quota=QuotaSettings(audio_seconds_per_minute=60))
+    whole = written(sweep(8_000, seconds=200), 8_000, "PCM_16", "FLAC")
+    with TestClient(build_api(DeafService(), settings, ApiKey(key="a"))) as client:
+        answers = [
+            client.post("/transcribe", files={"file": audio}, headers={"X-API-Key": "a"})
+            for audio in (whole[:5_000], whole[: len(whole) * 3 // 4], whole)
+        ]
+    codes = [answer.json()["error"]["code"] for answer in answers]
+    assert codes == ["truncated_audio", "truncated_audio", "quota_exceeded"]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve_app.api.app import build_api
-from serve_app.api.edge.client_secret import client_secret, opens, session_of
+from serve_app.api.edge.client_secret import client_secret, read_secret, session_of
 from serve_app.api.edge.keys_file import NamedKey, digest_of
 from serve_app.settings import ApiKey, AppSettings, QuotaSettings
 from tests.unit.asgi import asked, http_scope
@@ -18,19 +18,24 @@ NOW = int(time.time())
 SESSION = {"audio": {"input": {"transcription": {"prompt": "Zürich"}}}}
 
 
+def opens(secret: str, key: NamedKey) -> bool:
+    read = read_secret(secret.encode())
+    return read is not None and read.is_made_with(key)
+
+
 def test_a_secret_stands_for_the_key_it_was_made_with() -> None:
-    secret = client_secret(KEY, NOW + 3_600, SESSION).encode()
+    secret = client_secret(KEY, NOW + 3_600, SESSION)
     assert opens(secret, KEY)
     assert not opens(secret, OTHER)
 
 
 def test_a_secret_expires() -> None:
-    assert not opens(client_secret(KEY, NOW - 1, SESSION).encode(), KEY)
+    assert not opens(client_secret(KEY, NOW - 1, SESSION), KEY)
 
 
 def test_nobody_can_prolong_a_secret() -> None:
     _, session, signature = client_secret(KEY, NOW - 1, SESSION).split(".")
-    assert not opens(f"ek_{NOW + 3_600:x}.{session}.{signature}".encode(), KEY)
+    assert not opens(f"ek_{NOW + 3_600:x}.{session}.{signature}", KEY)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +44,26 @@ def test_nobody_can_prolong_a_secret() -> None:
     ["", "ek_", "ek_..", "ek_zz.YQ.", "ek_ffffffff..", "a", "ek_.?.?", "ek_\xff.é.é"],
 )
 def test_anything_else_opens_nothing(text: str) -> None:
-    assert not opens(text.encode(), KEY)
+    assert not opens(text, KEY)
     assert session_of([text.encode()]) == {}
+
+
+SIGNATURE = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"ek_ffffffff.{'a' * 8_000}.{SIGNATURE}",
+        f"ek_1.YQ.{SIGNATURE}",
+        f"ek_ffffffff.YQ.{SIGNATURE[1:]}",
+        f"ek_-1.YQ.{SIGNATURE}",
+    ],
+    ids=["long", "expired", "signature", "expiry"],
+)
+def test_what_cannot_be_a_secret_is_compared_with_no_key(text: str) -> None:
+    assert read_secret(text.encode()) is None
+    assert read_secret(f"ek_ffffffff.YQ.{SIGNATURE}".encode())
 
 
 def test_an_open_server_makes_secrets_that_nobody_looks_at() -> None:

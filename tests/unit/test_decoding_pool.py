@@ -1,10 +1,14 @@
 """Decoding in separate processes: the results, what ends it, and what it leaves behind."""
 
 import asyncio
+import mmap
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +17,7 @@ import psutil
 import pytest
 
 from serve_app import cgroup
+from serve_app.audio import worker
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits, WorkerLimits
 from serve_app.audio.pool import LARGE_BYTES
@@ -25,7 +30,7 @@ from serve_app.errors import (
     WhisperOxError,
 )
 from tests.conditions import eventually
-from tests.unit.audio_files import COMPRESSED, compressed, sweep, written
+from tests.unit.audio_files import COMPRESSED, compressed, sweep, timed, written
 from tests.unit.bombs import BOMBS, comments
 from tests.unit.decoding import MIB, SPARE_KIB, Decoding, decoding
 
@@ -132,6 +137,28 @@ def test_silence_for_hours_is_decoded_in_little_memory(pool: Decoding) -> None:
     hour = written(np.zeros((8_000 * 3_600, 1)), 8_000, "PCM_16", "FLAC")
     assert pool.decode(hour).seconds == 3_600
     assert pool.endings[-1].peak_kib < 2 * 3_600 * 16_000 / 1024
+
+
+def granted_cpu_seconds(n_tracks: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The most processor time that a worker gets for ten minutes of silence in each track."""
+    silent = [(0.0, np.zeros(8_000 * 600))]
+    payload = timed("matroska", "flac", *[silent] * n_tracks, rate_hz=8_000)
+    granted: list[int] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (0, 1_000))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: granted.append(limits[0]))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, tempfile.TemporaryFile() as output, mmap.mmap(-1, len(payload)) as upload:
+        upload.write(payload)
+        progress = worker._Progress(theirs, WorkerLimits(cpu_seconds=1))
+        worker._answer(upload, [output.fileno()], progress, AudioLimits())
+    return max(granted)
+
+
+def test_silent_tracks_that_are_tried_one_after_the_other_grant_no_more_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, four = (granted_cpu_seconds(n, monkeypatch) for n in (1, 4))
+    assert four == one == pytest.approx(600 / 20, abs=2)
 
 
 def test_decoding_that_stalls_is_given_up() -> None:

@@ -97,6 +97,18 @@ def test_a_content_length_said_twice_alike_is_taken() -> None:
     assert sent([b"hello"], [("content-length", b"5")] * 2).body == b"5"
 
 
+def test_an_overlong_content_type_is_refused_before_it_is_parsed() -> None:
+    limits = LIMITS.model_copy(update={"max_header_bytes": 10_000})
+    longest = b"multipart/form-data; boundary=x".ljust(1_024, b";")
+    answers = [
+        asked(edge(limits=limits), http_scope(headers=[("content-type", kind)]), [b"hello"])
+        for kind in (longest, longest + b";")
+    ]
+    assert answers[0].status == 200
+    assert outcome(answers[1]) == (400, "invalid_request")
+    assert answers[1].error["field"] == "Content-Type"
+
+
 @pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"GZIP", b"zstd, gzip"])
 def test_a_compressed_body_is_refused_before_a_byte_is_read(encoding: bytes) -> None:
     answer = sent([None], [("content-encoding", encoding)])

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from serve_app.api.app import build_api
 from serve_app.api.sources import json_audio
 from serve_app.api.sources.form import MAX_FIELD_BYTES, MAX_FIELDS, Form
 from serve_app.assets import GOLDEN_CLIP
-from serve_app.errors import WhisperOxError
+from serve_app.errors import FormTooLarge, WhisperOxError
 from serve_app.settings import ApiKey, AppSettings
 from tests.unit.asgi import http_scope
 from tests.unit.deaf_service import DeafService
@@ -104,6 +106,23 @@ def test_what_holds_no_audio_is_refused(body: bytes, field: str | None) -> None:
         read(body)
     assert 400 <= refused.value.status < 500
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("name", [b'"data"', b'"data":"a",'])
+def test_the_audio_is_not_looked_for_beyond_what_may_stand_beside_it(
+    name: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[int] = []
+
+    def match(body: bytearray, at: int) -> re.Match[bytes] | None:
+        places.append(at)
+        return pattern.match(body, at)
+
+    pattern = json_audio._VALUE
+    monkeypatch.setattr(json_audio, "_VALUE", SimpleNamespace(match=match))
+    with pytest.raises(FormTooLarge):
+        read(name * (2 * MAX_FIELD_BYTES // len(name)))
+    assert len(places) <= MAX_FIELD_BYTES // len(name) + 1
 
 
 def test_errors_have_openrouters_form() -> None:

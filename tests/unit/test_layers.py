@@ -13,7 +13,7 @@ ABOVE = {
     "tools": {"loadtest", "tests"},
 }
 INSIDE = (
-    *("assets", "errors", "transcript", "environment", "caller", "cgroup", "cpus"),
+    *("assets", "errors", "transcript", "environment", "caller", "cgroup", "cpus", "fresh"),
     *("audio", "options", "settings", "logs", "metrics", "tracing"),
     *("engine", "service", "live", "api", "wyoming", "serving", "cli", "__main__"),
 )

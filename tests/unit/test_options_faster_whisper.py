@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import langcodes
 import pytest
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.tokenizer import _LANGUAGE_CODES
@@ -70,12 +71,22 @@ def test_a_language_is_known_by_code_and_by_name(code: str) -> None:
         ("FRANÇAIS", "fr"), ("日本語", "ja"), ("русский", "ru"), ("Burmese", "my"),
         ("Mandarin", "zh"), ("Panjabi", "pa"), ("Flemish", "nl"), ("haitian", "ht"),
         ("letzeburgesch", "lb"), ("pushto", "ps"), ("Sinhalese", "si"), ("Moldovan", "ro"),
-        ("german (Austria)", "de"), ("klingon", None), ("x-en", None), ("-", None),
-        ("e" * 10_000, None),
+        ("german (Austria)", "de"), ("tysk", "de"), ("isi-Sundanese", "su"),
+        ("klingon", None), ("x-en", None), ("-", None), ("e" * 10_000, None),
     ],
 )  # fmt: skip
 def test_other_spellings_of_a_language(text: str, code: str | None) -> None:
     assert language_code(text) == code
+
+
+def test_made_up_languages_leave_nothing_in_memory() -> None:
+    kept = langcodes.Language._PARSE_CACHE, langcodes.Language._INSTANCES
+    sizes = []
+    for n in range(100):
+        for text in (f"qaa-x-{n}", f"ger-x-{n}", f"qaa_{n:03}.{n}", f"made up {n}"):
+            language_code(text)
+        sizes.append([*map(len, kept)])
+    assert sizes[-1] == sizes[0]
 
 
 @pytest.mark.parametrize("text", ["", "Auto", "und", "none", "multi", "detect"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -84,3 +85,27 @@ def test_a_server_that_is_not_there_is_reported(caplog: pytest.LogCaptureFixture
         answer = asyncio.run(told(free_port(), {"type": "describe"}))
     assert "does not answer" in answer
     assert "not_ready" in caplog.text
+
+
+def test_clients_who_ask_together_what_is_served_cost_one_question() -> None:
+    n_asked = 0
+
+    def answer(connection: ServerConnection, request: Request) -> Response:
+        nonlocal n_asked
+        n_asked += request.path == "/readyz"
+        ready = {"status": "ready", "model": "tiny.en", "multilingual": False}
+        return connection.respond(HTTPStatus.OK, json.dumps(ready))
+
+    async def scene() -> str:
+        async with serve(fail, "127.0.0.1", 0, process_request=answer) as it:
+            port = it.sockets[0].getsockname()[1]
+            return await told(port, *[{"type": "describe"}] * 50, {"type": "audio-start"})
+
+    assert asyncio.run(scene()).count('"name": "tiny.en"') == 50
+    assert n_asked < 10  # once a second
+
+
+@pytest.mark.parametrize("length", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("name", ["data_length", "payload_length"])
+def test_a_length_that_is_no_number_of_bytes_is_refused(name: str, length: float) -> None:
+    assert "not an event" in asyncio.run(told(free_port(), {"type": "describe", name: length}))

@@ -8,13 +8,16 @@ that key is gone. The key's SHA-256 signs, since a keys file may hold no more of
 import base64
 import hmac
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from serve_app.api.edge.keys_file import NamedKey
+from serve_app.api.edge.keys_file import NamedKey, digest_of
 
 _PREFIX = b"ek_"
+_EXPIRY = re.compile(rb"ek_([0-9a-f]{1,16})\.")
+_SIGNATURE_BYTES = 64
 
 MOST_BYTES = 8_000
 """No header is longer by default."""
@@ -28,18 +31,29 @@ def client_secret(key: NamedKey | None, expires_at: int, session: Mapping[str, A
     """
     configuration = base64.urlsafe_b64encode(json.dumps(session).encode()).rstrip(b"=")
     stated = b"%s%x.%s" % (_PREFIX, expires_at, configuration)
-    signature = _signature(stated, b"" if key is None else key.digest)
+    signature = _signature(digest_of(stated), b"" if key is None else key.digest)
     return f"{stated.decode()}.{signature.decode()}"
 
 
-def opens(candidate: bytes, key: NamedKey) -> bool:
-    """Whether ``candidate`` is a secret that was made with ``key`` and has not expired."""
+class ClientSecret(NamedTuple):
+    """What may be a secret: the SHA-256 of what it states, and its signature."""
+
+    stated: bytes
+    signature: bytes
+
+    def is_made_with(self, key: NamedKey) -> bool:
+        """Whether it stands for ``key``."""
+        return hmac.compare_digest(self.signature, _signature(self.stated, key.digest))
+
+
+def read_secret(candidate: bytes) -> ClientSecret | None:
+    """``candidate`` as a secret that has not expired; None if it cannot be one."""
     stated, _, signature = candidate.rpartition(b".")
-    if not stated.startswith(_PREFIX) or len(candidate) > MOST_BYTES:
-        return False
-    if not hmac.compare_digest(signature, _signature(stated, key.digest)):
-        return False
-    return time.time() < int(stated.removeprefix(_PREFIX).partition(b".")[0], 16)
+    expiry = _EXPIRY.match(stated)
+    if expiry is None or len(signature) != _SIGNATURE_BYTES or len(candidate) > MOST_BYTES:
+        return None
+    is_valid = time.time() < int(expiry[1], 16)
+    return ClientSecret(digest_of(stated), signature) if is_valid else None
 
 
 def session_of(candidates: Iterable[bytes]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from serve_app.api.edge.client_secret import opens
+from serve_app.api.edge.client_secret import read_secret
 from serve_app.api.edge.keys_file import MAX_FILE_BYTES, OWN_NAME, NamedKey, digest_of, parse_keys
 from serve_app.errors import InvalidSetting
 from serve_app.settings import ApiKey, QuotaSettings
@@ -75,9 +75,10 @@ class KeyRing:
         found: NamedKey | None = None
         for candidate in candidates:
             given = digest_of(candidate)
+            secret = read_secret(candidate) if with_client_secrets else None
             for key in self._keys:
                 is_key = hmac.compare_digest(key.digest, given)
-                is_key |= with_client_secrets and opens(candidate, key)
+                is_key |= secret is not None and secret.is_made_with(key)
                 if is_key and found is None:
                     found = key
         return found

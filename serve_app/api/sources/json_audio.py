@@ -55,10 +55,15 @@ async def read_json_form(request: Request, on_head: OnHead) -> Form:
 
 
 def _place_of_audio(body: bytearray) -> tuple[int, int]:
-    """Where the longest string under the name "data" begins and ends; (0, 0) if there is none."""
+    """Where the longest string under the name "data" begins and ends; (0, 0) if there is none.
+
+    If there is more beside it than a body may have, it need not be the longest.
+    """
     place, at = (0, 0), 0
     # What lies between such strings may not be longer than this in any case.
     while (at := body.find(b'"data"', at, at + MAX_FIELD_BYTES)) >= 0:
+        if at - (place[1] - place[0]) > MAX_FIELD_BYTES:
+            break
         begins = _VALUE.match(body, at)
         start = begins.end() if begins else at + 1
         end = max(start, body.find(b'"', start))  # base64 has no quotation marks
