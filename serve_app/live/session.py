@@ -50,6 +50,10 @@ LATEST_END_SECONDS = 12.0
 """How long it takes at most to notice where an utterance has ended: the longest silence and a
 second, or what is left of the longest utterance after a cut within speech."""
 
+MOST_KEPT_SECONDS = 150.0
+"""Audio that is kept for final texts, with what is heard along with each utterance, before the
+session takes no more. So much is kept only for many utterances that are short."""
+
 MOST_UNREAD = 100
 """Events that a reader may be behind before the session takes no more audio."""
 
@@ -123,8 +127,8 @@ class LiveSession:
     async def feed(self, samples: Samples) -> None:
         """Take the next audio, int16 at 16 kHz.
 
-        Waits while ``live.unheard_seconds`` of earlier audio wait for their text, or while nobody
-        reads the events.
+        Waits while ``live.unheard_seconds`` of earlier audio or very many utterances wait for their
+        text, or while nobody reads the events.
         """
         blocks = [
             samples[start : start + BLOCK_SAMPLES]
@@ -219,10 +223,16 @@ class LiveSession:
             self._current.drop()
             self._current = None
 
+    @property
+    def _has_room(self) -> bool:
+        return (
+            self.unheard_seconds <= self._settings.unheard_seconds
+            and in_seconds(self._finals.kept_samples) <= MOST_KEPT_SECONDS
+            and self.log.n_unread <= MOST_UNREAD
+        )
+
     async def _wait_for_room(self) -> None:
-        while (
-            self.unheard_seconds > self._settings.unheard_seconds or self.log.n_unread > MOST_UNREAD
-        ) and not self._finals.is_over:
+        while not self._has_room and not self._finals.is_over:
             await self._finals.wait(0.1)
         await asyncio.sleep(0)
 

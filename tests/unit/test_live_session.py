@@ -168,6 +168,53 @@ def test_only_new_audio_counts_however_much_is_heard_with_it(utterance: Samples)
     assert sum(new) == pytest.approx(len(ended) * service.clips[0].seconds, abs=1.0)
 
 
+async def read(session: LiveSession) -> list[Event]:
+    return [event async for event in session.events()]
+
+
+async def flush_often(session: LiveSession, said: Samples, seconds: float) -> None:
+    """Speak without a pause, and flush after each piece of so many ``seconds``."""
+    n_samples = int(seconds * 16_000)
+    speech = np.tile(said[4_000:16_000], 30)
+    for start in range(0, len(speech), n_samples):
+        await session.feed(speech[start : start + n_samples])
+        session.flush()
+
+
+@pytest.mark.parametrize("seconds", [0.04, 0.25])
+def test_what_flushes_have_heard_is_in_proportion_to_what_is_said(
+    utterance: Samples, seconds: float
+) -> None:
+    service = SlowService(errors())
+
+    async def run() -> float:
+        options = LiveOptions(language="en", partials=False)
+        session = LiveSession(service, Caller("1"), options, LiveSettings())
+        reading = asyncio.create_task(read(session))
+        await flush_often(session, utterance, seconds)
+        await session.finish()
+        await reading
+        return session.seconds
+
+    said_seconds = run_at_once(run())
+    assert sum(clip.seconds for clip in service.clips) <= 21 * said_seconds
+
+
+def test_a_client_that_flushes_often_is_held_back(utterance: Samples) -> None:
+    async def run() -> float:
+        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+        options = LiveOptions(language="en", partials=False)
+        session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=100.0))
+        flushing = asyncio.create_task(flush_often(session, utterance, 0.5))
+        await asyncio.sleep(100)
+        assert not flushing.done()
+        flushing.cancel()
+        await session.close()
+        return session.unheard_seconds
+
+    assert run_at_once(run()) < 15
+
+
 @pytest.mark.parametrize(("threshold", "heard_with"), [(0.2, 0.2), (0.5, None), (0.8, None)])
 def test_a_final_text_is_looked_for_in_all_that_the_session_took_for_speech(
     utterance: Samples, threshold: float, heard_with: float | None
