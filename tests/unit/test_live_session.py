@@ -252,21 +252,44 @@ def test_words_begin_in_their_utterance(utterance: Samples) -> None:
 def test_a_client_faster_than_the_model_is_held_back_until_it_leaves(utterance: Samples) -> None:
     said = np.tile(utterance, 100)
 
-    async def run() -> tuple[float, float]:
-        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+    async def run() -> tuple[float, float, float]:
+        may_answer = asyncio.Event()
+        service = SlowService(may_answer.wait)  # type: ignore[arg-type]
         options = LiveOptions(language="en", partials=False)
         session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=5.0))
+        reading = asyncio.create_task(read(session))
         feeding = asyncio.create_task(session.feed(said))
         await asyncio.sleep(1_000)
         held_back = session.seconds
         feeding.cancel()
         await asyncio.wait([feeding])
-        await session.close()
-        return held_back, session.seconds
+        at_once = session.seconds
+        may_answer.set()
+        await session.finish()
+        await reading
+        return held_back, at_once, session.seconds
 
-    held_back, taken = run_at_once(run())
+    held_back, at_once, taken = run_at_once(run())
     assert 5.0 < held_back < 15.0
+    assert at_once == held_back  # the event loop is not held either
     assert taken == len(said) / 16_000  # it could not know how much of it to send again
+
+
+def test_who_comes_back_waits_for_what_was_sent_before(utterance: Samples) -> None:
+    async def run() -> None:
+        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+        options = LiveOptions(language="en", partials=False)
+        session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=5.0))
+        feeding = asyncio.create_task(session.feed(np.tile(utterance, 10)))
+        await asyncio.sleep(1)
+        feeding.cancel()
+        coming_back = asyncio.create_task(session.wait_for_room())
+        await asyncio.sleep(60)
+        assert not coming_back.done()
+        await session.close()
+        await asyncio.wait([coming_back])
+
+    run_at_once(run())
 
 
 def test_partials_get_rarer_while_the_model_lags(utterance: Samples) -> None:
