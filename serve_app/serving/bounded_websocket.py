@@ -2,7 +2,8 @@
 
 uvicorn inflates compressed messages, a thousand bytes from each byte. It makes messages of
 everything that one read returns before it reads no more, keeps each empty piece of a message, and
-answers pings whether or not the client reads the answers.
+answers pings whether or not the client reads the answers. It also gives up a client whose answer to
+a ping it has not read, because it has not taken what the client sent before.
 """
 
 import logging
@@ -34,6 +35,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     """
 
     _left = b""
+    _read_at = 0.0
 
     @override
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -46,6 +48,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     @override
     def data_received(self, data: bytes) -> None:
         self._left += data
+        self._read_at = self.loop.time()
         self._parse()
 
     @override
@@ -63,6 +66,16 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._parse()
+
+    @override
+    def keepalive_timeout(self) -> None:
+        # The answer comes after everything that the client has sent before.
+        is_held_back = self.read_paused and self.writable.is_set()
+        if is_held_back or self._read_at > self.ping_sent_at:
+            self.pong_timer = self.pending_ping_payload = None
+            self.schedule_ping()
+        else:
+            super().keepalive_timeout()
 
     def _parse(self) -> None:
         start = 0

@@ -23,11 +23,13 @@ MEBIBYTE = 2**20
 
 
 class Counting:
-    """Counts the bytes of each message, accepting the handshake once it ``may_accept``."""
+    """Counts the bytes of each message, as soon as it may."""
 
     def __init__(self) -> None:
         self.may_accept = asyncio.Event()
-        self.may_accept.set()
+        self.may_receive = asyncio.Event()
+        for may_go_on in (self.may_accept, self.may_receive):
+            may_go_on.set()
         self.lengths: list[int] = []
         self.most_waiting = 0
         self.connection: WebSocketsSansIOProtocol
@@ -37,19 +39,29 @@ class Counting:
         await receive()
         await self.may_accept.wait()
         await send({"type": "websocket.accept"})
+        await self.may_receive.wait()
         while (message := await receive())["type"] == "websocket.receive":
             self.most_waiting = max(self.most_waiting, self.connection.queue.qsize())
             self.lengths.append(len(message["bytes"]))
 
 
-def serving(client: Callable[[Counting, int], Awaitable[None]]) -> Counting:
+def serving(
+    client: Callable[[Counting, int], Awaitable[None]], ping_seconds: float = 20.0
+) -> Counting:
     """What the application has seen of a ``client``, which gets the port."""
 
     async def run() -> Counting:
         bound_heads()
         bound_websockets()
         counting = Counting()
-        config = uvicorn.Config(counting, port=0, lifespan="off", log_config=None)
+        config = uvicorn.Config(
+            counting,
+            port=0,
+            lifespan="off",
+            log_config=None,
+            ws_ping_interval=ping_seconds,
+            ws_ping_timeout=ping_seconds,
+        )
         server = uvicorn.Server(config)
         running = asyncio.create_task(server.serve())
         while not server.started:
@@ -156,3 +168,27 @@ def test_pings_are_not_read_while_the_client_reads_no_answers() -> None:
         writer.transport.abort()
 
     serving(client)
+
+
+def test_a_client_that_is_held_back_need_not_answer_pings() -> None:
+    async def client(counting: Counting, port: int) -> None:
+        counting.may_receive.clear()
+        reader, writer = await raw(port)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(Opcode.BINARY, b"audio") * 3)
+        for _ in range(3):
+            assert (await reader.readexactly(6))[0] & 0x0F == Opcode.PING
+        counting.may_receive.set()
+        await until(lambda: len(counting.lengths) == 3)
+        writer.close()
+
+    serving(client, ping_seconds=0.02)
+
+
+def test_a_client_that_does_not_answer_pings_is_given_up() -> None:
+    async def client(counting: Counting, port: int) -> None:
+        reader, writer = await raw(port)
+        assert b"keepalive ping timeout" in await reader.read()
+        writer.close()
+
+    serving(client, ping_seconds=0.02)

@@ -111,3 +111,21 @@ def test_a_silent_connection_leaves_the_model_to_others(
         return [*others, await first]
 
     assert run_at_once(scene()) == [False, True, False, True]
+
+
+@pytest.mark.parametrize("path", [echokit_live.PATH, stream.PATH])
+def test_audio_that_comes_much_faster_than_it_plays_is_held_back(path: str) -> None:
+    ten_seconds = bytes(2 * 16_000 * 10)
+
+    async def seconds_for(*messages: str | bytes | float) -> float:
+        app = build_api(Service(), AppSettings(), ApiKey())
+        began = asyncio.get_running_loop().time()
+        await connect(app, path, messages)
+        return asyncio.get_running_loop().time() - began
+
+    assert run_at_once(seconds_for(*[ten_seconds] * 6)) == pytest.approx(0)
+    assert run_at_once(seconds_for(*[ten_seconds] * 12)) == pytest.approx(60 / 10)
+    rest = 6.0
+    assert run_at_once(seconds_for(*[ten_seconds] * 6, rest, *[ten_seconds] * 6)) == (
+        pytest.approx(rest)
+    )
