@@ -23,6 +23,7 @@ from serve_app.errors import (
     WhisperOxError,
 )
 from serve_app.live.options import LiveOptions
+from serve_app.live.pace import Pace
 from serve_app.live.session import LiveSession
 from serve_app.live.sessions import Closable
 from serve_app.options import TranscribeOptions, check_against_model
@@ -75,6 +76,7 @@ class LiveCall:
         self._state = RequestState.of(socket.scope)
         self._state.bare_options = LiveOptions.model_fields  # no live protocol has generate_kwargs
         self._chosen: ServedModel | None = None
+        self._pace = Pace(anyio.current_time())
         self._ends_at = anyio.current_time() + self._limits.session_seconds
 
     @property
@@ -170,15 +172,19 @@ class LiveCall:
         return data
 
     async def feed(self, session: Hears, samples: Samples) -> None:
-        """Charge audio to the key's quota and pass it on; waits while the session has enough.
+        """Charge audio to the key's quota and pass it on.
+
+        Waits while the session has enough, or while the client is far ahead of the time.
 
         Raises ``QuotaExceeded`` and ``SessionLimit``.
         """
         if session.seconds > self._limits.session_seconds:
             raise self._too_long()
-        self._context.quotas.charge(self._state.key, len(samples) / SAMPLE_RATE_HZ)
+        seconds = len(samples) / SAMPLE_RATE_HZ
+        self._context.quotas.charge(self._state.key, seconds)
         self._context.sessions.hear(session.id)
         await session.feed(samples)
+        await anyio.sleep(self._pace.take(seconds, anyio.current_time()))
 
     async def serve(
         self,

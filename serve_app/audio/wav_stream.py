@@ -26,12 +26,17 @@ _ENCODINGS: dict[tuple[int, int], Encoding] = {
 _MAGIC_BYTES = 12
 MOST_HEAD_BYTES = 64 * 1024
 
+_GROWTH = 8
+"""A header that is not complete is read again once an eighth more of it has come: it may come in
+tiny pieces."""
+
 
 class WavStream:
     """One stream. Its header may leave open how much audio follows."""
 
     def __init__(self) -> None:
-        self._head = b""
+        self._head = bytearray()
+        self._enough = _MAGIC_BYTES  # bytes of the header that are worth reading
         self._pcm: PcmStream | None = None
         self._n_left: int | None = None  # bytes of samples to come; None: as many as come
 
@@ -57,14 +62,15 @@ class WavStream:
     def _read_head(self, data: bytes) -> bytes:
         """Take what belongs to the header; returns the rest."""
         self._head += data
-        if len(self._head) < _MAGIC_BYTES:
+        if len(self._head) < self._enough:
             return b""
+        self._enough = len(self._head) + len(self._head) // _GROWTH
         wave = None
         if MAGIC.match(self._head):
-            wave = read_wav(memoryview(self._head), is_whole=False)
+            wave = read_wav(memoryview(bytes(self._head)), is_whole=False)
         if wave is not None:
             self._pcm, self._n_left = _pcm(wave.format), wave.n_bytes or None
-            return self._head[wave.start :]
+            return bytes(self._head[wave.start :])
         if not MAGIC.match(self._head) or len(self._head) > MOST_HEAD_BYTES:
             raise UnsupportedAudio("This is not WAV. Live audio in other containers is not read.")
         return b""

@@ -48,12 +48,13 @@ class Finals:
     """Hears what has ended with ``model`` and adds the events to ``log``.
 
     ``tape`` tells how much audio has come meanwhile. ``language`` is that of the latest text,
-    ``unheard_samples`` how much of what has ended has no text yet.
+    ``unheard_samples`` how much of what has ended has no text yet, and ``kept_samples`` how much is
+    kept to hear it, context included.
     """
 
     def __init__(self, model: Hearing, log: EventLog, tape: Tape, sink: metrics.Sink) -> None:
         self.language: str | None = None
-        self.unheard_samples = 0
+        self.unheard_samples = self.kept_samples = 0
         self._model = model
         self._log = log
         self._tape = tape
@@ -66,6 +67,7 @@ class Finals:
     def add(self, ended: Ended) -> None:
         """Have an utterance heard after those before it."""
         self.unheard_samples += ended.utterance.end - ended.utterance.start
+        self.kept_samples += len(ended.clip.samples)
         self._ended.put_nowait(ended)
 
     async def finish(self) -> None:
@@ -102,6 +104,7 @@ class Finals:
                 event = ended.failed(WhisperOxError("The server failed on this utterance."))
             self._log.add(event)
             self.unheard_samples -= ended.utterance.end - ended.utterance.start
+            self.kept_samples -= len(ended.clip.samples)
             self._has_changed.set()
 
     async def _hear(self, ended: Ended) -> tuple[Transcript, Words]:

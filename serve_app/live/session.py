@@ -11,6 +11,7 @@ so it may die, be replaced or run as several replicas.
 import asyncio
 import logging
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator
 
 from serve_app import metrics
@@ -50,6 +51,10 @@ LATEST_END_SECONDS = 12.0
 """How long it takes at most to notice where an utterance has ended: the longest silence and a
 second, or what is left of the longest utterance after a cut within speech."""
 
+MOST_KEPT_SECONDS = 150.0
+"""Audio that is kept for final texts, with what is heard along with each utterance, before the
+session takes no more. So much is kept only for many utterances that are short."""
+
 MOST_UNREAD = 100
 """Events that a reader may be behind before the session takes no more audio."""
 
@@ -80,6 +85,8 @@ class LiveSession:
         self._voice = SpeechProbability()
         self._endpointer = Endpointer(options)
         self._tape = Tape()
+        self._untaken: deque[Samples] = deque()
+        self._taking: asyncio.Task[None] | None = None
         self._finals = Finals(self._model, self.log, self._tape, sink)
         self._current: CurrentUtterance | None = None
         self._n_utterances = 0
@@ -123,22 +130,21 @@ class LiveSession:
     async def feed(self, samples: Samples) -> None:
         """Take the next audio, int16 at 16 kHz.
 
-        Waits while ``live.unheard_seconds`` of earlier audio wait for their text, or while nobody
-        reads the events.
+        Waits while ``live.unheard_seconds`` of earlier audio or very many utterances wait for their
+        text, or while nobody reads the events.
         """
-        blocks = [
-            samples[start : start + BLOCK_SAMPLES]
-            for start in range(0, len(samples), BLOCK_SAMPLES)
-        ]
-        try:
-            while blocks:
-                self._take(blocks.pop(0))
-                await self._wait_for_room()
-        except asyncio.CancelledError:
-            # The connection is gone. A client that comes back does not send this audio again.
-            for block in blocks:
-                self._take(block)
-            raise
+        starts = range(0, len(samples), BLOCK_SAMPLES)
+        self._untaken.extend(samples[start : start + BLOCK_SAMPLES] for start in starts)
+        await self.wait_for_room()
+
+    async def wait_for_room(self) -> None:
+        """Wait for what :meth:`feed` waits for, also for audio whose feeder has been cancelled.
+
+        A client that comes back after its connection has dropped does not send that audio again.
+        """
+        if self._taking is None or self._taking.done():
+            self._taking = asyncio.create_task(self._take_all())
+        await asyncio.shield(self._taking)
 
     def flush(self) -> int | None:
         """End the current utterance here. Returns its number, None if nobody has said anything."""
@@ -159,12 +165,16 @@ class LiveSession:
 
     async def finish(self) -> None:
         """Flush, wait for every final text, and end the events."""
+        if self._untaken:
+            await self.wait_for_room()
         self.flush()
         await self._finals.finish()
         self.log.close()
 
     async def close(self) -> None:
         """End at once; what has not been heard is lost."""
+        if self._taking is not None:
+            self._taking.cancel()
         self._drop_current()
         await self._finals.close()
         self.log.close()
@@ -173,6 +183,15 @@ class LiveSession:
         """Every event from the first one on, until the session ends."""
         async for _, event in self.log.since(0):
             yield event
+
+    async def _take_all(self) -> None:
+        while True:
+            while not self._has_room and not self._finals.is_over:
+                await self._finals.wait(0.1)
+            if not self._untaken:
+                return
+            self._take(self._untaken.popleft())
+            await asyncio.sleep(0)
 
     def _take(self, samples: Samples) -> None:
         self._tape.add(samples)
@@ -219,12 +238,13 @@ class LiveSession:
             self._current.drop()
             self._current = None
 
-    async def _wait_for_room(self) -> None:
-        while (
-            self.unheard_seconds > self._settings.unheard_seconds or self.log.n_unread > MOST_UNREAD
-        ) and not self._finals.is_over:
-            await self._finals.wait(0.1)
-        await asyncio.sleep(0)
+    @property
+    def _has_room(self) -> bool:
+        return (
+            self.unheard_seconds <= self._settings.unheard_seconds
+            and in_seconds(self._finals.kept_samples) <= MOST_KEPT_SECONDS
+            and self.log.n_unread <= MOST_UNREAD
+        )
 
     # Drafts
 

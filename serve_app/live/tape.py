@@ -4,6 +4,9 @@ import numpy as np
 
 from serve_app.audio.clip import SAMPLE_RATE_HZ, AudioClip, Samples
 
+PIECE_SAMPLES = SAMPLE_RATE_HZ // 4
+"""Audio that comes in shorter pieces is joined, since each piece takes a hundred bytes itself."""
+
 
 def in_seconds(n_samples: int) -> float:
     """So many samples in seconds."""
@@ -20,8 +23,10 @@ class Tape:
 
     def add(self, samples: Samples) -> None:
         """Append ``samples``."""
-        self._pieces.append(samples)
         self.end += len(samples)
+        if self._pieces and len(self._pieces[-1]) < PIECE_SAMPLES:
+            samples = np.concatenate([self._pieces.pop(), samples])
+        self._pieces.append(samples)
 
     def clip(self, start: int, end: int) -> AudioClip:
         """The audio from ``start`` to ``end``, in samples of the stream; it has to be there."""

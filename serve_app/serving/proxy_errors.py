@@ -15,6 +15,7 @@ from serve_app.api.error_answers import FAILED, error_response
 from serve_app.errors import Overloaded, RequestTimeout, WhisperOxError
 from serve_app.logs import configure_logging, request_scope
 from serve_app.serving.bounded_http import bound_heads
+from serve_app.serving.bounded_websocket import bound_websockets
 from serve_app.serving.haproxy import LOST, NO_PROCESS, NOT_FOUND
 from serve_app.serving.ray_internals import HEADERS_READ_AS_TEXT, SERVES_HEADERS, pull_bodies
 from serve_app.settings import LogSettings
@@ -47,6 +48,7 @@ def middlewares() -> list[Middleware]:
         configure_logging(LogSettings())
     pull_bodies()
     bound_heads()
+    bound_websockets()
     return [Middleware(ProxyErrors)]
 
 

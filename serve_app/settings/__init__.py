@@ -8,11 +8,12 @@ from serve_app.settings.engine import (
     ModelSettings,
 )
 from serve_app.settings.http import HttpSettings, RemoteSettings, SubtitleSettings
-from serve_app.settings.live import LiveSettings, WyomingSettings
+from serve_app.settings.live import MOST_MESSAGE_BYTES, LiveSettings, WyomingSettings
 from serve_app.settings.load import AdmissionSettings, DrainSettings, QuotaSettings
 
 __all__ = [
     "DEFAULT_MODEL",
+    "MOST_MESSAGE_BYTES",
     "AdmissionSettings",
     "ApiKey",
     "AppSettings",

@@ -4,6 +4,9 @@ from pydantic import Field
 
 from serve_app.settings.base import Settings
 
+MOST_MESSAGE_BYTES = 2 * 1024 * 1024
+"""On a larger message the server closes the connection before it has come as a whole."""
+
 
 class LiveSettings(Settings):
     """Live sessions: speech to text while people speak. Bounds are per Ingress replica."""
@@ -61,7 +64,10 @@ class LiveSettings(Settings):
         default=14_400.0, gt=0, description="Longest session, in seconds of audio and of time."
     )
     message_bytes: int = Field(
-        default=1024 * 1024, ge=1024, description="Largest message of a client, in bytes."
+        default=1024 * 1024,
+        ge=1024,
+        le=MOST_MESSAGE_BYTES,
+        description="Largest message of a client, in bytes.",
     )
 
 

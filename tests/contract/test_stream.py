@@ -199,6 +199,11 @@ def test_a_client_is_told_what_it_did_wrong(
     assert error["message"].endswith(".")
 
 
+def test_messages_are_not_compressed(tiny_en: Server) -> None:
+    with session(tiny_en) as client:
+        assert not client.socket.protocol.extensions
+
+
 @pytest.mark.parametrize(
     ("query", "status", "field"),
     [

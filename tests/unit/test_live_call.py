@@ -1,7 +1,9 @@
 """Live connections over a service that hears nothing, message by message."""
 
 import asyncio
+import io
 import json
+import wave
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -10,10 +12,14 @@ from starlette.types import ASGIApp, Message
 
 from serve_app.api.app import build_api
 from serve_app.api.facades import dashscope, echokit_live, stream
+from serve_app.assets import GOLDEN_CLIP
+from serve_app.audio.clip import AudioClip
+from serve_app.caller import Caller
 from serve_app.errors import WhisperOxError
-from serve_app.options import ModelFacts
+from serve_app.options import ModelFacts, TranscribeOptions
 from serve_app.service import LiveLoad
 from serve_app.settings import ApiKey, AppSettings, LiveSettings
+from serve_app.transcript import Segment, Tell, Transcript, Word
 from tests.unit.asgi import http_scope
 from tests.unit.deaf_service import DeafService
 from tests.unit.virtual_time import run_at_once
@@ -68,10 +74,10 @@ def test_a_connection_whose_error_cannot_be_told_gives_up_its_place(
         pass
 
 
-async def connect(app: ASGIApp, path: str, events: Sequence[str | bytes | float]) -> bool:
-    """Whether a client is let in that sends messages, with seconds of silence in between."""
+async def exchange(app: ASGIApp, path: str, events: Sequence[str | bytes | float]) -> list[Message]:
+    """What a client is sent that sends messages, with seconds of silence in between."""
     left = iter(events)
-    sent: list[str] = []
+    sent: list[Message] = []
 
     async def receive() -> Message:
         if not sent:
@@ -85,10 +91,15 @@ async def connect(app: ASGIApp, path: str, events: Sequence[str | bytes | float]
         return {"type": "websocket.disconnect", "code": 1000}
 
     async def send(message: Message) -> None:
-        sent.append(message["type"])
+        sent.append(message)
 
     await app({**http_scope(path), "type": "websocket", "subprotocols": []}, receive, send)
-    return "websocket.accept" in sent
+    return sent
+
+
+async def connect(app: ASGIApp, path: str, events: Sequence[str | bytes | float]) -> bool:
+    """Whether a client is let in that sends messages, with seconds of silence in between."""
+    return "websocket.accept" in [sent["type"] for sent in await exchange(app, path, events)]
 
 
 RUN_TASK = '{"header": {"action": "run-task", "task_id": "a"}, "payload": {}}'
@@ -111,3 +122,64 @@ def test_a_silent_connection_leaves_the_model_to_others(
         return [*others, await first]
 
     assert run_at_once(scene()) == [False, True, False, True]
+
+
+@pytest.mark.parametrize("path", [echokit_live.PATH, stream.PATH])
+def test_audio_that_comes_much_faster_than_it_plays_is_held_back(path: str) -> None:
+    ten_seconds = bytes(2 * 16_000 * 10)
+
+    async def seconds_for(*messages: str | bytes | float) -> float:
+        app = build_api(Service(), AppSettings(), ApiKey())
+        began = asyncio.get_running_loop().time()
+        await connect(app, path, messages)
+        return asyncio.get_running_loop().time() - began
+
+    assert run_at_once(seconds_for(*[ten_seconds] * 6)) == pytest.approx(0)
+    assert run_at_once(seconds_for(*[ten_seconds] * 12)) == pytest.approx(60 / 10)
+    rest = 6.0
+    assert run_at_once(seconds_for(*[ten_seconds] * 6, rest, *[ten_seconds] * 6)) == (
+        pytest.approx(rest)
+    )
+
+
+class Dictating(Service):
+    """Hears ``n_words`` from the beginning to the end of each clip."""
+
+    def __init__(self, n_words: int) -> None:
+        super().__init__()
+        self._n_words = n_words
+
+    async def transcribe(
+        self,
+        clip: AudioClip,
+        options: TranscribeOptions,
+        caller: Caller,
+        tell: Tell | None = None,
+    ) -> Transcript:
+        each = clip.seconds / self._n_words
+        starts = [n * each for n in range(self._n_words)]
+        words = tuple(Word(start, start + each, " so", 0.9) for start in starts)
+        segment = Segment(0.0, clip.seconds, " so", -0.1, 0.0, 1.0, 0.0, 0, (1,), words)
+        return Transcript((segment,), "en", 1.0, clip.seconds, clip.seconds)
+
+
+@pytest.mark.parametrize(("n_words", "most_words", "most_seconds"), [(2, 300, 71), (100, 399, 60)])
+def test_a_sentence_of_dashscope_ends_although_nobody_pauses(
+    n_words: int, most_words: int, most_seconds: float
+) -> None:
+    with wave.open(io.BytesIO(GOLDEN_CLIP.read_bytes())) as file:
+        said = file.readframes(file.getnframes())
+    run = json.loads(RUN_TASK)
+    run["payload"] = {"parameters": {"max_sentence_silence": 6_000}}
+    finish = RUN_TASK.replace("run-task", "finish-task")
+    events = [json.dumps(run), *[said] * 110, finish, 10.0]
+    app = build_api(Dictating(n_words), AppSettings(), ApiKey())
+    sent = run_at_once(exchange(app, dashscope.PATH, events))
+    payloads = [json.loads(message["text"])["payload"] for message in sent if "text" in message]
+    told = [payload["output"]["sentence"] for payload in payloads if payload.get("output")]
+    whole = [sentence for sentence in told[:-1] if sentence["sentence_end"]]
+    assert len(whole) > 1
+    assert [sentence["sentence_id"] for sentence in whole] == [*range(1, len(whole) + 1)]
+    for sentence in whole:
+        assert len(sentence["words"]) <= most_words
+        assert sentence["end_time"] - sentence["begin_time"] < 1_000 * most_seconds

@@ -168,6 +168,53 @@ def test_only_new_audio_counts_however_much_is_heard_with_it(utterance: Samples)
     assert sum(new) == pytest.approx(len(ended) * service.clips[0].seconds, abs=1.0)
 
 
+async def read(session: LiveSession) -> list[Event]:
+    return [event async for event in session.events()]
+
+
+async def flush_often(session: LiveSession, said: Samples, seconds: float) -> None:
+    """Speak without a pause, and flush after each piece of so many ``seconds``."""
+    n_samples = int(seconds * 16_000)
+    speech = np.tile(said[4_000:16_000], 30)
+    for start in range(0, len(speech), n_samples):
+        await session.feed(speech[start : start + n_samples])
+        session.flush()
+
+
+@pytest.mark.parametrize("seconds", [0.04, 0.25])
+def test_what_flushes_have_heard_is_in_proportion_to_what_is_said(
+    utterance: Samples, seconds: float
+) -> None:
+    service = SlowService(errors())
+
+    async def run() -> float:
+        options = LiveOptions(language="en", partials=False)
+        session = LiveSession(service, Caller("1"), options, LiveSettings())
+        reading = asyncio.create_task(read(session))
+        await flush_often(session, utterance, seconds)
+        await session.finish()
+        await reading
+        return session.seconds
+
+    said_seconds = run_at_once(run())
+    assert sum(clip.seconds for clip in service.clips) <= 21 * said_seconds
+
+
+def test_a_client_that_flushes_often_is_held_back(utterance: Samples) -> None:
+    async def run() -> float:
+        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+        options = LiveOptions(language="en", partials=False)
+        session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=100.0))
+        flushing = asyncio.create_task(flush_often(session, utterance, 0.5))
+        await asyncio.sleep(100)
+        assert not flushing.done()
+        flushing.cancel()
+        await session.close()
+        return session.unheard_seconds
+
+    assert run_at_once(run()) < 15
+
+
 @pytest.mark.parametrize(("threshold", "heard_with"), [(0.2, 0.2), (0.5, None), (0.8, None)])
 def test_a_final_text_is_looked_for_in_all_that_the_session_took_for_speech(
     utterance: Samples, threshold: float, heard_with: float | None
@@ -205,21 +252,44 @@ def test_words_begin_in_their_utterance(utterance: Samples) -> None:
 def test_a_client_faster_than_the_model_is_held_back_until_it_leaves(utterance: Samples) -> None:
     said = np.tile(utterance, 100)
 
-    async def run() -> tuple[float, float]:
-        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+    async def run() -> tuple[float, float, float]:
+        may_answer = asyncio.Event()
+        service = SlowService(may_answer.wait)  # type: ignore[arg-type]
         options = LiveOptions(language="en", partials=False)
         session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=5.0))
+        reading = asyncio.create_task(read(session))
         feeding = asyncio.create_task(session.feed(said))
         await asyncio.sleep(1_000)
         held_back = session.seconds
         feeding.cancel()
         await asyncio.wait([feeding])
-        await session.close()
-        return held_back, session.seconds
+        at_once = session.seconds
+        may_answer.set()
+        await session.finish()
+        await reading
+        return held_back, at_once, session.seconds
 
-    held_back, taken = run_at_once(run())
+    held_back, at_once, taken = run_at_once(run())
     assert 5.0 < held_back < 15.0
+    assert at_once == held_back  # the event loop is not held either
     assert taken == len(said) / 16_000  # it could not know how much of it to send again
+
+
+def test_who_comes_back_waits_for_what_was_sent_before(utterance: Samples) -> None:
+    async def run() -> None:
+        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+        options = LiveOptions(language="en", partials=False)
+        session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=5.0))
+        feeding = asyncio.create_task(session.feed(np.tile(utterance, 10)))
+        await asyncio.sleep(1)
+        feeding.cancel()
+        coming_back = asyncio.create_task(session.wait_for_room())
+        await asyncio.sleep(60)
+        assert not coming_back.done()
+        await session.close()
+        await asyncio.wait([coming_back])
+
+    run_at_once(run())
 
 
 def test_partials_get_rarer_while_the_model_lags(utterance: Samples) -> None:

@@ -1,15 +1,18 @@
 """A WAV file in pieces gives the samples of the whole file; anything else is refused."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.audio import wav_stream
 from serve_app.audio.clip import Samples
 from serve_app.audio.decode import decode_audio
 from serve_app.audio.limits import AudioLimits
+from serve_app.audio.wav import Wave, read_wav
 from serve_app.audio.wav_stream import MOST_HEAD_BYTES, WavStream
 from serve_app.errors import InvalidAudio, UnsupportedAudio
 from tests.unit.test_audio_pcm import FORMATS, TONE, wav
@@ -34,6 +37,21 @@ def test_pieces_make_no_difference(
     _, tag, bits = form
     file = wav(TONE[:8_000], tag, bits, rate, 1)
     assert np.array_equal(streamed(cut(file, places)), streamed([file]))
+
+
+def test_a_header_in_single_bytes_is_not_read_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_read = 0
+
+    def counted(*args: Any, **kwargs: Any) -> Wave | None:
+        nonlocal n_read
+        n_read += 1
+        return read_wav(*args, **kwargs)
+
+    monkeypatch.setattr(wav_stream, "read_wav", counted)
+    file = wav(TONE, 1, 16, 16_000, 1)
+    head = file[:12] + b"LIST" + (32_000).to_bytes(4, "little") + bytes(32_000) + file[12:]
+    assert streamed([bytes([byte]) for byte in head]).nbytes == len(TONE)
+    assert n_read < 100
 
 
 def test_the_samples_are_those_of_the_file() -> None:

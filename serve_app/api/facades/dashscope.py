@@ -28,6 +28,9 @@ DEFAULT_RATE_HZ = 16_000
 DEFAULT_SILENCE_SECONDS = 0.8
 """DashScope's own. ``max_sentence_silence`` may be 0.2 to 6 s."""
 
+LONGEST_SENTENCE_SECONDS, MOST_SENTENCE_WORDS = 60.0, 300
+"""A sentence that is longer ends with its utterance: each partial text repeats all of it."""
+
 
 class _Task(LiveTurn):
     """A task. A sentence is what is said between two silences, of one or more utterances.
@@ -41,6 +44,14 @@ class _Task(LiveTurn):
         self.n_sentences = 0
         self.words: list[Word] = []
         self.error: WhisperOxError | None = None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the sentence has gone on for long enough."""
+        if not self.words:
+            return False
+        seconds = self.words[-1].end - self.words[0].start
+        return seconds >= LONGEST_SENTENCE_SECONDS or len(self.words) >= MOST_SENTENCE_WORDS
 
     def sentence(self, words: list[Word], *, is_whole: bool) -> dict[str, Any]:
         """The next sentence, or that which goes on."""
@@ -107,7 +118,7 @@ class _Connection(LiveTurns[_Task]):
             turn.error = event.error
         elif isinstance(event, Final):
             turn.words += event.words
-            if not event.is_cut and turn.ending is None:
+            if turn.ending is None and (turn.is_long or not event.is_cut):
                 await self._end_sentence(turn)
 
     async def tell_end(self, turn: _Task) -> None:

@@ -133,7 +133,7 @@ class _Connection:
             finally:  # whatever happens, the place is given up
                 self._call.note(session)
                 try:
-                    if is_over or not session.seconds:
+                    if is_over or not self._held.pcm.n_frames:
                         await self._sessions.end(self._place)
                     else:
                         self._sessions.leave(self._place)
@@ -156,6 +156,7 @@ class _Connection:
         await self._send({"type": "done", "seconds": _time(self._held.session.seconds)})
 
     async def _read(self) -> None:
+        await self._held.session.wait_for_room()  # what an earlier connection has brought
         while (data := await self._call.receive()) is not None:
             if isinstance(data, str):
                 await self._obey(data)
