@@ -6,8 +6,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from serve_app.errors import WhisperOxError
-
 FRESH_SECONDS = 1.0
 """How old an answer may be, in seconds."""
 
@@ -17,7 +15,7 @@ Answer = TypeVar("Answer")
 class Fresh(Generic[Answer]):
     """Asks at most once a second, and never twice at the same time.
 
-    A ``WhisperOxError`` is an answer as well: whoever asks within that second gets it too.
+    An error is an answer as well: whoever asks within that second gets it too.
     """
 
     def __init__(
@@ -29,7 +27,7 @@ class Fresh(Generic[Answer]):
         self._clock = clock
         self._asking = asyncio.Lock()
         self._as_of = -math.inf
-        self._known: Answer | WhisperOxError
+        self._known: Answer | Exception
 
     def forget(self) -> None:
         """Ask again next time."""
@@ -41,9 +39,9 @@ class Fresh(Generic[Answer]):
             if self._clock() - self._as_of > FRESH_SECONDS:
                 try:
                     self._known = await self._ask()
-                except WhisperOxError as error:
+                except Exception as error:
                     self._known = error
                 self._as_of = self._clock()
-        if isinstance(self._known, WhisperOxError):
+        if isinstance(self._known, Exception):
             raise self._known.with_traceback(None)  # it would grow each time
         return self._known

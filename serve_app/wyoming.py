@@ -99,7 +99,8 @@ class Server:
         }
         told = urlencode({n: value for n, value in query.items() if value}, errors="replace")
         url = f"{self.url.replace('http', 'ws', 1)}/v1/stream?{told}"
-        return connect(url, additional_headers=self.headers, proxy=None)
+        # The server answers pings only after the audio before them, which it may hold back.
+        return connect(url, additional_headers=self.headers, proxy=None, ping_timeout=None)
 
 
 class _Client:

@@ -87,6 +87,7 @@ class LiveSession:
         self._tape = Tape()
         self._untaken: deque[Samples] = deque()
         self._taking: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._finals = Finals(self._model, self.log, self._tape, sink)
         self._current: CurrentUtterance | None = None
         self._n_utterances = 0
@@ -142,9 +143,14 @@ class LiveSession:
 
         A client that comes back after its connection has dropped does not send that audio again.
         """
+        if self._is_closed:
+            return
         if self._taking is None or self._taking.done():
             self._taking = asyncio.create_task(self._take_all())
-        await asyncio.shield(self._taking)
+        taking = self._taking
+        await asyncio.wait([taking])  # which neither cancels it nor passes its cancelling on
+        if not taking.cancelled():
+            taking.result()
 
     def flush(self) -> int | None:
         """End the current utterance here. Returns its number, None if nobody has said anything."""
@@ -173,6 +179,8 @@ class LiveSession:
 
     async def close(self) -> None:
         """End at once; what has not been heard is lost."""
+        self._is_closed = True
+        self._untaken.clear()
         if self._taking is not None:
             self._taking.cancel()
         self._drop_current()

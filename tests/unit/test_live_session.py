@@ -292,6 +292,22 @@ def test_who_comes_back_waits_for_what_was_sent_before(utterance: Samples) -> No
     run_at_once(run())
 
 
+def test_whoever_feeds_a_session_goes_on_when_another_task_closes_it(utterance: Samples) -> None:
+    async def run() -> None:
+        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+        options = LiveOptions(language="en", partials=False)
+        session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=5.0))
+        feeding = asyncio.create_task(session.feed(np.tile(utterance, 10)))
+        await asyncio.sleep(60)
+        taken = session.seconds
+        await session.close()
+        await feeding  # an Azure client ends a turn so, and its connection goes on
+        await session.feed(utterance)
+        assert session.seconds == taken
+
+    run_at_once(run())
+
+
 def test_partials_get_rarer_while_the_model_lags(utterance: Samples) -> None:
     async def partials(round_trip_seconds: float) -> int:
         service = SlowService(lambda: asyncio.sleep(round_trip_seconds))
