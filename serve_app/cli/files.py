@@ -38,7 +38,9 @@ def _files(path: Path) -> Iterator[Path]:
     if not os.path.isdir(path):
         yield path  # if it is not there, or not audio, that is told when its turn comes
         return
-    yield from (f for f in sorted(path.rglob("*")) if os.path.isfile(f) and _is_audio(f))
+    # Path.rglob ends with an error at some links, depending on the version of Python.
+    found = sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    yield from (file for file in found if os.path.isfile(file) and _is_audio(file))
 
 
 def _is_audio(file: Path) -> bool:
