@@ -53,8 +53,9 @@ need one text, join the texts of the segments, or send `response_format=text` to
 **It decodes a window at most five times:** with little silence after the speech
 (`partial_context`), with more of it if that text is doubtful, in another language if it may be in
 one, and at two higher temperatures. A text is doubtful if it repeats itself, is cut off, or has an
-average log-probability below -0.6. A first attempt stops after about 12 tokens for each second that
-a window of its length may have, a second one after 24, and no attempt is longer than 224 tokens.
+average log-probability below -0.6. A first attempt stops after about 12 tokens for each second of
+speech, rounded up to a few lengths, and a second one after 24. Without `max_new_tokens`, none is
+longer than 224 tokens.
 Afterwards, the server decodes speech of 0.8 s or more that has no word, in at most three rounds and
 at temperature 0 only. `http.request_seconds` limits the whole transcription.
 

@@ -60,10 +60,11 @@ class EngineSettings(Settings):
     cpu_isa: Literal["auto", "AVX512", "AVX2", "AVX", "NEON", "GENERIC"] = Field(
         default="auto",
         description="Instruction set of CTranslate2's kernels on a CPU. By itself CTranslate2 "
-        "uses AVX2 at most. auto: when it starts, the server measures AVX512 on processors that "
+        "uses AVX2 at most. auto: when it starts, the server measures AVX-512 on processors that "
         "have it and are not Intel's, which takes a second or two, and uses it if it is faster. "
-        "The log line `CPU kernels` shows the choice; any other value fixes it. The environment "
-        "variable CT2_FORCE_CPU_ISA takes precedence.",
+        "The log line `CPU kernels` shows the choice; any other value fixes it, for example to "
+        "have the same kernels on every node. The environment variable CT2_FORCE_CPU_ISA takes "
+        "precedence.",
     )
     bind_to_numa_node: bool = Field(
         default=False,
