@@ -185,7 +185,8 @@ def test_decoding_ends_where_memory_is_short(pool: Decoding) -> None:
 
     with pytest.raises(Overloaded):
         pool.decode(written(np.zeros((8_000 * 3_600, 1)), 8_000, "PCM_16", "FLAC"), hold)
-    assert pool.endings[-1].code == -signal.SIGKILL
+    # It is killed, unless it notices first that nobody listens any more.
+    assert pool.endings[-1].code in (-signal.SIGKILL, 1)
 
 
 def test_a_caller_who_leaves_ends_the_work(patient: Decoding) -> None:
