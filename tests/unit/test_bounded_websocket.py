@@ -35,7 +35,7 @@ class Counting:
         self.connection: WebSocketsSansIOProtocol
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.connection = receive.__self__  # type: ignore[attr-defined]
+        self.connection = receive.__self__  # type: ignore[attr-defined]  # it is a method
         await receive()
         await self.may_accept.wait()
         await send({"type": "websocket.accept"})

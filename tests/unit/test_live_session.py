@@ -23,7 +23,7 @@ from serve_app.transcript import Segment, Tell, Transcript, Word
 from tests.unit.deaf_service import DeafService
 from tests.unit.virtual_time import run_at_once
 
-Answer = Callable[[], Awaitable[None]]
+Answer = Callable[[], Awaitable[object]]
 
 
 class SlowService(DeafService):
@@ -202,7 +202,7 @@ def test_what_flushes_have_heard_is_in_proportion_to_what_is_said(
 
 def test_a_client_that_flushes_often_is_held_back(utterance: Samples) -> None:
     async def run() -> float:
-        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+        service = SlowService(asyncio.Event().wait)  # it never answers
         options = LiveOptions(language="en", partials=False)
         session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=100.0))
         flushing = asyncio.create_task(flush_often(session, utterance, 0.5))
@@ -254,7 +254,7 @@ def test_a_client_faster_than_the_model_is_held_back_until_it_leaves(utterance: 
 
     async def run() -> tuple[float, float, float]:
         may_answer = asyncio.Event()
-        service = SlowService(may_answer.wait)  # type: ignore[arg-type]
+        service = SlowService(may_answer.wait)
         options = LiveOptions(language="en", partials=False)
         session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=5.0))
         reading = asyncio.create_task(read(session))
@@ -277,7 +277,7 @@ def test_a_client_faster_than_the_model_is_held_back_until_it_leaves(utterance: 
 
 def test_who_comes_back_waits_for_what_was_sent_before(utterance: Samples) -> None:
     async def run() -> None:
-        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+        service = SlowService(asyncio.Event().wait)  # it never answers
         options = LiveOptions(language="en", partials=False)
         session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=5.0))
         feeding = asyncio.create_task(session.feed(np.tile(utterance, 10)))
@@ -294,7 +294,7 @@ def test_who_comes_back_waits_for_what_was_sent_before(utterance: Samples) -> No
 
 def test_whoever_feeds_a_session_goes_on_when_another_task_closes_it(utterance: Samples) -> None:
     async def run() -> None:
-        service = SlowService(asyncio.Event().wait)  # type: ignore[arg-type]  # it never answers
+        service = SlowService(asyncio.Event().wait)  # it never answers
         options = LiveOptions(language="en", partials=False)
         session = LiveSession(service, Caller("1"), options, LiveSettings(unheard_seconds=5.0))
         feeding = asyncio.create_task(session.feed(np.tile(utterance, 10)))
